@@ -1,0 +1,399 @@
+//! Documents between a plugin's encoding and BSON.
+//!
+//! JSON is read in one pass, straight into BSON: whole numbers become 64-bit integers, other
+//! numbers doubles, and MongoDB's extended JSON (`{"$date": …}`) the type that it names. The way
+//! back gives the relaxed extended form. For every document that [`from_json`] accepts,
+//! `from_json(to_json(d)) == d`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bson::raw::{CStr, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{self, Serialize, SerializeMap, SerializeSeq, Serializer};
+
+/// Fields that belong to the host.
+pub const RESERVED_FIELDS: [&str; 2] = ["_id", "_m"];
+
+/// The largest document that MongoDB stores, and so the largest for every store.
+pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What the host adds to a body (`_id`, `_m`) must fit as well.
+const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Bson(#[from] bson::error::Error),
+    #[error("field \"{0}\" belongs to the host; give the document's own field another name")]
+    ReservedField(String),
+    #[error("it takes {bytes} bytes, and a document has at most {DOCUMENT_BYTES_MAX}")]
+    TooLarge { bytes: usize },
+}
+
+/// A document read from JSON.
+#[derive(Debug)]
+pub struct FromJson {
+    pub body: RawDocumentBuf,
+    /// True where the text named BSON types in MongoDB's extended form, of which there are
+    /// several for one value: [`to_json`] may then spell the same document differently.
+    pub extended: bool,
+}
+
+/// Reads one JSON object as a document's body.
+pub fn from_json(json: &[u8]) -> Result<FromJson, Error> {
+    let mut extended = false;
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let body = DocumentSeed {
+        extended: &mut extended,
+    }
+    .deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    check(&body)?;
+    Ok(FromJson { body, extended })
+}
+
+/// Reads BSON bytes as a document's body, and validates them to the last element.
+pub fn from_bson(bytes: &[u8]) -> Result<RawDocumentBuf, Error> {
+    let body = RawDocumentBuf::from_bytes(bytes.to_vec())?;
+    validate(&body)?;
+    check(&body)?;
+    Ok(body)
+}
+
+/// Writes a document in relaxed extended JSON.
+pub fn to_json(document: &RawDocument) -> Result<Vec<u8>, Error> {
+    Ok(serde_json::to_vec(&Json(RawBsonRef::Document(document)))?)
+}
+
+fn check(body: &RawDocument) -> Result<(), Error> {
+    for element in body.iter() {
+        let (name, _) = element?;
+        if RESERVED_FIELDS.contains(&name.as_str()) {
+            return Err(Error::ReservedField(name.as_str().to_owned()));
+        }
+    }
+    let bytes = body.as_bytes().len();
+    if bytes > DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX {
+        return Err(Error::TooLarge { bytes });
+    }
+    Ok(())
+}
+
+fn validate(document: &RawDocument) -> Result<(), Error> {
+    for element in document.iter() {
+        match element?.1 {
+            RawBsonRef::Document(inner) => validate(inner)?,
+            RawBsonRef::Array(items) => {
+                for item in items {
+                    if let RawBsonRef::Document(inner) = item? {
+                        validate(inner)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads a JSON object into a document.
+struct DocumentSeed<'e> {
+    extended: &'e mut bool,
+}
+
+/// Reads any JSON value into BSON.
+struct ValueSeed<'e> {
+    extended: &'e mut bool,
+}
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = RawDocumentBuf;
+
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<RawDocumentBuf, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = RawDocumentBuf;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawDocumentBuf, A::Error> {
+        let mut document = RawDocumentBuf::new();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if key.0.starts_with('$') {
+                return Err(de::Error::custom(format!(
+                    "field \"{}\" of the document starts with \"$\"",
+                    key.0
+                )));
+            }
+            append(&mut document, &key.0, &mut map, self.extended)?;
+        }
+        Ok(document)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+    type Value = RawBson;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawBson, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_> {
+    type Value = RawBson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<RawBson, E> {
+        Ok(RawBson::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<RawBson, E> {
+        Ok(RawBson::Int64(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<RawBson, E> {
+        i64::try_from(value).map(RawBson::Int64).map_err(|_| {
+            E::custom(format!(
+                "{value} is more than a 64-bit signed integer holds"
+            ))
+        })
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<RawBson, E> {
+        Ok(RawBson::Double(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<RawBson, E> {
+        Ok(RawBson::String(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<RawBson, E> {
+        Ok(RawBson::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawBson, A::Error> {
+        let mut array = RawArrayBuf::new();
+        while let Some(item) = items.next_element_seed(ValueSeed {
+            extended: self.extended,
+        })? {
+            array.push(item);
+        }
+        Ok(RawBson::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBson, A::Error> {
+        let mut document = RawDocumentBuf::new();
+        let mut first = true;
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if key.0.starts_with('$') {
+                if !first {
+                    return Err(de::Error::custom(format!(
+                        "field \"{}\" starts with \"$\" but is not the first of its object",
+                        key.0
+                    )));
+                }
+                *self.extended = true;
+                return extended_value(&key.0, map);
+            }
+            first = false;
+            append(&mut document, &key.0, &mut map, self.extended)?;
+        }
+        Ok(RawBson::Document(document))
+    }
+}
+
+/// An object key, borrowed from the text where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn append<'de, A: MapAccess<'de>>(
+    document: &mut RawDocumentBuf,
+    key: &str,
+    map: &mut A,
+    extended: &mut bool,
+) -> Result<(), A::Error> {
+    let name: &CStr = key.try_into().map_err(de::Error::custom)?;
+    let value = map.next_value_seed(ValueSeed { extended })?;
+    document.append(name, &value);
+    Ok(())
+}
+
+/// Reads the rest of an object whose first key starts with `$`.
+fn extended_value<'de, A: MapAccess<'de>>(first: &str, mut map: A) -> Result<RawBson, A::Error> {
+    let mut object = serde_json::Map::new();
+    object.insert(first.to_owned(), map.next_value()?);
+    while let Some((key, value)) = map.next_entry::<String, serde_json::Value>()? {
+        object.insert(key, value);
+    }
+    match bson::Bson::try_from(object).map_err(de::Error::custom)? {
+        bson::Bson::Document(_) => Err(de::Error::custom(format!(
+            "\"{first}\" names no type of MongoDB's extended JSON"
+        ))),
+        value => RawBson::try_from(value).map_err(de::Error::custom),
+    }
+}
+
+/// Serializes BSON as relaxed extended JSON.
+struct Json<'a>(RawBsonRef<'a>);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            RawBsonRef::Document(document) => {
+                let mut map = serializer.serialize_map(None)?;
+                for element in document.iter() {
+                    let (name, value) = element.map_err(ser::Error::custom)?;
+                    map.serialize_entry(name.as_str(), &Json(value))?;
+                }
+                map.end()
+            }
+            RawBsonRef::Array(items) => {
+                let mut seq = serializer.serialize_seq(None)?;
+                for item in items {
+                    seq.serialize_element(&Json(item.map_err(ser::Error::custom)?))?;
+                }
+                seq.end()
+            }
+            RawBsonRef::String(value) => serializer.serialize_str(value),
+            RawBsonRef::Boolean(value) => serializer.serialize_bool(value),
+            RawBsonRef::Null => serializer.serialize_unit(),
+            RawBsonRef::Int32(value) => serializer.serialize_i32(value),
+            RawBsonRef::Int64(value) => serializer.serialize_i64(value),
+            RawBsonRef::Double(value) if value.is_finite() => serializer.serialize_f64(value),
+            other => bson::Bson::try_from(other)
+                .map_err(ser::Error::custom)?
+                .into_relaxed_extjson()
+                .serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip(json: &str) -> String {
+        let read = from_json(json.as_bytes()).expect("a valid document");
+        String::from_utf8(to_json(&read.body).expect("valid BSON")).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn json_keeps_its_values_and_their_order() {
+        let json = r#"{"z":1,"a":-2.5,"n":null,"t":true,"s":"ü\n","l":[1,[],{}],"o":{"x":0.1}}"#;
+        assert_eq!(round_trip(json), json);
+    }
+
+    #[test]
+    fn whole_numbers_are_64_bit_integers_and_others_doubles() {
+        let body = from_json(br#"{"i":1,"d":1.0,"m":9223372036854775807}"#)
+            .expect("a valid document")
+            .body;
+        assert_eq!(body.get("i").expect("valid"), Some(RawBsonRef::Int64(1)));
+        assert_eq!(body.get("d").expect("valid"), Some(RawBsonRef::Double(1.0)));
+        assert_eq!(
+            body.get("m").expect("valid"),
+            Some(RawBsonRef::Int64(i64::MAX))
+        );
+    }
+
+    #[test]
+    fn extended_json_names_bson_types() {
+        let read = from_json(br#"{"at":{"$date":"2013-01-01T10:00:00Z"}}"#).expect("valid");
+        assert!(read.extended);
+        let at = read.body.get_datetime("at").expect("a date");
+        assert_eq!(at.timestamp_millis(), 1_357_034_400_000);
+        assert_eq!(
+            to_json(&read.body).expect("valid BSON"),
+            br#"{"at":{"$date":"2013-01-01T10:00:00Z"}}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_with_the_reason() {
+        let cases = [
+            ("not JSON", "{", "EOF"),
+            ("no object", "[1]", "a JSON object"),
+            ("two documents", "{}{}", "trailing"),
+            (
+                "a field of the host",
+                r#"{"_id":"x"}"#,
+                "belongs to the host",
+            ),
+            ("the host's metadata", r#"{"_m":{}}"#, "belongs to the host"),
+            ("a key with a null byte", r#"{"a\u0000b":1}"#, "null"),
+            ("an operator", r#"{"$set":{}}"#, "starts with"),
+            ("an unknown type", r#"{"a":{"$nope":1}}"#, "names no type"),
+            ("a late dollar", r#"{"a":{"b":1,"$c":1}}"#, "not the first"),
+            (
+                "too large a number",
+                r#"{"a":18446744073709551615}"#,
+                "64-bit",
+            ),
+            (
+                "a number past all doubles",
+                r#"{"a":1e999}"#,
+                "out of range",
+            ),
+        ];
+        for (name, json, reason) in cases {
+            let error = from_json(json.as_bytes()).expect_err(name).to_string();
+            assert!(error.contains(reason), "{name}: {error}");
+        }
+    }
+
+    fn json_value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>()
+                .prop_filter("JSON has finite numbers only", |n| n.is_finite())
+                .prop_map(Into::into),
+            "[^\0]{0,8}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::btree_map("[a-z]{1,4}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_survives_the_way_through_bson(
+            fields in prop::collection::btree_map("[a-z]{1,4}", json_value(), 0..6)
+        ) {
+            let object = serde_json::Value::Object(fields.into_iter().collect());
+            let body = from_json(object.to_string().as_bytes()).expect("valid").body;
+            let back: serde_json::Value =
+                serde_json::from_slice(&to_json(&body).expect("valid BSON")).expect("valid JSON");
+            prop_assert_eq!(&back, &object);
+            let again = from_json(back.to_string().as_bytes()).expect("valid").body;
+            prop_assert_eq!(again, body);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = from_json(&bytes).is_ok();
+            let _ = from_bson(&bytes).is_ok();
+        }
+    }
+}

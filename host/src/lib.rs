@@ -1,0 +1,6 @@
+//! Projectionist: Kafka events in, MongoDB read models out, the logic in between is a Wasm plugin.
+
+pub mod document;
+pub mod projection;
+pub mod record;
+pub mod store;

@@ -1,0 +1,175 @@
+//! What a projection is to the host, whoever executes it.
+//!
+//! The pipeline calls a [`Projector`]; `plugin` implements it with a Wasm instance, and tests and
+//! benchmarks implement it natively. The shapes are those of `wit/plugin.wit`.
+//!
+//! A [`Fault`] is always the projection's own: a trap, a limit, a refusal, an invalid answer.
+//! What goes wrong in the host or in a store is a [`HostError`] and can never be taken for it.
+
+use std::sync::Arc;
+
+use bson::raw::RawDocumentBuf;
+use bytes::Bytes;
+
+use crate::record::{Event, TopicPartition};
+
+/// A document's `_id`.
+pub type DocumentId = Arc<str>;
+
+/// How a plugin wants to see and write documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON, with MongoDB's extended form for types that JSON lacks.
+    Json,
+    Bson,
+}
+
+/// Who may write a view's documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// A document's id is its event's key, so one partition writes it.
+    ByKey,
+    /// Any event may touch any document.
+    Shared,
+}
+
+/// A named set of documents that a projection owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    pub name: Arc<str>,
+    pub ownership: Ownership,
+}
+
+/// What a projection says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    pub name: String,
+    pub version: String,
+    pub encoding: Encoding,
+    pub views: Vec<View>,
+    /// Headers that the projection wants to see; others are not passed.
+    pub headers: Vec<String>,
+    /// JSON Schema of the configuration; empty where there is none.
+    pub config_schema: String,
+}
+
+/// An index into [`Descriptor::views`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewIndex(pub u32);
+
+/// The document of one view with one id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentKey {
+    pub view: ViewIndex,
+    pub id: DocumentId,
+}
+
+/// Events of one partition in offset order.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    pub partition: &'a TopicPartition,
+    /// Never empty.
+    pub events: &'a [Arc<Event>],
+}
+
+/// A document as a projection wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Body {
+    /// In the projection's encoding, and such that decoding `bson` gives the same again.
+    pub encoded: Bytes,
+    /// The same document as it is stored, without `_id` and `_m`.
+    pub bson: RawDocumentBuf,
+}
+
+/// A new document, or its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentWrite {
+    pub key: DocumentKey,
+    /// Index in the batch of the last event that shaped the document.
+    pub event: usize,
+    /// `None` deletes.
+    pub body: Option<Body>,
+}
+
+/// What a projection made of a batch: at most one write per document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    pub writes: Vec<DocumentWrite>,
+}
+
+/// The stored documents, as of the end of the events already folded.
+pub trait Documents: Send {
+    /// One answer per id, in the projection's encoding; `None` where no document exists.
+    fn get_many(&mut self, view: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError>;
+}
+
+/// Folds events into documents.
+pub trait Projector: Send {
+    fn descriptor(&self) -> &Arc<Descriptor>;
+
+    /// Names this version of the logic in each document's provenance.
+    fn plugin_hash(&self) -> &Arc<str>;
+
+    /// Folds one batch. After an error the projector is as new: it remembers nothing of the batch.
+    fn project(&mut self, batch: Batch<'_>, documents: Box<dyn Documents>)
+    -> Result<Output, Error>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// What a projection did wrong. The same batch will fail again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {detail}")]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// The text of the plugin or of the check that it failed, in full.
+    pub detail: String,
+    /// Index in the batch of the event at fault, where it is known.
+    pub event: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The guest trapped; a panic or an uncaught exception ends so.
+    Trap,
+    /// The guest ran longer than its time limit.
+    Timeout,
+    /// The guest asked for more memory or table space than its limit.
+    Memory,
+    /// The plugin named an event that it cannot take.
+    Rejected,
+    /// The plugin answered `err` for the whole batch.
+    Failed,
+    /// The answer breaks the contract: an unknown view, an id twice, a document that is no JSON.
+    InvalidOutput,
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FaultKind::Trap => "the plugin trapped",
+            FaultKind::Timeout => "the plugin exceeded its time limit",
+            FaultKind::Memory => "the plugin exceeded its memory limit",
+            FaultKind::Rejected => "the plugin rejected the event",
+            FaultKind::Failed => "the plugin failed",
+            FaultKind::InvalidOutput => "the plugin gave an invalid answer",
+        })
+    }
+}
+
+/// What went wrong outside of the projection while it ran; the batch is worth another try.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A document that the projection asked for could not be read.
+    #[error("cannot read documents")]
+    Documents(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine could not run the plugin at all.
+    #[error("cannot run the plugin")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

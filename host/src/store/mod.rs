@@ -1,0 +1,250 @@
+//! Where views live: what the host asks of a store, and what every store guarantees.
+//!
+//! Two stores implement [`Store`]: `mongo` and `embedded`. One conformance suite holds both to
+//! what is written here (`tests/it/store_conformance.rs`).
+//!
+//! Guarantees:
+//! - [`Store::commit`] is atomic: documents and checkpoints change together or not at all.
+//! - A commit under an epoch that is no longer the newest changes nothing.
+//! - [`Store::load`] sees everything that was committed before it was called, by any host.
+//!
+//! Not here: when to load, what to commit and what to do about an error (`pipeline`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bson::raw::RawDocumentBuf;
+
+use crate::projection::DocumentId;
+use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
+
+/// A place for views. All methods may be called concurrently.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// For messages: what and where the store is, without secrets.
+    fn address(&self) -> &str;
+
+    /// Answers when the store can serve reads and writes.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Makes the views ready to be written, and readable under their plain names.
+    /// Views that exist already are left as they are.
+    async fn prepare(&self, views: &[ViewId]) -> Result<(), Error>;
+
+    /// Takes a partition over: from now on, a commit under an earlier epoch changes nothing.
+    /// A partition that nobody claimed before starts at offset 0.
+    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error>;
+
+    /// Reads the progress of a partition; `None` where it was never claimed.
+    async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error>;
+
+    /// Reads documents, one answer per id and in the order of `ids`.
+    async fn load(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+    ) -> Result<Vec<Option<StoredDocument>>, Error>;
+
+    /// Stores a batch in one transaction.
+    ///
+    /// May be called again with the same commit after [`CommitError::Store`], whatever became of
+    /// the attempt before: a commit that had gone through is recognised and counts as done.
+    async fn commit(&self, commit: &Commit) -> Result<(), CommitError>;
+
+    /// Reads up to `limit` documents with ids greater than `after`, in the order of their ids.
+    async fn scan(
+        &self,
+        view: &ViewId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, StoredDocument)>, Error>;
+}
+
+/// A view in one of its versions. Each version has a collection of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewId {
+    pub name: Arc<str>,
+    pub version: u32,
+}
+
+/// Names the progress of one projection version in one copy on one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CheckpointId {
+    pub projection: Arc<str>,
+    pub version: u32,
+    pub copy: Arc<str>,
+    pub partition: TopicPartition,
+}
+
+/// A partition as its claimer found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub epoch: Epoch,
+    pub next: NextOffset,
+}
+
+/// The last event that shaped a document, in which revision, folded by which plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// Counts the stored versions of the document, from 1.
+    pub revision: i64,
+    pub partition: TopicPartition,
+    pub offset: Offset,
+    /// The plugin's hash.
+    pub plugin: Arc<str>,
+}
+
+/// A document and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredDocument {
+    /// Without `_id` and `_m`.
+    pub body: RawDocumentBuf,
+    pub provenance: Provenance,
+}
+
+/// One batch, of one partition or of several.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// At most one per document.
+    pub writes: Vec<Write>,
+    /// At most one per checkpoint, at least one in all.
+    pub advances: Vec<Advance>,
+}
+
+/// Moves one checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    pub checkpoint: CheckpointId,
+    pub epoch: Epoch,
+    pub from: NextOffset,
+    pub to: NextOffset,
+}
+
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub view: ViewId,
+    pub id: DocumentId,
+    pub change: Change,
+}
+
+/// What happens to a document. The writer knows whether it exists: no store ever upserts
+/// (an upsert of a missing id inside a MongoDB transaction was seen to livelock).
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The document does not exist.
+    Insert(StoredDocument),
+    /// The document exists.
+    Update {
+        document: StoredDocument,
+        guard: Guard,
+    },
+    /// The document exists.
+    Delete { guard: Guard },
+}
+
+/// Which stored version a write may replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Any: this partition is the document's only writer.
+    SoleWriter,
+    /// Only the one with this provenance. Its revision alone would not do: a document that was
+    /// deleted and inserted again counts from 1 again, but no event shapes a document twice.
+    Unchanged(Provenance),
+}
+
+/// Why a commit was not stored. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Other hosts have claimed these partitions, or their checkpoints are elsewhere.
+    #[error("another host has taken over {}", list(checkpoints))]
+    Fenced { checkpoints: Vec<CheckpointId> },
+    /// A document is not in the state that the write expected.
+    #[error("document \"{id}\" of view {view} was changed by somebody else")]
+    Mismatch { view: ViewId, id: DocumentId },
+    /// The batch is more than the store takes in one transaction; a smaller one may pass.
+    #[error("the batch is too large for one transaction")]
+    TooLarge(#[source] Source),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Why a store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Away, overloaded, failing over: worth trying again, for as long as it takes.
+    #[error("{address} is unavailable")]
+    Unavailable {
+        address: String,
+        #[source]
+        source: Source,
+    },
+    /// Trying again cannot help: wrong credentials, a missing privilege, a standalone MongoDB.
+    #[error("{address}: {message}")]
+    Refused {
+        address: String,
+        /// What is wrong and the way out.
+        message: String,
+    },
+    /// A stored document is not of the host's making.
+    #[error("{address}: document \"{id}\" of view {view} is not one of this host's: {message}")]
+    Foreign {
+        address: String,
+        view: ViewId,
+        id: String,
+        message: String,
+    },
+}
+
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl ViewId {
+    pub fn new(name: impl Into<Arc<str>>, version: u32) -> Self {
+        ViewId {
+            name: name.into(),
+            version,
+        }
+    }
+
+    /// The name of the collection or table that holds this version: `aircraft.v1`.
+    pub fn collection(&self) -> String {
+        format!("{}.v{}", self.name, self.version)
+    }
+}
+
+impl fmt::Display for ViewId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" (version {})", self.name, self.version)
+    }
+}
+
+/// The checkpoint's `_id` in a store: `projection/v1/copy/topic/partition`.
+impl fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CheckpointId {
+            projection,
+            version,
+            copy,
+            partition,
+        } = self;
+        write!(f, "{projection}/v{version}/{copy}/{partition}")
+    }
+}
+
+impl Error {
+    /// True where trying again later may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Unavailable { .. } => true,
+            Error::Refused { .. } | Error::Foreign { .. } => false,
+        }
+    }
+}
+
+fn list(checkpoints: &[CheckpointId]) -> String {
+    let names: Vec<String> = checkpoints
+        .iter()
+        .map(|c| c.partition.to_string())
+        .collect();
+    names.join(", ")
+}
