@@ -392,8 +392,8 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = from_json(&bytes).is_ok();
-            let _ = from_bson(&bytes).is_ok();
+            let _: bool = from_json(&bytes).is_ok();
+            let _: bool = from_bson(&bytes).is_ok();
         }
     }
 }
