@@ -1,6 +1,9 @@
 //! Projectionist: Kafka events in, MongoDB read models out, the logic in between is a Wasm plugin.
 
 pub mod document;
+pub mod kafka;
+pub mod pipeline;
 pub mod projection;
 pub mod record;
 pub mod store;
+pub mod telemetry;

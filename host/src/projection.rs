@@ -163,12 +163,15 @@ impl std::fmt::Display for FaultKind {
     }
 }
 
-/// What went wrong outside of the projection while it ran; the batch is worth another try.
+/// What went wrong outside of the projection while it ran.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// A document that the projection asked for could not be read.
+    /// A document that the projection asked for cannot be read now; it may be later.
     #[error("cannot read documents")]
     Documents(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A document that the projection asked for cannot be read, and trying again cannot help.
+    #[error("cannot read documents")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The engine could not run the plugin at all.
     #[error("cannot run the plugin")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),

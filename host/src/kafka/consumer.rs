@@ -1,0 +1,361 @@
+//! The consumer: one thread that follows a consumer group and feeds the pipeline.
+//!
+//! Guarantees:
+//! - The thread waits for nothing but Kafka and its commands. Rebalances become notices; they are
+//!   carried out when the pipeline answers, and librdkafka keeps the group's heart beating
+//!   meanwhile.
+//! - A partition starts at the offset that the pipeline names, in one call, and nothing is
+//!   fetched before. Records that still arrive for a partition that was given up are dropped.
+//! - A full queue pauses its partition; polling goes on.
+//!
+//! Not here: what the records mean (`pipeline`).
+//! On its end: what is stored is reported to Kafka for tools that look there, the group is left.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
+
+use super::{Connection, Error};
+use crate::pipeline::intake::{Command, Notice, SourceHandle, Start};
+use crate::pipeline::queue::{Item, Sent, Waker};
+use crate::record::{Event, Header, NextOffset, Offset, TopicPartition};
+
+mod context;
+mod partitions;
+
+use context::{Context, Rebalance};
+use partitions::Partitions;
+
+/// What to consume.
+pub struct Options {
+    pub connection: Connection,
+    pub group_id: String,
+    pub topics: Vec<String>,
+}
+
+/// A consumer whose thread is running.
+pub struct Started {
+    pub handle: SourceHandle,
+    /// Ends when the thread has left the group, or could not go on.
+    pub notices: mpsc::Receiver<Notice>,
+}
+
+struct PollThread {
+    consumer: Arc<BaseConsumer<Context>>,
+    commands: mpsc::Receiver<Command>,
+    notices: mpsc::Sender<Notice>,
+    /// Notices that found no room yet; their order matters.
+    outbox: VecDeque<Notice>,
+    partitions: Partitions,
+    reported: Instant,
+    reachable: bool,
+}
+
+/// Notices and commands are few: some for each rebalance.
+const MAILBOX: usize = 64;
+
+/// How often what is stored is reported to Kafka.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many events pass between two looks at the clock while the thread is busy.
+const REPORT_CHECK_EVENTS: u32 = 1024;
+
+/// How long the thread sleeps at most when nothing wakes it.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Starts a consumer on a thread of its own.
+pub fn start(options: Options) -> Result<Started, Error> {
+    let mut config = options.connection.client_config();
+    config
+        .set("group.id", &options.group_id)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        // The store's checkpoints decide; Kafka's offsets are for tools that look there.
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // A position that the topic does not hold any more is an error, not a place to skip from.
+        .set("auto.offset.reset", "error")
+        // Says when a partition's end is reached, also behind records that are not delivered.
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed");
+    if config.get("statistics.interval.ms").is_none() {
+        config.set("statistics.interval.ms", "5000");
+    }
+    let mut consumer: BaseConsumer<Context> = config
+        .create_with_context(Context::default())
+        .map_err(|error| Error::Config(Box::new(error)))?;
+    let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
+    consumer
+        .subscribe(&topics)
+        .map_err(|error| Error::Config(Box::new(error)))?;
+
+    let (commands_sender, commands) = mpsc::channel(MAILBOX);
+    let (notices, notices_receiver) = mpsc::channel(MAILBOX);
+    let (thread_sender, thread_receiver) = std::sync::mpsc::sync_channel::<Thread>(1);
+    std::thread::Builder::new()
+        .name(format!("poll {}", options.group_id))
+        .spawn(move || {
+            let thread = std::thread::current();
+            let woken = thread.clone();
+            consumer.set_nonempty_callback(move || woken.unpark());
+            // The starter waits for this, so it is there.
+            drop(thread_sender.send(thread));
+            PollThread {
+                consumer: Arc::new(consumer),
+                commands,
+                notices,
+                outbox: VecDeque::new(),
+                partitions: Partitions::default(),
+                reported: Instant::now(),
+                reachable: true,
+            }
+            .run();
+        })
+        .map_err(Error::Thread)?;
+    let thread = thread_receiver
+        .recv()
+        .map_err(|_| Error::Thread(std::io::Error::other("the consumer's thread ended")))?;
+    Ok(Started {
+        handle: SourceHandle {
+            commands: commands_sender,
+            waker: Waker::new(move || thread.unpark()),
+        },
+        notices: notices_receiver,
+    })
+}
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Leave,
+}
+
+impl PollThread {
+    fn run(mut self) {
+        let consumer = Arc::clone(&self.consumer);
+        let mut delivered: u32 = 0;
+        while self.take_commands() == Flow::Continue {
+            self.partitions.resume_where_there_is_room(&consumer);
+            match consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    self.deliver(&message);
+                    delivered = delivered.wrapping_add(1);
+                    if delivered.is_multiple_of(REPORT_CHECK_EVENTS) {
+                        self.report_if_due();
+                    }
+                }
+                Some(Err(error)) => self.failed(&error),
+                // Nothing there, or a callback has run.
+                None => {
+                    let idle = !self.take_rebalances();
+                    self.send_notices();
+                    self.report_if_due();
+                    if idle {
+                        std::thread::park_timeout(IDLE);
+                    }
+                }
+            }
+        }
+        drop(consumer);
+        self.leave();
+    }
+
+    fn take_commands(&mut self) -> Flow {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Assign(starts) | Command::Restart(starts)) => self.assign(starts),
+                Ok(Command::Release(partitions)) => self.release(&partitions),
+                // A pipeline that is gone has no use for events.
+                Ok(Command::Leave) | Err(mpsc::error::TryRecvError::Disconnected) => {
+                    return Flow::Leave;
+                }
+                Err(mpsc::error::TryRecvError::Empty) => return Flow::Continue,
+            }
+        }
+    }
+
+    /// Starts fetching, on top of what is fetched already.
+    fn assign(&mut self, starts: Vec<Start>) {
+        let again: Vec<TopicPartition> = starts
+            .iter()
+            .map(|start| start.queue.partition().clone())
+            .filter(|partition| self.partitions.contains(partition))
+            .collect();
+        if !again.is_empty() {
+            self.release(&again);
+        }
+        let mut list = TopicPartitionList::new();
+        for start in &starts {
+            let partition = start.queue.partition();
+            list.add_partition_offset(
+                &partition.topic,
+                partition.partition,
+                KafkaOffset::Offset(start.next.0),
+            )
+            .expect("an offset is a valid position");
+        }
+        // Also with an empty list: librdkafka waits for the call before it goes on.
+        if let Err(error) = self.consumer.incremental_assign(&list) {
+            self.fail(format!("cannot assign partitions: {error}"));
+            return;
+        }
+        self.partitions.add(starts);
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) {
+        self.report(CommitMode::Async);
+        let mut list = TopicPartitionList::new();
+        for partition in self.partitions.remove(partitions) {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            // They may be lost already. The claims of their next owners protect them.
+            warn!(%error, "cannot give partitions up");
+        }
+    }
+
+    /// Announces the rebalances that the last polls brought. True where there were any.
+    fn take_rebalances(&mut self) -> bool {
+        let rebalances = self.consumer.context().take_rebalances();
+        let any = !rebalances.is_empty();
+        for rebalance in rebalances {
+            self.outbox.push_back(match rebalance {
+                Rebalance::Assign(partitions) => Notice::Assigned(partitions),
+                Rebalance::Revoke { partitions, lost } => Notice::Revoked { partitions, lost },
+                Rebalance::Ends(ends) => Notice::Ends(ends),
+            });
+        }
+        any
+    }
+
+    fn deliver(&mut self, message: &BorrowedMessage<'_>) {
+        if !self.reachable {
+            self.reachable = true;
+            self.outbox.push_back(Notice::Reachable);
+        }
+        let item = Item::Event(Arc::new(event(message)));
+        self.partitions
+            .deliver(&self.consumer, message.topic(), message.partition(), item);
+    }
+
+    fn failed(&mut self, error: &KafkaError) {
+        match error {
+            KafkaError::PartitionEOF(partition) => {
+                self.partitions.pass_end(&self.consumer, *partition);
+            }
+            KafkaError::MessageConsumptionFatal(code) => self.fail(format!(
+                "the consumer cannot go on: {code}; a group.instance.id that two hosts use is one \
+                 cause"
+            )),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.outbox.push_back(Notice::OutOfRange);
+            }
+            KafkaError::MessageConsumption(code) if is_refusal(*code) => {
+                self.fail(format!(
+                    "Kafka refuses: {code}; check the credentials and the ACLs"
+                ));
+            }
+            KafkaError::MessageConsumption(code) => {
+                self.reachable = false;
+                self.outbox.push_back(Notice::Unreachable(code.to_string()));
+            }
+            other => debug!(error = %other, "the consumer reports"),
+        }
+        self.send_notices();
+    }
+
+    fn fail(&mut self, reason: String) {
+        error!("{reason}");
+        self.outbox.push_back(Notice::Failed(reason));
+    }
+
+    /// Hands notices over as far as there is room, and never waits.
+    fn send_notices(&mut self) {
+        while let Some(notice) = self.outbox.pop_front() {
+            match self.notices.try_send(notice) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(notice)) => {
+                    self.outbox.push_front(notice);
+                    return;
+                }
+                // The pipeline is gone; the next look at the commands says so.
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    fn report_if_due(&mut self) {
+        if self.reported.elapsed() >= REPORT_INTERVAL {
+            self.report(CommitMode::Async);
+        }
+    }
+
+    /// Reports what is stored to Kafka.
+    fn report(&mut self, mode: CommitMode) {
+        self.reported = Instant::now();
+        let stored = self.partitions.take_progress();
+        if stored.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, NextOffset(next)) in stored {
+            list.add_partition_offset(
+                &partition.topic,
+                partition.partition,
+                KafkaOffset::Offset(next),
+            )
+            .expect("an offset is a valid position");
+        }
+        if let Err(error) = self.consumer.commit(&list, mode) {
+            debug!(%error, "cannot report the stored position; nothing depends on it");
+        }
+    }
+
+    /// Leaves the group. Everything is drained by now, or given up for good.
+    fn leave(mut self) {
+        self.report(CommitMode::Sync);
+        self.consumer.context().close();
+        // Closes the consumer: it leaves the group and may wait for the broker, on this thread.
+        drop(self.consumer);
+        drop(self.notices);
+    }
+}
+
+/// Codes for which trying again cannot help.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication
+    )
+}
+
+fn event(message: &BorrowedMessage<'_>) -> Event {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers
+            .iter()
+            .map(|header| Header {
+                name: header.key.into(),
+                value: header.value.map(Into::into),
+            })
+            .collect()
+    });
+    Event::new(
+        Offset(message.offset()),
+        message.timestamp().to_millis().unwrap_or(0),
+        message.key(),
+        message.payload(),
+        headers,
+    )
+}

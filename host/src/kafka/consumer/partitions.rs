@@ -1,0 +1,188 @@
+//! The partitions that are being fetched, and where their records go.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tracing::warn;
+
+use super::context::Context;
+use super::{Item, NextOffset, Sent, Start, TopicPartition};
+use crate::pipeline::queue::Sender;
+
+#[derive(Debug, Default)]
+pub(super) struct Partitions {
+    /// By topic first, so that a record is routed without making a key.
+    topics: HashMap<Arc<str>, HashMap<i32, Fetched>>,
+    /// How many partitions wait for room, so that the loop looks only where there are any.
+    paused: usize,
+}
+
+#[derive(Debug)]
+struct Fetched {
+    queue: Sender,
+    /// Paused in librdkafka: the queue was full, or nobody takes its events any more.
+    paused: bool,
+    /// What the queue refused; sent before anything else.
+    held: VecDeque<Item>,
+    /// What was last reported to Kafka.
+    reported: NextOffset,
+}
+
+impl Partitions {
+    pub(super) fn contains(&self, partition: &TopicPartition) -> bool {
+        self.topics
+            .get(&partition.topic)
+            .is_some_and(|partitions| partitions.contains_key(&partition.partition))
+    }
+
+    pub(super) fn add(&mut self, starts: Vec<Start>) {
+        for Start { queue, .. } in starts {
+            let partition = queue.partition().clone();
+            let fetched = Fetched {
+                reported: queue.stored(),
+                queue,
+                paused: false,
+                held: VecDeque::new(),
+            };
+            self.topics
+                .entry(partition.topic)
+                .or_default()
+                .insert(partition.partition, fetched);
+        }
+    }
+
+    /// Forgets partitions, and returns those that were fetched.
+    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+        let mut removed = Vec::new();
+        for partition in partitions {
+            let fetched = self
+                .topics
+                .get_mut(&partition.topic)
+                .and_then(|partitions| partitions.remove(&partition.partition));
+            if let Some(fetched) = fetched {
+                self.paused -= usize::from(fetched.paused);
+                removed.push(partition.clone());
+            }
+        }
+        removed
+    }
+
+    /// Sends a record to its queue. A record of a partition that was given up is dropped.
+    pub(super) fn deliver(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        topic: &str,
+        partition: i32,
+        item: Item,
+    ) {
+        let Some(fetched) = self
+            .topics
+            .get_mut(topic)
+            .and_then(|partitions| partitions.get_mut(&partition))
+        else {
+            return;
+        };
+        let was_paused = fetched.paused;
+        fetched.send(consumer, item);
+        self.paused += usize::from(fetched.paused && !was_paused);
+    }
+
+    /// A partition's end is reached: passes the records behind the last delivered one that are
+    /// not for us. The notice does not say of which topic the partition is.
+    pub(super) fn pass_end(&mut self, consumer: &BaseConsumer<Context>, partition: i32) {
+        let Ok(positions) = consumer.position() else {
+            return;
+        };
+        for element in positions.elements() {
+            if let KafkaOffset::Offset(position) = element.offset()
+                && element.partition() == partition
+            {
+                let item = Item::Position(NextOffset(position));
+                self.deliver(consumer, element.topic(), partition, item);
+            }
+        }
+    }
+
+    pub(super) fn resume_where_there_is_room(&mut self, consumer: &BaseConsumer<Context>) {
+        if self.paused == 0 {
+            return;
+        }
+        for fetched in self.topics.values_mut().flat_map(HashMap::values_mut) {
+            if fetched.paused && fetched.queue.may_resume() && fetched.resume(consumer) {
+                self.paused -= 1;
+            }
+        }
+    }
+
+    /// What is stored since the last call.
+    pub(super) fn take_progress(&mut self) -> Vec<(TopicPartition, NextOffset)> {
+        let mut progress = Vec::new();
+        for fetched in self.topics.values_mut().flat_map(HashMap::values_mut) {
+            let stored = fetched.queue.stored();
+            if stored > fetched.reported {
+                fetched.reported = stored;
+                progress.push((fetched.queue.partition().clone(), stored));
+            }
+        }
+        progress
+    }
+}
+
+impl Fetched {
+    fn send(&mut self, consumer: &BaseConsumer<Context>, item: Item) {
+        if !self.held.is_empty() {
+            self.held.push_back(item);
+            return;
+        }
+        match self.queue.send(item) {
+            Sent::Open => {}
+            Sent::Full | Sent::Closed => self.pause(consumer),
+            Sent::Refused(item) => {
+                self.held.push_back(item);
+                self.pause(consumer);
+            }
+        }
+    }
+
+    fn pause(&mut self, consumer: &BaseConsumer<Context>) {
+        if !self.paused {
+            self.paused = true;
+            if let Err(error) = consumer.pause(&self.list()) {
+                warn!(partition = %self.queue.partition(), %error, "cannot pause");
+            }
+        }
+    }
+
+    /// True where the partition is fetched again.
+    fn resume(&mut self, consumer: &BaseConsumer<Context>) -> bool {
+        while let Some(item) = self.held.pop_front() {
+            match self.queue.send(item) {
+                Sent::Open => {}
+                Sent::Full | Sent::Closed => return false,
+                Sent::Refused(item) => {
+                    self.held.push_front(item);
+                    return false;
+                }
+            }
+        }
+        match consumer.resume(&self.list()) {
+            Ok(()) => {
+                self.paused = false;
+                true
+            }
+            Err(error) => {
+                warn!(partition = %self.queue.partition(), %error, "cannot resume");
+                false
+            }
+        }
+    }
+
+    fn list(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        let partition = self.queue.partition();
+        list.add_partition(&partition.topic, partition.partition);
+        list
+    }
+}

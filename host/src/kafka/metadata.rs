@@ -1,0 +1,98 @@
+//! Which topics exist, and what their partitions hold.
+//!
+//! Calls to Kafka block inside librdkafka, so they run on the runtime's blocking threads, never on
+//! the consumer's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::{Connection, Error, LogContext};
+use crate::pipeline::intake::{Bounds, Positions, PositionsError};
+use crate::record::{NextOffset, TopicPartition};
+
+/// Asks a cluster about its topics. It belongs to no consumer group.
+#[derive(Clone)]
+pub struct Metadata {
+    client: Arc<BaseConsumer<LogContext>>,
+    brokers: String,
+}
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ConsumerContext for LogContext {}
+
+impl Metadata {
+    /// Makes the client. Nothing is sent yet.
+    pub fn new(connection: &Connection) -> Result<Self, Error> {
+        let config: ClientConfig = connection.client_config();
+        let client = config
+            .create_with_context(LogContext)
+            .map_err(|error| Error::Config(Box::new(error)))?;
+        Ok(Metadata {
+            client: Arc::new(client),
+            brokers: connection.brokers.clone(),
+        })
+    }
+
+    /// The number of partitions of a topic.
+    pub async fn partitions(&self, topic: &str) -> Result<usize, Error> {
+        let client = Arc::clone(&self.client);
+        let name = topic.to_owned();
+        let metadata = blocking(move || client.fetch_metadata(Some(&name), REQUEST_TIMEOUT))
+            .await
+            .map_err(|source| Error::Unreachable {
+                brokers: self.brokers.clone(),
+                source: Box::new(source),
+            })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        match found.map(|found| (found.error(), found.partitions().len())) {
+            None
+            | Some(
+                (Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), _) | (None, 0),
+            ) => Err(Error::NoTopic {
+                topic: topic.to_owned(),
+                brokers: self.brokers.clone(),
+            }),
+            Some((Some(error), _)) => Err(Error::Topic {
+                topic: topic.to_owned(),
+                brokers: self.brokers.clone(),
+                source: Box::new(KafkaError::MetadataFetch(RDKafkaErrorCode::from(error))),
+            }),
+            Some((None, partitions)) => Ok(partitions),
+        }
+    }
+}
+
+#[async_trait]
+impl Positions for Metadata {
+    async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, PositionsError> {
+        let client = Arc::clone(&self.client);
+        let asked = partition.clone();
+        blocking(move || client.fetch_watermarks(&asked.topic, asked.partition, REQUEST_TIMEOUT))
+            .await
+            .map(|(low, high)| Bounds {
+                low: NextOffset(low),
+                high: NextOffset(high),
+            })
+            .map_err(|error| PositionsError {
+                partition: partition.clone(),
+                source: Box::new(error),
+            })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        // The runtime is shutting down, or librdkafka's bindings panicked.
+        Err(_) => Err(KafkaError::Canceled),
+    }
+}

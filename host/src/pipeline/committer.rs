@@ -1,0 +1,300 @@
+//! Stores finished batches, of one partition or of many, in few transactions.
+//!
+//! Guarantees:
+//! - What is ready at the same time goes in one transaction, up to its size limits, so that the
+//!   cost of an event does not grow with the number of partitions.
+//! - A partition that turns out to be fenced is dropped from its group; the others go again.
+//! - While the store is away, a commit is tried again until it is stored or nobody waits for it.
+//!
+//! A domain has at most one batch here, so batches of one domain are stored in their order.
+//! On shutdown: the owner drops the handle after the domains have drained; `run` then returns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::backoff::Backoff;
+use crate::projection::DocumentId;
+use crate::store::{Advance, CheckpointId, Commit, CommitError, Error, Store, ViewId, Write};
+use crate::telemetry::health::Reachability;
+
+/// How a domain hands its batches over.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    submissions: mpsc::Sender<Submission>,
+}
+
+/// A batch, all or nothing.
+#[derive(Debug)]
+pub struct Submission {
+    pub writes: Vec<Write>,
+    pub advances: Vec<Advance>,
+    /// Bytes of the bodies.
+    pub bytes: usize,
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Outcome {
+    Stored,
+    /// These of its partitions belong to other hosts now. Nothing of the batch is stored.
+    Fenced(Vec<CheckpointId>),
+    /// Somebody else changed this document. Nothing is stored.
+    Mismatch {
+        view: ViewId,
+        id: DocumentId,
+    },
+    /// More than one transaction takes. Nothing is stored.
+    TooLarge(String),
+    /// The store refuses, and trying again cannot help.
+    Refused(Error),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Transactions under way at once. Two keep two server cores busy; more only conflict.
+    pub in_flight_max: usize,
+    pub documents_max: usize,
+    pub bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            in_flight_max: 2,
+            documents_max: 5_000,
+            bytes_max: 8 * 1024 * 1024,
+        }
+    }
+}
+
+pub struct Committer {
+    projection: Arc<str>,
+    store: Arc<dyn Store>,
+    reachability: Reachability,
+    options: Options,
+    submissions: mpsc::Receiver<Submission>,
+}
+
+/// Submissions that wait; a domain waits for room before it folds on, so this bounds nothing but
+/// the number of domains.
+const QUEUE: usize = 256;
+
+impl Committer {
+    pub fn new(
+        projection: Arc<str>,
+        store: Arc<dyn Store>,
+        reachability: Reachability,
+        options: Options,
+    ) -> (Committer, Handle) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let committer = Committer {
+            projection,
+            store,
+            reachability,
+            options,
+            submissions: receiver,
+        };
+        (
+            committer,
+            Handle {
+                submissions: sender,
+            },
+        )
+    }
+
+    /// Runs until every handle is dropped and everything handed over has its outcome.
+    pub async fn run(mut self) {
+        let mut in_flight = JoinSet::new();
+        let mut carried: Option<Submission> = None;
+        loop {
+            if in_flight.len() >= self.options.in_flight_max {
+                join(&mut in_flight).await;
+                continue;
+            }
+            let first = match carried.take() {
+                Some(submission) => submission,
+                // Cancel-safe: both branches only take what is complete.
+                None => tokio::select! {
+                    submission = self.submissions.recv() => match submission {
+                        Some(submission) => submission,
+                        None => break,
+                    },
+                    () = join(&mut in_flight), if !in_flight.is_empty() => continue,
+                },
+            };
+            let (group, rest) = self.group(first);
+            carried = rest;
+            in_flight.spawn(
+                GroupCommit {
+                    projection: Arc::clone(&self.projection),
+                    store: Arc::clone(&self.store),
+                    reachability: self.reachability.clone(),
+                    group,
+                }
+                .run(),
+            );
+        }
+        while !in_flight.is_empty() {
+            join(&mut in_flight).await;
+        }
+    }
+
+    /// Joins what is ready, as far as it fits one transaction.
+    fn group(&mut self, first: Submission) -> (Vec<Submission>, Option<Submission>) {
+        let mut documents = first.writes.len();
+        let mut bytes = first.bytes;
+        let mut group = vec![first];
+        while let Ok(next) = self.submissions.try_recv() {
+            documents += next.writes.len();
+            bytes += next.bytes;
+            if documents > self.options.documents_max || bytes > self.options.bytes_max {
+                return (group, Some(next));
+            }
+            group.push(next);
+        }
+        (group, None)
+    }
+}
+
+impl Handle {
+    /// Hands a batch over. False where the committer has ended.
+    pub async fn submit(&self, submission: Submission) -> bool {
+        self.submissions.send(submission).await.is_ok()
+    }
+}
+
+async fn join(in_flight: &mut JoinSet<()>) {
+    if let Some(Err(error)) = in_flight.join_next().await {
+        // The replies are dropped with the task, and the domains take that for a failure.
+        warn!(%error, "a commit ended unexpectedly");
+    }
+}
+
+/// One transaction under way, with those who wait for it.
+struct GroupCommit {
+    projection: Arc<str>,
+    store: Arc<dyn Store>,
+    reachability: Reachability,
+    group: Vec<Submission>,
+}
+
+impl GroupCommit {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        while !self.group.is_empty() {
+            let commit = self.join_writes();
+            let started = std::time::Instant::now();
+            let error = match self.store.commit(&commit).await {
+                Ok(()) => {
+                    self.reachability.reached();
+                    self.record(&commit, started.elapsed());
+                    return self.answer_all(|| Outcome::Stored);
+                }
+                Err(error) => error,
+            };
+            match error {
+                CommitError::Fenced { checkpoints } => self.drop_fenced(&checkpoints),
+                CommitError::Mismatch { view, id } => {
+                    counter!("projectionist_commit_conflicts_total", "projection" => self.projection.to_string())
+                        .increment(1);
+                    debug!(projection = %self.projection, %view, id = %id, "a document changed meanwhile");
+                    return self.answer_all(|| Outcome::Mismatch {
+                        view: view.clone(),
+                        id: id.clone(),
+                    });
+                }
+                CommitError::TooLarge(source) => return self.split(&source.to_string()).await,
+                CommitError::Store(error) if error.is_transient() => {
+                    self.reachability.lost(&error);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                    self.drop_abandoned();
+                }
+                CommitError::Store(error) => return self.refuse(error),
+            }
+        }
+    }
+
+    fn join_writes(&self) -> Commit {
+        let mut commit = Commit::default();
+        for submission in &self.group {
+            commit.writes.extend(submission.writes.iter().cloned());
+            commit.advances.extend(submission.advances.iter().cloned());
+        }
+        commit
+    }
+
+    fn answer_all(self, outcome: impl Fn() -> Outcome) {
+        for submission in self.group {
+            // A domain that was abandoned does not wait any more.
+            drop(submission.reply.send(outcome()));
+        }
+    }
+
+    fn drop_fenced(&mut self, fenced: &[CheckpointId]) {
+        let group = std::mem::take(&mut self.group);
+        for submission in group {
+            let lost: Vec<CheckpointId> = submission
+                .advances
+                .iter()
+                .map(|advance| &advance.checkpoint)
+                .filter(|checkpoint| fenced.contains(checkpoint))
+                .cloned()
+                .collect();
+            if lost.is_empty() {
+                self.group.push(submission);
+            } else {
+                drop(submission.reply.send(Outcome::Fenced(lost)));
+            }
+        }
+    }
+
+    /// Those for whom nobody waits any more need not be stored: whoever claims their partitions
+    /// next starts from the checkpoint.
+    fn drop_abandoned(&mut self) {
+        self.group
+            .retain(|submission| !submission.reply.is_closed());
+    }
+
+    /// Several batches that are too large together may each be small enough.
+    async fn split(self, reason: &str) {
+        if self.group.len() == 1 {
+            return self.answer_all(|| Outcome::TooLarge(reason.to_owned()));
+        }
+        for submission in self.group {
+            let alone = GroupCommit {
+                projection: Arc::clone(&self.projection),
+                store: Arc::clone(&self.store),
+                reachability: self.reachability.clone(),
+                group: vec![submission],
+            };
+            Box::pin(alone.run()).await;
+        }
+    }
+
+    fn refuse(self, error: Error) {
+        let message = error.to_string();
+        let mut error = Some(error);
+        for submission in self.group {
+            let outcome = error.take().unwrap_or_else(|| Error::Refused {
+                address: self.store.address().to_owned(),
+                message: message.clone(),
+            });
+            drop(submission.reply.send(Outcome::Refused(outcome)));
+        }
+    }
+
+    fn record(&self, commit: &Commit, elapsed: Duration) {
+        let projection = self.projection.to_string();
+        histogram!("projectionist_commit_seconds", "projection" => projection.clone())
+            .record(elapsed.as_secs_f64());
+        counter!("projectionist_commits_total", "projection" => projection.clone()).increment(1);
+        counter!("projectionist_documents_written_total", "projection" => projection)
+            .increment(commit.writes.len() as u64);
+    }
+}

@@ -1,0 +1,538 @@
+//! A fold domain: the partitions that share one document cache, folded one batch at a time.
+//!
+//! Guarantees:
+//! - Events of a partition are folded in offset order, on the results of all events before them.
+//! - At most one commit of a domain is under way; what is folded meanwhile is the next one. If a
+//!   commit comes to nothing, what was folded on top of it comes to nothing too.
+//! - A fault of the plugin stops its partition at the event at fault, with every event before it
+//!   stored and none after it folded. Trouble with the store stops nothing: the domain waits.
+//!
+//! Not here: claiming and the consumer group (`runner`), transactions (`committer`).
+//! On revoke: a drained partition stores what is folded, and is let go; what was received and not
+//! folded is dropped, for the next owner reads it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::Context;
+use super::backoff::Backoff;
+use super::cache::{Cache, CommitNumber};
+use super::committer::{Handle as CommitterHandle, Outcome as CommitOutcome, Submission};
+use super::lane::Lane;
+use super::partition::{Narrowed, Partition};
+use super::pending::Pending;
+use super::queue::{Item, Receiver};
+use crate::projection::{DocumentId, Fault, Ownership};
+use crate::record::{Epoch, Generation, TopicPartition};
+use crate::store::{Advance, CheckpointId, Store, ViewId};
+use crate::telemetry::health::{Reachability, describe};
+
+mod fold;
+
+/// What the runner tells a domain.
+#[derive(Debug)]
+pub enum Control {
+    /// Take a claimed partition over.
+    Attach(Attachment),
+    /// Store what is folded, and let go. Answered with an [`Outcome`].
+    Drain(TopicPartition),
+    /// Store what is folded, fold nothing more, and let go for this reason.
+    Stop(TopicPartition, String),
+    /// Let go at once: the partition is somebody else's.
+    Abandon(TopicPartition),
+}
+
+/// A claimed partition and the queue that feeds it.
+#[derive(Debug)]
+pub struct Attachment {
+    pub partition: TopicPartition,
+    pub generation: Generation,
+    pub epoch: Epoch,
+    pub next: crate::record::NextOffset,
+    pub queue: Receiver,
+}
+
+/// Why a domain let go of a partition.
+#[derive(Debug)]
+pub struct Outcome {
+    pub partition: TopicPartition,
+    pub generation: Generation,
+    pub reason: Reason,
+}
+
+#[derive(Debug)]
+pub enum Reason {
+    /// As asked; what was folded is stored.
+    Drained,
+    /// As asked, at once.
+    Abandoned,
+    /// Another host has claimed it.
+    Fenced,
+    /// The plugin cannot fold this event, or the store not take its documents. The text names it.
+    Stopped(String),
+}
+
+/// The parts that make a domain.
+pub struct Parts {
+    pub context: Context,
+    pub store: Arc<dyn Store>,
+    pub store_reachability: Reachability,
+    pub lane: Lane,
+    pub committer: CommitterHandle,
+    pub control: mpsc::Receiver<Control>,
+    /// Notified of every item in a partition's queue.
+    pub notify: Arc<Notify>,
+    pub outcomes: mpsc::Sender<Outcome>,
+    /// Ends the domain at once, whatever it is doing.
+    pub abandon: CancellationToken,
+}
+
+pub struct Domain {
+    parts: Parts,
+    members: Vec<Member>,
+    /// Where to look for the next batch, so that partitions take turns.
+    turn: usize,
+    /// Shared with the lane while it folds.
+    cache: Arc<Cache>,
+    pending: Pending,
+    in_flight: Option<InFlight>,
+    commits: CommitNumber,
+    /// Not before then is anything folded.
+    retry_at: Option<Instant>,
+    backoff: Backoff,
+    /// Commits that have to pass, without a conflict, before the cache is trusted again beyond
+    /// one batch. Only `shared` views have conflicts.
+    contended: u32,
+    /// A document of a `by-key` view that was not as this domain left it.
+    suspect: Option<(ViewId, DocumentId)>,
+}
+
+struct Member {
+    partition: Partition,
+    generation: Generation,
+    epoch: Epoch,
+    queue: Receiver,
+    /// It folds nothing more, and leaves when what is folded is stored.
+    leaving: Option<Reason>,
+}
+
+struct InFlight {
+    number: CommitNumber,
+    reply: oneshot::Receiver<CommitOutcome>,
+}
+
+/// How long a domain that met another host's writes reads its documents afresh for each batch.
+const CONTENDED_COMMITS: u32 = 32;
+
+impl Domain {
+    pub fn new(parts: Parts) -> Self {
+        let context = &parts.context;
+        let cache = Cache::new(context.views.len(), context.cache_bytes_max);
+        let pending = Pending::new(Arc::clone(&context.views));
+        Domain {
+            members: Vec::new(),
+            turn: 0,
+            cache: Arc::new(cache),
+            pending,
+            in_flight: None,
+            commits: CommitNumber(0),
+            retry_at: None,
+            backoff: Backoff::new(Duration::from_millis(20), Duration::from_secs(2)),
+            contended: 0,
+            suspect: None,
+            parts,
+        }
+    }
+
+    /// Runs until the runner drops its end of `control` and every partition is let go, or until
+    /// the domain is abandoned.
+    pub async fn run(mut self) {
+        let abandon = self.parts.abandon.clone();
+        tokio::select! {
+            biased;
+            () = abandon.cancelled() => {}
+            () = self.run_to_the_end() => {}
+        }
+    }
+
+    async fn run_to_the_end(&mut self) {
+        let mut open = true;
+        loop {
+            while open {
+                match self.parts.control.try_recv() {
+                    Ok(control) => self.control(control).await,
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => open = false,
+                }
+            }
+            if let Some(outcome) = self.poll_commit() {
+                self.committed(outcome).await;
+            }
+            self.receive();
+            self.let_go().await;
+            if !open && self.members.is_empty() {
+                return;
+            }
+            self.submit().await;
+            if self.fold().await {
+                continue;
+            }
+            let retry_at = self.retry_at;
+            // Cancel-safe: each branch takes what is complete or nothing at all.
+            tokio::select! {
+                biased;
+                outcome = wait_for(&mut self.in_flight) => self.committed(outcome).await,
+                control = self.parts.control.recv(), if open => match control {
+                    Some(control) => self.control(control).await,
+                    None => open = false,
+                },
+                () = self.parts.notify.notified() => {}
+                () = sleep_until(retry_at) => self.retry_at = None,
+            }
+        }
+    }
+
+    async fn control(&mut self, control: Control) {
+        match control {
+            Control::Attach(attachment) => self.members.push(Member {
+                partition: Partition::new(attachment.partition, attachment.next),
+                generation: attachment.generation,
+                epoch: attachment.epoch,
+                queue: attachment.queue,
+                leaving: None,
+            }),
+            Control::Drain(partition) => {
+                if let Some(member) = self.member_mut(&partition) {
+                    member.leaving.get_or_insert(Reason::Drained);
+                }
+            }
+            Control::Stop(partition, reason) => self.stop(&partition, reason),
+            Control::Abandon(partition) => {
+                self.remove(&[partition], || Reason::Abandoned).await;
+            }
+        }
+    }
+
+    /// Moves what has arrived into the partitions' logs.
+    fn receive(&mut self) {
+        for member in &mut self.members {
+            while let Some(item) = member.queue.try_recv() {
+                match item {
+                    Item::Event(event) => {
+                        let bytes = event.size_bytes();
+                        if !member.partition.receive(event) {
+                            member.queue.release(1, bytes);
+                        }
+                    }
+                    Item::Position(position) => member.partition.receive_position(position),
+                }
+            }
+        }
+    }
+
+    /// Hands everything folded to the committer, if it has nothing of this domain.
+    async fn submit(&mut self) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        let mut advances = Vec::new();
+        for member in &mut self.members {
+            if let Some(step) = member.partition.submit() {
+                advances.push(Advance {
+                    checkpoint: checkpoint_id(&self.parts.context, member.partition.id()),
+                    epoch: member.epoch,
+                    from: step.from,
+                    to: step.to,
+                });
+            }
+        }
+        if advances.is_empty() {
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission {
+            bytes: self.pending.bytes(),
+            writes: self.pending.take(),
+            advances,
+            reply,
+        };
+        self.commits.0 += 1;
+        self.in_flight = Some(InFlight {
+            number: self.commits,
+            reply: answer,
+        });
+        // Where the committer has ended, the reply is dropped with the submission, and that is
+        // noticed like any other commit that came to nothing.
+        self.parts.committer.submit(submission).await;
+    }
+
+    fn poll_commit(&mut self) -> Option<CommitOutcome> {
+        match self.in_flight.as_mut()?.reply.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(ended()),
+        }
+    }
+
+    async fn committed(&mut self, outcome: CommitOutcome) {
+        let in_flight = self.in_flight.take().expect("an outcome answers a commit");
+        match outcome {
+            CommitOutcome::Stored => self.stored(in_flight.number),
+            CommitOutcome::Fenced(checkpoints) => {
+                let fenced: Vec<TopicPartition> = checkpoints
+                    .into_iter()
+                    .map(|checkpoint| checkpoint.partition)
+                    .collect();
+                self.remove(&fenced, || Reason::Fenced).await;
+            }
+            CommitOutcome::Mismatch { view, id } => self.mismatch(view, id).await,
+            CommitOutcome::TooLarge(reason) => self.too_large(&reason).await,
+            CommitOutcome::Refused(error) => self.stop_all(describe(&error)).await,
+        }
+    }
+
+    fn stored(&mut self, number: CommitNumber) {
+        let context = &self.parts.context;
+        for member in &mut self.members {
+            let freed = member.partition.commit();
+            let next = member.partition.stored();
+            member.queue.set_stored(next);
+            member.queue.release(freed.events, freed.bytes);
+            context
+                .health
+                .set_next(&context.projection, member.partition.id(), next);
+            metrics::counter!(
+                "projectionist_events_stored_total",
+                "projection" => context.projection.to_string(),
+            )
+            .increment(freed.events as u64);
+        }
+        self.suspect = None;
+        self.contended = self.contended.saturating_sub(1);
+        let contended = self.contended > 0;
+        let cache = self.cache_mut();
+        cache.set_stored(number);
+        if contended {
+            cache.clear();
+        } else {
+            cache.trim();
+            self.backoff.reset();
+        }
+    }
+
+    /// A document was not as this domain left it.
+    async fn mismatch(&mut self, view: ViewId, id: DocumentId) {
+        let by_key = self
+            .parts
+            .context
+            .views
+            .iter()
+            .any(|target| target.id == view && target.ownership == Ownership::ByKey);
+        self.retract();
+        if !by_key {
+            // Another host was faster. Fold again on what it stored.
+            self.contended = CONTENDED_COMMITS;
+            self.retry_at = Some(Instant::now() + self.backoff.next_delay() / 8);
+            return;
+        }
+        let known = self.suspect.as_ref() == Some(&(view.clone(), DocumentId::clone(&id)));
+        if known {
+            self.stop_all(format!(
+                "document \"{id}\" of view {view} was changed by somebody else; only projection \
+                 \"{}\" may write there, so keep others away from the collection, restore the \
+                 document and start again",
+                self.parts.context.projection
+            ))
+            .await;
+        } else {
+            warn!(projection = %self.parts.context.projection, "a document changed under this host; reading it again");
+            self.suspect = Some((view, id));
+        }
+    }
+
+    /// The commit was more than a transaction takes: the next ones are of half as many events.
+    async fn too_large(&mut self, reason: &str) {
+        let sizes: Vec<(TopicPartition, usize)> = self
+            .members
+            .iter()
+            .map(|member| {
+                (
+                    member.partition.id().clone(),
+                    member.partition.in_flight_events(),
+                )
+            })
+            .filter(|(_, events)| *events > 0)
+            .collect();
+        self.retract();
+        let single = sizes.iter().map(|(_, events)| events).sum::<usize>() == 1;
+        for (partition, events) in sizes {
+            if single {
+                self.stop_at_first_waiting(&partition, |projection, event| {
+                    format!(
+                        "the documents that projection \"{projection}\" makes of {event} are too \
+                         large for one transaction: {reason}"
+                    )
+                });
+            } else if let Some(member) = self.member_mut(&partition) {
+                member.partition.narrow(events);
+            }
+        }
+        self.let_go().await;
+    }
+
+    /// What is folded and not stored comes to nothing: the store is read again.
+    fn retract(&mut self) {
+        self.in_flight = None;
+        self.pending.clear();
+        self.cache_mut().clear();
+        for member in &mut self.members {
+            member.partition.retract();
+        }
+    }
+
+    /// Lets partitions go whose work is not to be stored. What the others folded since may rest
+    /// on it, and is folded again.
+    async fn remove(&mut self, partitions: &[TopicPartition], reason: impl Fn() -> Reason) {
+        let (gone, kept): (Vec<Member>, Vec<Member>) = std::mem::take(&mut self.members)
+            .into_iter()
+            .partition(|member| partitions.contains(member.partition.id()));
+        self.members = kept;
+        if gone.is_empty() {
+            return;
+        }
+        self.retract();
+        for member in gone {
+            self.announce(member, reason()).await;
+        }
+    }
+
+    /// Lets those go that are leaving and have nothing left to store.
+    async fn let_go(&mut self) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        let mut index = 0;
+        while index < self.members.len() {
+            let member = &mut self.members[index];
+            let done = member.leaving.is_some() && !member.partition.has_pending();
+            if !done {
+                index += 1;
+                continue;
+            }
+            let mut member = self.members.swap_remove(index);
+            let reason = member.leaving.take().unwrap_or(Reason::Drained);
+            self.announce(member, reason).await;
+        }
+    }
+
+    async fn announce(&self, member: Member, reason: Reason) {
+        let outcome = Outcome {
+            partition: member.partition.id().clone(),
+            generation: member.generation,
+            reason,
+        };
+        debug!(projection = %self.parts.context.projection, ?outcome, "let go of a partition");
+        drop(member);
+        if self.parts.outcomes.send(outcome).await.is_err() {
+            debug!("the runner has ended before its domain");
+        }
+    }
+
+    /// The plugin could not fold a batch of this partition.
+    fn fault(&mut self, partition: &TopicPartition, events: usize, fault: &Fault) {
+        let Some(member) = self.member_mut(partition) else {
+            return;
+        };
+        match member.partition.fault(events, fault.event) {
+            Narrowed::Retry => {}
+            Narrowed::Culprit => self.stop_at_first_waiting(partition, |projection, event| {
+                format!(
+                    "projection \"{projection}\" cannot fold {event}: {fault}; nothing is lost: \
+                     every event before it is stored, and after a restart with a plugin that can \
+                     fold it the partition goes on from there"
+                )
+            }),
+        }
+    }
+
+    /// Stops a partition at the first event that is not folded.
+    fn stop_at_first_waiting(
+        &mut self,
+        partition: &TopicPartition,
+        reason: impl Fn(&str, &str) -> String,
+    ) {
+        let offset = self
+            .member_mut(partition)
+            .and_then(|member| member.partition.first_waiting())
+            .map_or_else(|| "?".to_owned(), |offset| offset.to_string());
+        let event = format!("the event at {partition}, offset {offset}");
+        let reason = reason(&self.parts.context.projection, &event);
+        self.stop(partition, reason);
+    }
+
+    fn stop(&mut self, partition: &TopicPartition, reason: String) {
+        error!(projection = %self.parts.context.projection, partition = %partition, "stopped: {reason}");
+        if let Some(member) = self.member_mut(partition) {
+            member.leaving = Some(Reason::Stopped(reason));
+        }
+    }
+
+    async fn stop_all(&mut self, reason: String) {
+        self.retract();
+        let partitions: Vec<TopicPartition> = self
+            .members
+            .iter()
+            .map(|member| member.partition.id().clone())
+            .collect();
+        for partition in partitions {
+            self.stop(&partition, reason.clone());
+        }
+        self.let_go().await;
+    }
+
+    fn member_mut(&mut self, partition: &TopicPartition) -> Option<&mut Member> {
+        self.members
+            .iter_mut()
+            .find(|member| member.partition.id() == partition)
+    }
+
+    fn cache_mut(&mut self) -> &mut Cache {
+        Arc::get_mut(&mut self.cache).expect("lanes drop the cache before they answer")
+    }
+}
+
+pub(super) fn checkpoint_id(context: &Context, partition: &TopicPartition) -> CheckpointId {
+    CheckpointId {
+        projection: Arc::clone(&context.projection),
+        version: context.version,
+        copy: Arc::clone(&context.copy),
+        partition: partition.clone(),
+    }
+}
+
+async fn wait_for(in_flight: &mut Option<InFlight>) -> CommitOutcome {
+    match in_flight {
+        Some(in_flight) => (&mut in_flight.reply).await.unwrap_or_else(|_| ended()),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a commit counts as whose committer has ended.
+fn ended() -> CommitOutcome {
+    CommitOutcome::Refused(crate::store::Error::Refused {
+        address: "the committer".to_owned(),
+        message: "it has ended unexpectedly; restart the host".to_owned(),
+    })
+}

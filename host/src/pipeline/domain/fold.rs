@@ -1,0 +1,254 @@
+//! One fold: choose a batch, make its documents known, run the plugin, take the results over.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::cache::{CommitNumber, State};
+use super::super::lane::Fold;
+use super::super::partition::BatchLimits;
+use super::super::{DomainLayout, read_documents};
+use super::Domain;
+use crate::projection::{DocumentId, DocumentKey, DocumentWrite, Error, HostError, ViewIndex};
+use crate::record::{Event, TopicPartition};
+use crate::store::{Provenance, StoredDocument};
+use crate::telemetry::health::describe;
+
+/// Events of one partition that are folded together.
+struct Batch {
+    /// Index of the member.
+    member: usize,
+    partition: TopicPartition,
+    events: Vec<Arc<Event>>,
+}
+
+/// Where the writes of a fold come from.
+struct Source<'a> {
+    partition: &'a TopicPartition,
+    events: &'a [Arc<Event>],
+    plugin: &'a Arc<str>,
+}
+
+impl Domain {
+    /// Folds one batch. False where there is nothing to fold now.
+    pub(super) async fn fold(&mut self) -> bool {
+        if self.retry_at.is_some_and(|at| at > Instant::now()) {
+            return false;
+        }
+        self.retry_at = None;
+        let Some(batch) = self.next_batch() else {
+            return false;
+        };
+        if let Err(error) = self.prefetch(&batch.events).await {
+            return self.postpone(&error).await;
+        }
+        let started = std::time::Instant::now();
+        let fold = Fold {
+            partition: batch.partition.clone(),
+            events: batch.events,
+            cache: Arc::clone(&self.cache),
+        };
+        let folded = match self.parts.lane.fold(fold).await {
+            Ok(folded) => folded,
+            Err(error) => {
+                self.stop_all(error.to_string()).await;
+                return true;
+            }
+        };
+        for (key, state) in folded.loaded {
+            self.cache_mut().insert_loaded(key, state);
+        }
+        let events = folded.events.len();
+        match folded.result {
+            Ok(output) => {
+                if let Err(error) = self.load_blind_writes(&output.writes).await {
+                    return self.postpone(&error).await;
+                }
+                let source = Source {
+                    partition: &batch.partition,
+                    events: &folded.events,
+                    plugin: &folded.plugin,
+                };
+                self.absorb(&source, output.writes);
+                self.members[batch.member].partition.fold(events);
+                self.record(events, started.elapsed());
+            }
+            Err(Error::Fault(fault)) => self.fault(&batch.partition, events, &fault),
+            Err(Error::Host(error)) => return self.postpone(&error).await,
+        }
+        self.cache_mut().trim();
+        true
+    }
+
+    /// The next batch: the partitions take turns, within the room that the next commit has.
+    fn next_batch(&mut self) -> Option<Batch> {
+        let folding_ahead = self
+            .members
+            .iter()
+            .any(|member| member.partition.has_pending());
+        let careful = self.contended > 0
+            || self.suspect.is_some()
+            || self
+                .members
+                .iter()
+                .any(|member| member.partition.is_narrowed());
+        if careful && (folding_ahead || self.in_flight.is_some()) {
+            return None;
+        }
+        let room = self.room()?;
+        for step in 0..self.members.len() {
+            let index = (self.turn + step) % self.members.len();
+            let member = &self.members[index];
+            if member.leaving.is_some() || member.partition.waiting() == 0 {
+                continue;
+            }
+            self.turn = index + 1;
+            return Some(Batch {
+                member: index,
+                partition: member.partition.id().clone(),
+                events: member.partition.cut(room),
+            });
+        }
+        None
+    }
+
+    /// What the next commit still takes, `None` where it is full.
+    fn room(&self) -> Option<BatchLimits> {
+        let limits = self.parts.context.batch;
+        let events: usize = self
+            .members
+            .iter()
+            .map(|member| member.partition.pending_events())
+            .sum();
+        let room = BatchLimits {
+            events_max: limits.events_max.checked_sub(events)?,
+            documents_max: limits.documents_max.checked_sub(self.pending.documents())?,
+            bytes_max: limits.bytes_max.checked_sub(self.pending.bytes())?,
+        };
+        let any = room.events_max > 0 && room.documents_max > 0 && room.bytes_max > 0;
+        any.then_some(room)
+    }
+
+    /// Reads the documents that a batch will want, where its keys name them, in one call.
+    async fn prefetch(&mut self, events: &[Arc<Event>]) -> Result<(), HostError> {
+        if self.parts.context.layout != DomainLayout::PerPartition {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let ids: Vec<&str> = events
+            .iter()
+            .filter_map(|event| std::str::from_utf8(event.key()?).ok())
+            .filter(|id| seen.insert(*id))
+            .collect();
+        for view in 0..self.parts.context.views.len() {
+            let view = ViewIndex(u32::try_from(view).expect("views are few"));
+            let mut unknown: Vec<DocumentId> = Vec::new();
+            for id in &ids {
+                if self.cache.peek(view, id).is_none() {
+                    unknown.push(DocumentId::from(*id));
+                } else {
+                    self.cache_mut().touch(view, id);
+                }
+            }
+            self.load(view, unknown).await?;
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, view: ViewIndex, ids: Vec<DocumentId>) -> Result<(), HostError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let context = &self.parts.context;
+        let target = &context.views[view.0 as usize].id;
+        let encoding = context.descriptor.encoding;
+        let states = read_documents(&*self.parts.store, target, &ids, encoding).await?;
+        self.parts.store_reachability.reached();
+        for (id, state) in ids.into_iter().zip(states) {
+            self.cache_mut()
+                .insert_loaded(DocumentKey { view, id }, state);
+        }
+        Ok(())
+    }
+
+    /// Reads the documents that the plugin wrote without having read them: do they exist?
+    async fn load_blind_writes(&mut self, writes: &[DocumentWrite]) -> Result<(), HostError> {
+        for view in 0..self.parts.context.views.len() {
+            let view = ViewIndex(u32::try_from(view).expect("views are few"));
+            let unknown: Vec<DocumentId> = writes
+                .iter()
+                .map(|write| &write.key)
+                .filter(|key| key.view == view && self.cache.peek(view, &key.id).is_none())
+                .map(|key| Arc::clone(&key.id))
+                .collect();
+            self.load(view, unknown).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the plugin's writes over, into the cache and the next commit.
+    fn absorb(&mut self, source: &Source<'_>, writes: Vec<DocumentWrite>) {
+        // All before any: the cache may let some go as others come in.
+        let current: Vec<Option<Provenance>> = writes
+            .iter()
+            .map(
+                |write| match self.cache.peek(write.key.view, &write.key.id) {
+                    Some(State::Present { provenance, .. }) => Some(provenance.clone()),
+                    Some(State::Absent) => None,
+                    None => {
+                        unreachable!("a written document was read, and reads are kept till here")
+                    }
+                },
+            )
+            .collect();
+        let commit = CommitNumber(self.commits.0 + 1);
+        for (write, current) in writes.into_iter().zip(current) {
+            let provenance = Provenance {
+                revision: self.pending.next_revision(&write.key, current.as_ref()),
+                partition: source.partition.clone(),
+                offset: source.events[write.event].offset,
+                plugin: Arc::clone(source.plugin),
+            };
+            let (document, state) = match write.body {
+                None => (None, State::Absent),
+                Some(body) => {
+                    let document = StoredDocument {
+                        body: body.bson,
+                        provenance: provenance.clone(),
+                    };
+                    let state = State::Present {
+                        encoded: body.encoded,
+                        provenance,
+                    };
+                    (Some(document), state)
+                }
+            };
+            self.pending.put(write.key.clone(), current, document);
+            self.cache_mut().insert_folded(write.key, state, commit);
+        }
+    }
+
+    /// The store or the engine is in trouble, the batch is not: fold it again a little later.
+    /// Where no time helps, the domain's partitions stop.
+    async fn postpone(&mut self, error: &HostError) -> bool {
+        match error {
+            HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
+            HostError::Unreadable(source) => self.stop_all(describe(&**source)).await,
+            HostError::Engine(_) => tracing::warn!("trying again: {}", describe(error)),
+        }
+        self.retry_at = Some(Instant::now() + self.backoff.next_delay());
+        false
+    }
+
+    fn record(&mut self, events: usize, elapsed: std::time::Duration) {
+        let projection = self.parts.context.projection.to_string();
+        metrics::counter!("projectionist_events_folded_total", "projection" => projection.clone())
+            .increment(events as u64);
+        metrics::histogram!("projectionist_fold_seconds", "projection" => projection)
+            .record(elapsed.as_secs_f64());
+        if self.contended == 0 {
+            self.backoff.reset();
+        }
+    }
+}

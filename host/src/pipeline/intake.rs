@@ -1,0 +1,100 @@
+//! What the pipeline and the source of its events say to one another.
+//!
+//! The source (`kafka::consumer`) follows a consumer group: it is told of assignments and
+//! revocations and waits for neither. It announces each with a [`Notice`], goes on polling, and
+//! carries it out when the pipeline answers with a [`Command`].
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::queue::{Sender, Waker};
+use crate::record::{NextOffset, TopicPartition};
+
+/// From the source.
+#[derive(Debug)]
+pub enum Notice {
+    /// The group gave these partitions to this host, on top of those it has. The list may be
+    /// empty. Nothing is fetched until the answer, [`Command::Assign`], comes.
+    Assigned(Vec<TopicPartition>),
+    /// The group takes these partitions away. They are kept until the answer,
+    /// [`Command::Release`], comes, and no other host has them before that, unless `lost`.
+    Revoked {
+        partitions: Vec<TopicPartition>,
+        /// The group has given them to others already; draining would be in vain.
+        lost: bool,
+    },
+    /// A position is outside of what the topic still holds; the source does not know which
+    /// partition's.
+    OutOfRange,
+    /// How far these partitions reach, as the source saw it last.
+    Ends(Vec<(TopicPartition, NextOffset)>),
+    /// The source cannot be reached; it goes on trying.
+    Unreachable(String),
+    /// The source answers again.
+    Reachable,
+    /// The source cannot go on.
+    Failed(String),
+}
+
+/// To the source.
+#[derive(Debug)]
+pub enum Command {
+    /// Start fetching. Answers one [`Notice::Assigned`].
+    Assign(Vec<Start>),
+    /// Let go of them. Answers one [`Notice::Revoked`].
+    Release(Vec<TopicPartition>),
+    /// Fetch partitions that are assigned already again, from elsewhere.
+    Restart(Vec<Start>),
+    /// Report what is stored, leave the group and end.
+    Leave,
+}
+
+/// Where to start fetching a partition, and where its events go.
+#[derive(Debug)]
+pub struct Start {
+    pub next: NextOffset,
+    pub queue: Sender,
+}
+
+/// What a topic still holds.
+#[async_trait]
+pub trait Positions: Send + Sync + 'static {
+    async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, PositionsError>;
+}
+
+/// The events of a partition are those in `low..high`, less what compaction removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub low: NextOffset,
+    pub high: NextOffset,
+}
+
+/// The positions cannot be read now.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the positions of partition {partition}")]
+pub struct PositionsError {
+    pub partition: TopicPartition,
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// How the pipeline speaks to its source.
+#[derive(Clone, Debug)]
+pub struct SourceHandle {
+    pub commands: mpsc::Sender<Command>,
+    /// To be called after sending a command.
+    pub waker: Waker,
+}
+
+/// The source has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the consumer has ended")]
+pub struct SourceEnded;
+
+impl SourceHandle {
+    pub async fn send(&self, command: Command) -> Result<(), SourceEnded> {
+        self.commands.send(command).await.map_err(|_| SourceEnded)?;
+        self.waker.wake();
+        Ok(())
+    }
+}

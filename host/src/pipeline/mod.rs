@@ -1,0 +1,134 @@
+//! From events to stored documents: order, exactly-once, back-pressure.
+//!
+//! ```text
+//! source ──▶ queue ──▶ domain ──▶ lane (fold) ──▶ pending ──▶ committer ──▶ store
+//!    ▲  notices, commands │                                        │
+//!    └──────────── runner ┴───────────── outcomes ─────────────────┘
+//! ```
+//!
+//! - [`runner`]: one per projection and copy. Claims what the source assigns, starts domains,
+//!   drains what is revoked.
+//! - [`domain`]: owns the partitions that share a document cache, folds one batch at a time, and
+//!   goes on folding while a commit is under way.
+//! - [`committer`]: one per projection and copy. Joins batches of several domains in one
+//!   transaction.
+//!
+//! Not here: Kafka (`kafka`), Wasm (`plugin`), MongoDB (`store`). The pipeline knows them as an
+//! [`intake`], a [`crate::projection::Projector`] and a [`crate::store::Store`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::document;
+use crate::projection::{Descriptor, DocumentId, Encoding, HostError, Ownership};
+use crate::store::{Store, StoredDocument, ViewId};
+use crate::telemetry::health::Health;
+
+pub mod backoff;
+pub mod cache;
+pub mod committer;
+pub mod domain;
+pub mod intake;
+pub mod lane;
+pub mod partition;
+pub mod pending;
+pub mod queue;
+pub mod runner;
+
+use cache::State;
+use partition::BatchLimits;
+use pending::TargetView;
+
+/// What all parts of one projection's pipeline need to know.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub projection: Arc<str>,
+    /// Which version of its views the projection builds.
+    pub version: u32,
+    /// The store's name in the configuration.
+    pub copy: Arc<str>,
+    pub descriptor: Arc<Descriptor>,
+    pub views: Arc<[TargetView]>,
+    pub layout: DomainLayout,
+    pub batch: BatchLimits,
+    pub queue: queue::Limits,
+    /// Documents kept between batches, per domain.
+    pub cache_bytes_max: usize,
+    pub health: Health,
+}
+
+/// Which partitions share a document cache and are folded one batch at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DomainLayout {
+    /// Each partition is a domain of its own: no document is written from two of them.
+    PerPartition,
+    /// All partitions of the projection on this host are one domain, for their batches would
+    /// otherwise fight over the same documents.
+    Joined,
+}
+
+impl DomainLayout {
+    /// A document has one writer only where every view is `by-key` and the keys come from one
+    /// topic.
+    pub fn of(descriptor: &Descriptor, topics: usize) -> Self {
+        let by_key = |view: &crate::projection::View| view.ownership == Ownership::ByKey;
+        if topics == 1 && descriptor.views.iter().all(by_key) {
+            DomainLayout::PerPartition
+        } else {
+            DomainLayout::Joined
+        }
+    }
+}
+
+/// The views as this projection version writes them.
+pub fn target_views(descriptor: &Descriptor, topics: usize, version: u32) -> Arc<[TargetView]> {
+    descriptor
+        .views
+        .iter()
+        .map(|view| TargetView {
+            id: ViewId::new(Arc::clone(&view.name), version),
+            ownership: if topics == 1 {
+                view.ownership
+            } else {
+                Ownership::Shared
+            },
+        })
+        .collect()
+}
+
+/// Reads documents, for the cache and the projection.
+async fn read_documents(
+    store: &dyn Store,
+    view: &ViewId,
+    ids: &[DocumentId],
+    encoding: Encoding,
+) -> Result<Vec<State>, HostError> {
+    let documents = store.load(view, ids).await.map_err(|error| {
+        if error.is_transient() {
+            HostError::Documents(Box::new(error))
+        } else {
+            HostError::Unreadable(Box::new(error))
+        }
+    })?;
+    documents
+        .into_iter()
+        .map(|document| {
+            state(document, encoding).map_err(|error| HostError::Unreadable(Box::new(error)))
+        })
+        .collect()
+}
+
+fn state(document: Option<StoredDocument>, encoding: Encoding) -> Result<State, document::Error> {
+    let Some(document) = document else {
+        return Ok(State::Absent);
+    };
+    let encoded = match encoding {
+        Encoding::Json => document::to_json(&document.body)?,
+        Encoding::Bson => document.body.into_bytes(),
+    };
+    Ok(State::Present {
+        encoded: Bytes::from(encoded),
+        provenance: document.provenance,
+    })
+}

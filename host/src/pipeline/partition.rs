@@ -1,0 +1,278 @@
+//! The progress of one partition: which of its events are folded, in flight and stored.
+//!
+//! Guarantees:
+//! - Events are folded in offset order, each once, unless [`Partition::retract`] says that what
+//!   was folded since the last stored checkpoint came to nothing.
+//! - The checkpoint that [`Partition::submit`] asks for never passes an event that is not folded,
+//!   and starts where the store's stands.
+//!
+//! Pure: no I/O, no clock. Not here: documents (`pending`), commits (`committer`).
+//!
+//! The log of events that are not stored yet has two marks:
+//!
+//! ```text
+//!   stored          submitted        folded              received
+//!     │  in flight      │   pending     │     waiting        │
+//!     ▼─────────────────▼───────────────▼────────────────────▼
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::record::{Event, NextOffset, Offset, TopicPartition};
+
+/// How much one batch may hold. What costs is a document's version, not an event, so many events
+/// of few keys make a long batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    pub events_max: usize,
+    /// Distinct keys in a batch before the fold, distinct documents after it.
+    pub documents_max: usize,
+    pub bytes_max: usize,
+}
+
+#[derive(Debug)]
+pub struct Partition {
+    id: TopicPartition,
+    /// Events from `stored` on, in offset order.
+    log: VecDeque<Arc<Event>>,
+    stored: NextOffset,
+    /// Events at the front of the log whose commit is under way, and its position.
+    in_flight: Option<Span>,
+    /// Events at the front of the log that are folded, those in flight included.
+    folded: Span,
+    /// No event before this position is still to come.
+    received: NextOffset,
+    /// Most events that the next batch may hold; less than the limit while a fault is narrowed
+    /// down to its event.
+    narrowed: Option<usize>,
+}
+
+/// A stretch of the log from its front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    events: usize,
+    to: NextOffset,
+}
+
+/// What a commit of this partition has to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub from: NextOffset,
+    pub to: NextOffset,
+}
+
+/// Room that stored events give back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    pub events: usize,
+    pub bytes: usize,
+}
+
+/// What to do about a batch that the plugin could not fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Narrowed {
+    /// Fold again; the next batch is shorter.
+    Retry,
+    /// The batch was this one event.
+    Culprit,
+}
+
+impl Partition {
+    /// A partition whose events before `next` are stored.
+    pub fn new(id: TopicPartition, next: NextOffset) -> Self {
+        Partition {
+            id,
+            log: VecDeque::new(),
+            stored: next,
+            in_flight: None,
+            folded: Span {
+                events: 0,
+                to: next,
+            },
+            received: next,
+            narrowed: None,
+        }
+    }
+
+    pub fn id(&self) -> &TopicPartition {
+        &self.id
+    }
+
+    pub fn stored(&self) -> NextOffset {
+        self.stored
+    }
+
+    /// Takes an event. False where it was received before: a source that was paused may fetch
+    /// some events again.
+    pub fn receive(&mut self, event: Arc<Event>) -> bool {
+        if self.received.includes(event.offset) {
+            return false;
+        }
+        self.received = event.offset.next();
+        self.log.push_back(event);
+        true
+    }
+
+    /// Notes that no event is to come before `position`.
+    pub fn receive_position(&mut self, position: NextOffset) {
+        self.received = self.received.max(position);
+        self.pass_gap();
+    }
+
+    /// Events that are received and not folded.
+    pub fn waiting(&self) -> usize {
+        self.log.len() - self.folded.events
+    }
+
+    /// The first event that is received and not folded.
+    pub fn first_waiting(&self) -> Option<Offset> {
+        self.log.get(self.folded.events).map(|event| event.offset)
+    }
+
+    /// The next events to fold, oldest first; empty where none wait.
+    ///
+    /// `room` is what the pending commit still takes. The batch holds at least one event, however
+    /// large, so that a single event never gets stuck.
+    pub fn cut(&self, room: BatchLimits) -> Vec<Arc<Event>> {
+        let events_max = self
+            .narrowed
+            .map_or(room.events_max, |narrowed| narrowed.min(room.events_max));
+        let mut batch: Vec<Arc<Event>> = Vec::new();
+        let mut keys = std::collections::HashSet::new();
+        let mut bytes = 0;
+        for event in self.log.range(self.folded.events..) {
+            bytes += event.size_bytes();
+            keys.insert(event.key());
+            let over = batch.len() >= events_max
+                || keys.len() > room.documents_max
+                || bytes > room.bytes_max;
+            if over && !batch.is_empty() {
+                break;
+            }
+            batch.push(Arc::clone(event));
+        }
+        batch
+    }
+
+    /// Notes that the oldest `events` waiting events are folded.
+    pub fn fold(&mut self, events: usize) {
+        assert!(
+            events > 0 && events <= self.waiting(),
+            "{}: folded {events} events of {} waiting ones",
+            self.id,
+            self.waiting()
+        );
+        self.folded.events += events;
+        self.folded.to = self.log[self.folded.events - 1].offset.next();
+        self.narrowed = self.narrowed.and_then(|narrowed| {
+            // Past the fault, batches grow again: doubling until they are as long as ever.
+            (narrowed < self.log.len()).then(|| narrowed.saturating_mul(2))
+        });
+        self.pass_gap();
+    }
+
+    /// The plugin could not fold a batch of `events` events. `culprit` is the index of the event
+    /// at fault, where the plugin named it.
+    pub fn fault(&mut self, events: usize, culprit: Option<usize>) -> Narrowed {
+        match culprit {
+            Some(0) => Narrowed::Culprit,
+            _ if events == 1 => Narrowed::Culprit,
+            // What comes before the culprit can be folded.
+            Some(index) => {
+                self.narrowed = Some(index.min(events - 1));
+                Narrowed::Retry
+            }
+            None => {
+                self.narrowed = Some(events / 2);
+                Narrowed::Retry
+            }
+        }
+    }
+
+    /// Notes that the next batch may hold at most half of `events` events; for a commit that was
+    /// too large.
+    pub fn narrow(&mut self, events: usize) {
+        self.narrowed = Some((events / 2).max(1));
+    }
+
+    /// True where something is folded that no commit was asked for.
+    pub fn has_pending(&self) -> bool {
+        self.folded.to > self.submitted()
+    }
+
+    /// Events folded since the last [`Partition::submit`].
+    pub fn pending_events(&self) -> usize {
+        self.folded.events - self.in_flight_events()
+    }
+
+    /// Events whose commit is under way.
+    pub fn in_flight_events(&self) -> usize {
+        self.in_flight.map_or(0, |span| span.events)
+    }
+
+    /// True while batches are kept short to find an event at fault; such a batch is stored before
+    /// the next is folded.
+    pub fn is_narrowed(&self) -> bool {
+        self.narrowed.is_some()
+    }
+
+    /// Starts a commit of everything folded. At most one is under way.
+    pub fn submit(&mut self) -> Option<Step> {
+        assert!(
+            self.in_flight.is_none(),
+            "{}: a commit is under way",
+            self.id
+        );
+        if !self.has_pending() {
+            return None;
+        }
+        self.in_flight = Some(self.folded);
+        Some(Step {
+            from: self.stored,
+            to: self.folded.to,
+        })
+    }
+
+    /// The commit under way is stored.
+    pub fn commit(&mut self) -> Freed {
+        let Some(span) = self.in_flight.take() else {
+            return Freed::default();
+        };
+        self.stored = span.to;
+        self.folded.events -= span.events;
+        let bytes = self
+            .log
+            .drain(..span.events)
+            .map(|event| event.size_bytes())
+            .sum();
+        Freed {
+            events: span.events,
+            bytes,
+        }
+    }
+
+    /// What was folded since the stored checkpoint came to nothing: fold it again.
+    pub fn retract(&mut self) {
+        self.in_flight = None;
+        self.folded = Span {
+            events: 0,
+            to: self.stored,
+        };
+        self.pass_gap();
+    }
+
+    fn submitted(&self) -> NextOffset {
+        self.in_flight.map_or(self.stored, |span| span.to)
+    }
+
+    /// Where no event waits, the gap behind the last folded one is passed too.
+    fn pass_gap(&mut self) {
+        if self.waiting() == 0 {
+            self.folded.to = self.received;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

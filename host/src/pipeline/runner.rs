@@ -1,0 +1,640 @@
+//! Runs one projection on one copy: follows the consumer group, claims what it assigns, starts
+//! domains, and drains what it takes away.
+//!
+//! Guarantees:
+//! - A partition is fetched only after it is claimed in the store, from the checkpoint that the
+//!   claim returned; Kafka's own committed offset is never read.
+//! - Shutdown is a revocation of everything: one path, two triggers.
+//! - Draining is bounded. What is not stored by the deadline is left to the next owner, and the
+//!   claim that it makes keeps this host from storing it late.
+//!
+//! Not here: folding (`domain`), transactions (`committer`), the consumer (`kafka`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::committer::{Committer, Handle as CommitterHandle, Options as CommitterOptions};
+use super::domain::{Attachment, Control, Domain, Outcome, Parts, Reason};
+use super::intake::{Command, Notice, Positions, SourceHandle, Start};
+use super::lane::Lane;
+use super::{Context, DomainLayout, queue};
+use crate::projection::{HostError, Projector};
+use crate::record::{Generation, TopicPartition};
+use crate::store::Store;
+use crate::telemetry::health::{PartitionState, ProjectionState, Reachability, describe};
+
+mod claim;
+
+use claim::{Claimant, Claimed, Claims, Round, fetch_from};
+
+/// Makes an instance of the projection for a lane.
+pub type MakeProjector = Arc<dyn Fn() -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
+
+/// What a runner works with.
+pub struct Setup {
+    pub context: Context,
+    pub store: Arc<dyn Store>,
+    pub store_reachability: Reachability,
+    pub source: SourceHandle,
+    pub notices: mpsc::Receiver<Notice>,
+    pub positions: Arc<dyn Positions>,
+    pub kafka_reachability: Reachability,
+    pub make_projector: MakeProjector,
+    pub committer: CommitterOptions,
+    /// This host's name, for people who look at the checkpoints.
+    pub owner: Arc<str>,
+    /// For what is in flight when partitions are given up. Less than the group's session
+    /// time-out, or others claim them before.
+    pub drain_timeout: Duration,
+}
+
+/// The projection cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("projection \"{projection}\" has failed: {reason}")]
+pub struct Failed {
+    pub projection: Arc<str>,
+    pub reason: String,
+}
+
+pub struct Runner {
+    setup: Setup,
+    claimant: Claimant,
+    claims: JoinSet<Claims>,
+    committer: CommitterHandle,
+    /// The committer and the domains.
+    tasks: JoinSet<()>,
+    outcomes: mpsc::Receiver<Outcome>,
+    outcomes_sender: mpsc::Sender<Outcome>,
+    partitions: BTreeMap<TopicPartition, Assigned>,
+    /// The one domain of a joined layout.
+    joined: Option<DomainHandle>,
+    generations: u64,
+    revocation: Option<Revocation>,
+    leaving: Option<Leaving>,
+}
+
+/// A partition that the group gave to this host.
+#[derive(Debug)]
+struct Assigned {
+    generation: Generation,
+    stage: Stage,
+    /// How often in a row another host claimed it although the group gave it to this one.
+    rivalries: u32,
+}
+
+/// ```text
+/// Claiming ──▶ Running ──▶ Draining ──▶ (released)
+///     ▲           │
+///     ├─ fenced ──┤
+///     └▶ Stopped ◀┘   a fault; it stays assigned, so that no other host runs into the same
+/// ```
+#[derive(Debug)]
+enum Stage {
+    Claiming,
+    Running(DomainHandle),
+    Draining(DomainHandle),
+    Stopped,
+}
+
+/// A domain's task, seen from here. Dropping the last one lets the domain end.
+#[derive(Clone, Debug)]
+struct DomainHandle {
+    control: mpsc::Sender<Control>,
+    notify: Arc<Notify>,
+    abandon: CancellationToken,
+}
+
+/// Partitions that are being given up.
+#[derive(Debug)]
+struct Revocation {
+    partitions: BTreeSet<TopicPartition>,
+    /// Those that have something to store.
+    draining: BTreeSet<TopicPartition>,
+    deadline: Instant,
+}
+
+/// The runner is on its way out.
+#[derive(Debug)]
+struct Leaving {
+    /// `None` where it was asked to.
+    failure: Option<String>,
+    /// When to stop waiting for the source to end.
+    deadline: Option<Instant>,
+}
+
+/// Messages that wait for a domain or the runner; both take them in before anything else.
+const MAILBOX: usize = 1024;
+
+/// How long the consumer may take to leave its group.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long tasks may take to end that have nothing left to do.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Runner {
+    pub fn new(setup: Setup) -> Self {
+        let (committer, handle) = Committer::new(
+            Arc::clone(&setup.context.projection),
+            Arc::clone(&setup.store),
+            setup.store_reachability.clone(),
+            setup.committer,
+        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(committer.run());
+        let (outcomes_sender, outcomes) = mpsc::channel(MAILBOX);
+        let claimant = Claimant {
+            context: setup.context.clone(),
+            store: Arc::clone(&setup.store),
+            store_reachability: setup.store_reachability.clone(),
+            positions: Arc::clone(&setup.positions),
+            kafka_reachability: setup.kafka_reachability.clone(),
+            owner: Arc::clone(&setup.owner),
+        };
+        Runner {
+            setup,
+            claimant,
+            claims: JoinSet::new(),
+            committer: handle,
+            tasks,
+            outcomes,
+            outcomes_sender,
+            partitions: BTreeMap::new(),
+            joined: None,
+            generations: 0,
+            revocation: None,
+            leaving: None,
+        }
+    }
+
+    /// Runs until `stop` is cancelled and everything is drained, or until it fails.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Failed> {
+        self.set_state(ProjectionState::Joining);
+        loop {
+            let deadline = self.deadline();
+            // Cancel-safe: each branch takes one whole message, or nothing.
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if self.leaving.is_none() => self.leave(None).await,
+                Some(outcome) = self.outcomes.recv() => self.let_go(outcome).await,
+                Some(ended) = self.tasks.join_next() => self.task_ended(ended).await,
+                Some(claims) = self.claims.join_next() => match claims {
+                    Ok(claims) => self.claimed(claims).await,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => self.leave(Some(format!("claiming ended: {error}"))).await,
+                },
+                notice = self.setup.notices.recv() => match notice {
+                    Some(notice) => self.notice(notice).await,
+                    None => break,
+                },
+                () = sleep_until(deadline) => {
+                    if self.revocation.is_none() {
+                        warn!(projection = %self.name(), "the consumer takes too long to leave its group; going without");
+                        break;
+                    }
+                    self.finish_revocation().await;
+                }
+            }
+        }
+        self.end().await
+    }
+
+    async fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Assigned(partitions) => self.assigned(partitions).await,
+            Notice::Revoked { partitions, lost } => {
+                let drain_timeout = if lost {
+                    Duration::ZERO
+                } else {
+                    self.setup.drain_timeout
+                };
+                self.revoke(partitions, drain_timeout).await;
+            }
+            Notice::OutOfRange => self.check_positions().await,
+            Notice::Ends(ends) => {
+                let context = &self.setup.context;
+                for (partition, end) in ends {
+                    context.health.set_end(&context.projection, &partition, end);
+                }
+            }
+            Notice::Unreachable(reason) => self.setup.kafka_reachability.lost_because(reason),
+            Notice::Reachable => self.setup.kafka_reachability.reached(),
+            Notice::Failed(reason) => self.leave(Some(reason)).await,
+        }
+    }
+
+    async fn assigned(&mut self, partitions: Vec<TopicPartition>) {
+        info!(projection = %self.name(), partitions = %list(&partitions), "assigned");
+        let mut claims = Vec::new();
+        for partition in partitions {
+            let generation = self.next_generation();
+            self.set_partition(&partition, PartitionState::Claiming);
+            let assigned = Assigned {
+                generation,
+                stage: Stage::Claiming,
+                rivalries: 0,
+            };
+            self.partitions.insert(partition.clone(), assigned);
+            claims.push((partition, generation));
+        }
+        let claim = self
+            .claimant
+            .clone()
+            .claim_all(Round::Assigned, claims, Duration::ZERO);
+        self.claims.spawn(claim);
+    }
+
+    /// Claims are done: starts domains and fetching.
+    async fn claimed(&mut self, claims: Claims) {
+        let mut starts = Vec::new();
+        for (partition, generation, result) in claims.results {
+            let current = self
+                .partitions
+                .get(&partition)
+                .is_some_and(|assigned| assigned.generation == generation);
+            if !current {
+                continue;
+            }
+            let started = match result {
+                Ok(claimed) => self.start(&partition, generation, claimed).await,
+                Err(reason) => Err(reason),
+            };
+            match started {
+                Ok(start) => starts.push(start),
+                Err(reason) => self.stopped(&partition, reason),
+            }
+        }
+        let command = match claims.round {
+            Round::Assigned => {
+                self.set_state(ProjectionState::Running);
+                Command::Assign(starts)
+            }
+            Round::Restart => Command::Restart(starts),
+        };
+        self.command(command).await;
+    }
+
+    /// Gives a claimed partition to its domain.
+    async fn start(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+        claimed: Claimed,
+    ) -> Result<Start, String> {
+        let domain = self.domain(partition).await?;
+        let (sender, receiver) = queue::channel(
+            partition.clone(),
+            generation,
+            claimed.next,
+            self.setup.context.queue,
+            Arc::clone(&domain.notify),
+            self.setup.source.waker.clone(),
+        );
+        let attachment = Attachment {
+            partition: partition.clone(),
+            generation,
+            epoch: claimed.epoch,
+            next: claimed.next,
+            queue: receiver,
+        };
+        domain
+            .control
+            .send(Control::Attach(attachment))
+            .await
+            .map_err(|_| "its domain has ended".to_owned())?;
+        info!(
+            projection = %self.name(), partition = %partition, epoch = claimed.epoch.0,
+            next = claimed.next.0, "claimed"
+        );
+        self.set_partition(partition, PartitionState::Running);
+        let context = &self.setup.context;
+        context
+            .health
+            .set_next(&context.projection, partition, claimed.next);
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.stage = Stage::Running(domain);
+        }
+        Ok(Start {
+            next: claimed.fetch_from,
+            queue: sender,
+        })
+    }
+
+    /// The domain that folds this partition.
+    async fn domain(&mut self, partition: &TopicPartition) -> Result<DomainHandle, String> {
+        match self.setup.context.layout {
+            DomainLayout::PerPartition => self.start_domain(&partition.to_string()).await,
+            DomainLayout::Joined => {
+                if let Some(domain) = &self.joined {
+                    return Ok(domain.clone());
+                }
+                let domain = self.start_domain("joined").await?;
+                self.joined = Some(domain.clone());
+                Ok(domain)
+            }
+        }
+    }
+
+    async fn start_domain(&mut self, name: &str) -> Result<DomainHandle, String> {
+        let context = &self.setup.context;
+        let make_projector = Arc::clone(&self.setup.make_projector);
+        // Making an instance is CPU time: tenths of a millisecond in Rust, more in others.
+        let projector = tokio::task::spawn_blocking(move || make_projector())
+            .await
+            .map_err(|error| format!("making an instance ended: {error}"))?
+            .map_err(|error| describe(&error))?;
+        let lane = Lane::start(
+            &format!("{} {name}", context.projection),
+            projector,
+            Arc::clone(&self.setup.store),
+            Arc::clone(&context.views),
+        )
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+        let (control, controls) = mpsc::channel(MAILBOX);
+        let handle = DomainHandle {
+            control,
+            notify: Arc::new(Notify::new()),
+            abandon: CancellationToken::new(),
+        };
+        let domain = Domain::new(Parts {
+            context: context.clone(),
+            store: Arc::clone(&self.setup.store),
+            store_reachability: self.setup.store_reachability.clone(),
+            lane,
+            committer: self.committer.clone(),
+            control: controls,
+            notify: Arc::clone(&handle.notify),
+            outcomes: self.outcomes_sender.clone(),
+            abandon: handle.abandon.clone(),
+        });
+        self.tasks.spawn(domain.run());
+        Ok(handle)
+    }
+
+    /// A domain has let go of a partition.
+    async fn let_go(&mut self, outcome: Outcome) {
+        let Outcome {
+            partition,
+            generation,
+            reason,
+        } = outcome;
+        let Some(assigned) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        if assigned.generation != generation {
+            return;
+        }
+        match reason {
+            Reason::Drained | Reason::Abandoned => {}
+            Reason::Fenced if matches!(assigned.stage, Stage::Draining(_)) => {}
+            Reason::Fenced => {
+                assigned.rivalries += 1;
+                let rivalries = assigned.rivalries;
+                self.claim_again(&partition, rivalries);
+            }
+            Reason::Stopped(reason) => self.stopped(&partition, reason),
+        }
+        if let Some(revocation) = &mut self.revocation {
+            revocation.draining.remove(&partition);
+            if revocation.draining.is_empty() {
+                self.finish_revocation().await;
+            }
+        }
+    }
+
+    /// Another host has claimed a partition that the group gave to this one: either the group has
+    /// moved it and word is on its way, or two groups work on one projection.
+    fn claim_again(&mut self, partition: &TopicPartition, rivalries: u32) {
+        let delay = Duration::from_secs(1 << rivalries.min(5));
+        warn!(
+            projection = %self.name(), partition = %partition, delay_s = delay.as_secs(),
+            "another host has claimed this partition; claiming it again unless it is revoked. If \
+             this goes on, two hosts run this projection with different group ids"
+        );
+        let generation = self.next_generation();
+        self.set_partition(partition, PartitionState::Claiming);
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.generation = generation;
+            assigned.stage = Stage::Claiming;
+        }
+        let partitions = vec![(partition.clone(), generation)];
+        let claim = self
+            .claimant
+            .clone()
+            .claim_all(Round::Restart, partitions, delay);
+        self.claims.spawn(claim);
+    }
+
+    fn stopped(&mut self, partition: &TopicPartition, reason: String) {
+        error!(projection = %self.name(), partition = %partition, "stands still: {reason}");
+        self.set_partition(partition, PartitionState::Stopped { reason });
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.stage = Stage::Stopped;
+        }
+    }
+
+    /// Fetching has left what the topic holds: finds the partitions and stops them.
+    async fn check_positions(&mut self) {
+        let context = &self.setup.context;
+        for (partition, next) in context.health.positions(&context.projection) {
+            let bounds = self.claimant.bounds(&partition).await;
+            let Err(reason) = fetch_from(&context.projection, &partition, next, bounds) else {
+                continue;
+            };
+            if let Some(Stage::Running(domain)) = self.partitions.get(&partition).map(|a| &a.stage)
+            {
+                // A domain that has ended has let go of the partition already.
+                drop(domain.control.send(Control::Stop(partition, reason)).await);
+            }
+        }
+    }
+
+    /// Gives partitions up: drains them until the deadline, then releases them.
+    async fn revoke(&mut self, partitions: Vec<TopicPartition>, drain_timeout: Duration) {
+        info!(projection = %self.name(), partitions = %list(&partitions), "giving up");
+        let deadline = Instant::now() + drain_timeout;
+        let mut revocation = self.revocation.take().unwrap_or(Revocation {
+            partitions: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            deadline,
+        });
+        revocation.deadline = revocation.deadline.min(deadline);
+        for partition in partitions {
+            if let Some(assigned) = self.partitions.get_mut(&partition)
+                && let Stage::Running(domain) = &assigned.stage
+            {
+                let domain = domain.clone();
+                if domain
+                    .control
+                    .send(Control::Drain(partition.clone()))
+                    .await
+                    .is_ok()
+                {
+                    revocation.draining.insert(partition.clone());
+                }
+                assigned.stage = Stage::Draining(domain);
+                self.set_partition(&partition, PartitionState::Draining);
+            }
+            revocation.partitions.insert(partition);
+        }
+        let drained = revocation.draining.is_empty();
+        self.revocation = Some(revocation);
+        if drained || drain_timeout.is_zero() {
+            self.finish_revocation().await;
+        }
+    }
+
+    /// Everything is drained, or the time for it is over.
+    async fn finish_revocation(&mut self) {
+        let Some(revocation) = self.revocation.take() else {
+            return;
+        };
+        for partition in &revocation.draining {
+            warn!(
+                projection = %self.name(), partition = %partition,
+                "not drained in time; its next owner goes on from the checkpoint"
+            );
+            self.abandon(partition).await;
+        }
+        for partition in &revocation.partitions {
+            self.partitions.remove(partition);
+            let context = &self.setup.context;
+            context
+                .health
+                .remove_partition(&context.projection, partition);
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.deadline = Some(Instant::now() + LEAVE_TIMEOUT);
+            self.command(Command::Leave).await;
+        } else {
+            self.command(Command::Release(
+                revocation.partitions.into_iter().collect(),
+            ))
+            .await;
+        }
+    }
+
+    async fn abandon(&mut self, partition: &TopicPartition) {
+        let Some(Stage::Draining(domain)) = self.partitions.get(partition).map(|a| &a.stage) else {
+            return;
+        };
+        match self.setup.context.layout {
+            DomainLayout::PerPartition => domain.abandon.cancel(),
+            // A domain that has ended has let go of the partition already.
+            DomainLayout::Joined => {
+                drop(
+                    domain
+                        .control
+                        .send(Control::Abandon(partition.clone()))
+                        .await,
+                );
+            }
+        }
+    }
+
+    /// Starts to end: a revocation of everything, then the group is left.
+    async fn leave(&mut self, failure: Option<String>) {
+        if self.leaving.is_some() {
+            return;
+        }
+        if let Some(reason) = &failure {
+            error!(projection = %self.name(), "failed: {reason}");
+        }
+        self.leaving = Some(Leaving {
+            failure,
+            deadline: None,
+        });
+        self.claims.abort_all();
+        let all = self.partitions.keys().cloned().collect();
+        self.revoke(all, self.setup.drain_timeout).await;
+    }
+
+    async fn task_ended(&mut self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended {
+            self.leave(Some(format!("a part of its pipeline ended: {error}")))
+                .await;
+        }
+    }
+
+    async fn end(mut self) -> Result<(), Failed> {
+        self.partitions.clear();
+        self.joined = None;
+        drop(self.committer);
+        let ended = tokio::time::timeout(END_TIMEOUT, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if ended.await.is_err() {
+            // The store does not answer. What is not stored is folded again by the next owner.
+            self.tasks.abort_all();
+        }
+        let projection = Arc::clone(&self.setup.context.projection);
+        let failure = match self.leaving {
+            Some(Leaving { failure, .. }) => failure,
+            None => Some("the consumer ended unexpectedly".to_owned()),
+        };
+        let state = match &failure {
+            None => ProjectionState::Ended,
+            Some(reason) => ProjectionState::Failed {
+                reason: reason.clone(),
+            },
+        };
+        self.setup.context.health.set_projection(&projection, state);
+        match failure {
+            None => Ok(()),
+            Some(reason) => Err(Failed { projection, reason }),
+        }
+    }
+
+    async fn command(&self, command: Command) {
+        if self.setup.source.send(command).await.is_err() {
+            warn!(projection = %self.name(), "the consumer has ended before the pipeline");
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match (&self.revocation, &self.leaving) {
+            (Some(revocation), _) => Some(revocation.deadline),
+            (None, Some(leaving)) => leaving.deadline,
+            (None, None) => None,
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.setup.context.projection
+    }
+
+    fn next_generation(&mut self) -> Generation {
+        self.generations += 1;
+        Generation(self.generations)
+    }
+
+    fn set_state(&self, state: ProjectionState) {
+        let context = &self.setup.context;
+        context.health.set_projection(&context.projection, state);
+    }
+
+    fn set_partition(&self, partition: &TopicPartition, state: PartitionState) {
+        let context = &self.setup.context;
+        context
+            .health
+            .set_partition(&context.projection, partition, state);
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn list(partitions: &[TopicPartition]) -> String {
+    let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}

@@ -1,0 +1,171 @@
+//! Claiming partitions: the epoch and the position come from the store, and the topic must still
+//! hold what comes next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::super::Context;
+use super::super::backoff::Backoff;
+use super::super::domain::checkpoint_id;
+use super::super::intake::{Bounds, Positions};
+use crate::record::{Epoch, Generation, NextOffset, TopicPartition};
+use crate::store::Store;
+use crate::telemetry::health::{Reachability, describe};
+
+/// Claims partitions for one projection on one copy.
+#[derive(Clone)]
+pub(super) struct Claimant {
+    pub(super) context: Context,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) store_reachability: Reachability,
+    pub(super) positions: Arc<dyn Positions>,
+    pub(super) kafka_reachability: Reachability,
+    /// This host's name, for people who look at the checkpoints.
+    pub(super) owner: Arc<str>,
+}
+
+/// Which of the source's questions a round of claims answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    Assigned,
+    Restart,
+}
+
+/// The outcome of one round.
+#[derive(Debug)]
+pub(super) struct Claims {
+    pub(super) round: Round,
+    pub(super) results: Vec<(TopicPartition, Generation, Result<Claimed, String>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claimed {
+    pub(super) epoch: Epoch,
+    /// The checkpoint.
+    pub(super) next: NextOffset,
+    /// Where to start fetching: the checkpoint, or the first event of a topic that was never read.
+    pub(super) fetch_from: NextOffset,
+}
+
+impl Claimant {
+    /// Claims all of them, waiting for the store and for Kafka as long as it takes.
+    ///
+    /// Dropping the future is harmless: a claim that went through is followed by another.
+    pub(super) async fn claim_all(
+        self,
+        round: Round,
+        partitions: Vec<(TopicPartition, Generation)>,
+        delay: Duration,
+    ) -> Claims {
+        tokio::time::sleep(delay).await;
+        let this = &self;
+        let claims = partitions
+            .into_iter()
+            .map(|(partition, generation)| async move {
+                let result = this.claim(&partition).await;
+                (partition, generation, result)
+            });
+        Claims {
+            round,
+            results: join_all(claims).await,
+        }
+    }
+
+    async fn claim(&self, partition: &TopicPartition) -> Result<Claimed, String> {
+        let bounds = self.bounds(partition).await;
+        let checkpoint = checkpoint_id(&self.context, partition);
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let claim = loop {
+            match self.store.claim(&checkpoint, &self.owner).await {
+                Ok(claim) => break claim,
+                Err(error) if error.is_transient() => {
+                    self.store_reachability.lost(&error);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                Err(error) => return Err(describe(&error)),
+            }
+        };
+        self.store_reachability.reached();
+        let fetch_from = fetch_from(&self.context.projection, partition, claim.next, bounds)?;
+        Ok(Claimed {
+            epoch: claim.epoch,
+            next: claim.next,
+            fetch_from,
+        })
+    }
+
+    pub(super) async fn bounds(&self, partition: &TopicPartition) -> Bounds {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            match self.positions.bounds(partition).await {
+                Ok(bounds) => {
+                    self.kafka_reachability.reached();
+                    return bounds;
+                }
+                Err(error) => {
+                    self.kafka_reachability.lost(&error);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+}
+
+/// Where to start fetching, or why going on would lose or repeat events.
+pub(super) fn fetch_from(
+    projection: &str,
+    partition: &TopicPartition,
+    next: NextOffset,
+    bounds: Bounds,
+) -> Result<NextOffset, String> {
+    let Bounds { low, high } = bounds;
+    if next == NextOffset::ZERO {
+        return Ok(low);
+    }
+    if next < low {
+        return Err(format!(
+            "the events of {partition} from offset {next} up to {low} were deleted from the topic \
+             before projection \"{projection}\" folded them; lengthen the topic's retention, and \
+             give the projection a new name to build its views anew from what is left"
+        ));
+    }
+    if next > high {
+        return Err(format!(
+            "projection \"{projection}\" has folded {partition} up to offset {next}, but the topic \
+             ends at {high}: it was deleted and made again; give the projection a new name to \
+             build its views anew"
+        ));
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fetching_starts_at_the_checkpoint_or_not_at_all() {
+        let partition = TopicPartition::new("flights", 0);
+        let bounds = |low, high| Bounds {
+            low: NextOffset(low),
+            high: NextOffset(high),
+        };
+        let cases = [
+            ("a new projection", 0, bounds(0, 9), Ok(0)),
+            ("a new projection on an old topic", 0, bounds(5, 9), Ok(5)),
+            ("in the middle", 7, bounds(5, 9), Ok(7)),
+            ("caught up", 9, bounds(5, 9), Ok(9)),
+            ("behind the retention", 3, bounds(5, 9), Err("were deleted")),
+            ("a topic made again", 12, bounds(0, 4), Err("made again")),
+        ];
+        for (name, next, bounds, expected) in cases {
+            let result = fetch_from("aircraft", &partition, NextOffset(next), bounds);
+            match expected {
+                Ok(from) => assert_eq!(result, Ok(NextOffset(from)), "{name}"),
+                Err(text) => assert!(result.expect_err(name).contains(text), "{name}"),
+            }
+        }
+    }
+}

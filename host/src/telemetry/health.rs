@@ -1,0 +1,367 @@
+//! What the host knows of its own state, for `/health/ready`, the metrics and the demo.
+//!
+//! The stages write, the admin server reads. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use dashmap::DashMap;
+use metrics::{counter, gauge};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::record::{NextOffset, TopicPartition};
+
+/// The shared board. Cloning it shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    board: Arc<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    partitions: DashMap<(Arc<str>, TopicPartition), PartitionHealth>,
+    projections: DashMap<Arc<str>, ProjectionState>,
+    /// Kafka and the stores that do not answer, by what they are called in messages.
+    unreachable: DashMap<String, Outage>,
+}
+
+/// One partition of one projection on this host.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartitionHealth {
+    #[serde(flatten)]
+    pub state: PartitionState,
+    /// The checkpoint in the store.
+    pub next: i64,
+    /// The end of the partition, where it is known.
+    pub end: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum PartitionState {
+    Claiming,
+    Running,
+    Draining,
+    /// It stands still until somebody acts.
+    Stopped {
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum ProjectionState {
+    /// It has not been given its partitions by the group yet.
+    Joining,
+    Running,
+    Failed {
+        reason: String,
+    },
+    Ended,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Outage {
+    pub reason: String,
+    #[serde(skip)]
+    started: Option<Instant>,
+    pub since_unix_s: u64,
+}
+
+/// Reports whether one thing outside of the host answers.
+#[derive(Clone, Debug)]
+pub struct Reachability {
+    health: Health,
+    /// `kafka`, `store "main"`.
+    what: Arc<str>,
+}
+
+/// What `/health/ready` answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// Why not; empty where ready.
+    pub reasons: Vec<String>,
+    pub projections: BTreeMap<String, ProjectionHealth>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ProjectionHealth {
+    #[serde(flatten)]
+    pub state: ProjectionState,
+    pub partitions: BTreeMap<String, PartitionHealth>,
+}
+
+impl Health {
+    pub fn set_projection(&self, projection: &Arc<str>, state: ProjectionState) {
+        self.board.projections.insert(Arc::clone(projection), state);
+    }
+
+    pub fn projection(&self, projection: &str) -> Option<ProjectionState> {
+        self.board
+            .projections
+            .get(projection)
+            .map(|state| state.clone())
+    }
+
+    pub fn set_partition(
+        &self,
+        projection: &Arc<str>,
+        partition: &TopicPartition,
+        state: PartitionState,
+    ) {
+        let mut entry = self
+            .board
+            .partitions
+            .entry((Arc::clone(projection), partition.clone()))
+            .or_insert_with(|| PartitionHealth {
+                state: PartitionState::Claiming,
+                next: 0,
+                end: None,
+            });
+        entry.state = state;
+    }
+
+    /// The store's checkpoint has moved.
+    pub fn set_next(&self, projection: &Arc<str>, partition: &TopicPartition, next: NextOffset) {
+        let key = (Arc::clone(projection), partition.clone());
+        if let Some(mut entry) = self.board.partitions.get_mut(&key) {
+            entry.next = next.0;
+            entry.publish(projection, partition);
+        }
+    }
+
+    /// The end of a partition has become known.
+    pub fn set_end(&self, projection: &Arc<str>, partition: &TopicPartition, end: NextOffset) {
+        let key = (Arc::clone(projection), partition.clone());
+        if let Some(mut entry) = self.board.partitions.get_mut(&key) {
+            entry.end = Some(end.0);
+            entry.publish(projection, partition);
+        }
+    }
+
+    /// The partition is not this host's any more.
+    pub fn remove_partition(&self, projection: &Arc<str>, partition: &TopicPartition) {
+        let key = (Arc::clone(projection), partition.clone());
+        self.board.partitions.remove(&key);
+        // A gauge cannot be taken back; a host that does not own a partition reports no lag.
+        lag_gauge(projection, partition).set(0.0);
+    }
+
+    /// The checkpoints of a projection's partitions on this host.
+    pub fn positions(&self, projection: &str) -> BTreeMap<TopicPartition, NextOffset> {
+        self.board
+            .partitions
+            .iter()
+            .filter(|entry| &*entry.key().0 == projection)
+            .map(|entry| (entry.key().1.clone(), NextOffset(entry.next)))
+            .collect()
+    }
+
+    pub fn reachability(&self, what: impl Into<Arc<str>>) -> Reachability {
+        Reachability {
+            health: self.clone(),
+            what: what.into(),
+        }
+    }
+
+    /// Ready means: every projection has its partitions claimed, nothing stands still, and what
+    /// the host depends on answers.
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        for outage in &self.board.unreachable {
+            reasons.push(format!(
+                "{} does not answer: {}",
+                outage.key(),
+                outage.reason
+            ));
+        }
+        let mut projections: BTreeMap<String, ProjectionHealth> = BTreeMap::new();
+        for entry in &self.board.projections {
+            let name = entry.key();
+            match entry.value() {
+                ProjectionState::Joining => {
+                    reasons.push(format!(
+                        "projection \"{name}\" has not joined its group yet"
+                    ));
+                }
+                ProjectionState::Running => {}
+                ProjectionState::Failed { reason } => {
+                    reasons.push(format!("projection \"{name}\" has failed: {reason}"));
+                }
+                ProjectionState::Ended => {
+                    reasons.push(format!("projection \"{name}\" has ended"));
+                }
+            }
+            let health = ProjectionHealth {
+                state: entry.value().clone(),
+                partitions: BTreeMap::new(),
+            };
+            projections.insert(name.to_string(), health);
+        }
+        for entry in &self.board.partitions {
+            let (projection, partition) = entry.key();
+            match &entry.state {
+                PartitionState::Claiming => reasons.push(format!(
+                    "projection \"{projection}\": partition {partition} is not claimed yet"
+                )),
+                PartitionState::Running | PartitionState::Draining => {}
+                PartitionState::Stopped { reason } => reasons.push(format!(
+                    "projection \"{projection}\": partition {partition} stands still: {reason}"
+                )),
+            }
+            if let Some(health) = projections.get_mut(&**projection) {
+                health
+                    .partitions
+                    .insert(partition.to_string(), entry.value().clone());
+            }
+        }
+        reasons.sort();
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+            projections,
+        }
+    }
+}
+
+impl PartitionHealth {
+    fn publish(&self, projection: &str, partition: &TopicPartition) {
+        if let Some(end) = self.end {
+            lag_gauge(projection, partition).set((end - self.next).max(0) as f64);
+        }
+    }
+}
+
+fn lag_gauge(projection: &str, partition: &TopicPartition) -> metrics::Gauge {
+    gauge!(
+        "projectionist_lag_events",
+        "projection" => projection.to_owned(),
+        "topic" => partition.topic.to_string(),
+        "partition" => partition.partition.to_string(),
+    )
+}
+
+impl Reachability {
+    /// It answers.
+    pub fn reached(&self) {
+        if self.health.board.unreachable.is_empty() {
+            return;
+        }
+        if let Some((what, outage)) = self.health.board.unreachable.remove(&*self.what) {
+            let outage_s = outage
+                .started
+                .map_or(0, |started| started.elapsed().as_secs());
+            info!(outage_s, "{what} answers again");
+            gauge!("projectionist_unreachable", "what" => what).set(0.0);
+        }
+    }
+
+    /// It does not answer. The first of a row is logged; each is counted.
+    pub fn lost(&self, error: &dyn std::error::Error) {
+        self.lost_because(describe(error));
+    }
+
+    pub fn lost_because(&self, reason: String) {
+        let what = self.what.to_string();
+        counter!("projectionist_unreachable_total", "what" => what.clone()).increment(1);
+        self.health
+            .board
+            .unreachable
+            .entry(what)
+            .and_modify(|outage| outage.reason.clone_from(&reason))
+            .or_insert_with(|| {
+                warn!("{} does not answer, trying again: {reason}", self.what);
+                gauge!("projectionist_unreachable", "what" => self.what.to_string()).set(1.0);
+                Outage {
+                    reason,
+                    started: Some(Instant::now()),
+                    since_unix_s: unix_seconds(),
+                }
+            });
+    }
+}
+
+impl fmt::Display for PartitionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PartitionState::Claiming => f.write_str("claiming"),
+            PartitionState::Running => f.write_str("running"),
+            PartitionState::Draining => f.write_str("draining"),
+            PartitionState::Stopped { reason } => write!(f, "stopped: {reason}"),
+        }
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// An error with its causes, in one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_names_every_reason() {
+        let health = Health::default();
+        let projection: Arc<str> = "aircraft".into();
+        let partition = TopicPartition::new("flights", 3);
+        health.set_projection(&projection, ProjectionState::Joining);
+        assert!(!health.readiness().ready);
+
+        health.set_projection(&projection, ProjectionState::Running);
+        health.set_partition(&projection, &partition, PartitionState::Running);
+        assert!(health.readiness().ready);
+
+        let store = health.reachability("store \"main\"");
+        store.lost_because("connection refused".to_owned());
+        let reason = "bad event".to_owned();
+        health.set_partition(&projection, &partition, PartitionState::Stopped { reason });
+        assert_eq!(
+            health.readiness().reasons,
+            [
+                "projection \"aircraft\": partition flights/3 stands still: bad event",
+                "store \"main\" does not answer: connection refused",
+            ]
+        );
+
+        store.reached();
+        health.remove_partition(&projection, &partition);
+        assert!(health.readiness().ready);
+    }
+
+    #[test]
+    fn positions_are_those_of_one_projection() {
+        let health = Health::default();
+        let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
+        let partition = TopicPartition::new("flights", 0);
+        for (projection, next) in [(&one, 7), (&other, 9)] {
+            health.set_partition(projection, &partition, PartitionState::Running);
+            health.set_next(projection, &partition, NextOffset(next));
+        }
+        assert_eq!(
+            health.positions("one").get(&partition),
+            Some(&NextOffset(7))
+        );
+    }
+}
