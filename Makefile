@@ -1,11 +1,12 @@
 # The door to everything. `make` alone lists what there is.
 #
-# There is one build profile, release: demo, tests and lints share what is built.
+# There is one build profile, release, and always the whole workspace: with `--package` Cargo would
+# choose other features for some dependencies, and build wasmtime and the MongoDB driver once more.
 
 SHELL := bash
 .DEFAULT_GOAL := help
 
-# Extra arguments, as in: make test ARGS='-p projectionist-tests kill -- --nocapture'
+# Extra arguments, as in: make test ARGS='--test flights -- --nocapture'
 ARGS ?=
 
 # The scripts and the tests look for the modules and the binary there.
@@ -36,7 +37,7 @@ fmt: ## Format the code
 
 .PHONY: build
 build: prerequisites ## Build the host, target/release/projectionist
-	cargo build --release --package projectionist
+	cargo build --release --workspace --bins
 
 .PHONY: guests
 guests: prerequisites ## Build the Wasm plugins, target/wasm32-unknown-unknown/release/*.wasm
@@ -44,7 +45,7 @@ guests: prerequisites ## Build the Wasm plugins, target/wasm32-unknown-unknown/r
 
 .PHONY: bench-micro
 bench-micro: prerequisites guests ## Run the micro-benchmarks (ARGS go to cargo bench)
-	cargo bench --package projectionist-benches $(ARGS)
+	cargo bench --workspace --bench '*' $(ARGS)
 
 .PHONY: services
 services: ## Start a real Kafka and MongoDB for tests, and print their endpoints
