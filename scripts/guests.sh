@@ -16,12 +16,6 @@ DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src lld-19)
 
 say() { echo "guests: $*" >&2; }
 
-build_arguments() {
-    local guest
-    printf '%s\n' build --release --target "$TARGET" --target-dir "$ROOT/target"
-    for guest in "${GUESTS[@]}"; do printf '%s\n' --package "$guest"; done
-}
-
 # Where the compiler keeps the libraries of the target that it can already build for.
 has_target() {
     local libraries
@@ -34,8 +28,15 @@ rustup_adds_target() {
     rustup target add "$TARGET" >&2
 }
 
+debian_has_packages() {
+    local states
+    # A package that was removed is still known, hence the look at its state.
+    states=$(dpkg-query --show --showformat '${db:Status-Status}\n' "${DEBIAN_PACKAGES[@]}" \
+        2>/dev/null | sort -u) && [[ $states == installed ]]
+}
+
 debian_is_usable() {
-    dpkg --status "${DEBIAN_PACKAGES[@]}" >/dev/null 2>&1 && return
+    debian_has_packages && return
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
     say "installing ${DEBIAN_PACKAGES[*]}"
     {
@@ -46,7 +47,9 @@ debian_is_usable() {
 }
 
 cd "$ROOT"
-mapfile -t arguments < <(build_arguments)
+arguments=(build --release --target "$TARGET" --target-dir "$ROOT/target")
+for guest in "${GUESTS[@]}"; do arguments+=(--package "$guest"); done
+
 if has_target || rustup_adds_target; then
     exec cargo "${arguments[@]}"
 elif debian_is_usable; then

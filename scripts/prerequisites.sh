@@ -118,17 +118,19 @@ install_for() {
 }
 
 main() {
-    local need missing
+    local need missing=()
     for need in "$@"; do
         if [[ -z $(advice_for "$need") ]]; then
             say "unknown need \"$need\""
             exit 64
         fi
     done
-    mapfile -t missing < <(unmet "$@")
+    # shellcheck disable=SC2207 # names of needs: words without blanks or wildcards
+    missing=($(unmet "$@"))
     if [[ ${#missing[@]} -gt 0 ]] && may_install; then
         install_for "${missing[@]}"
-        mapfile -t missing < <(unmet "${missing[@]}")
+        # shellcheck disable=SC2207 # as above
+        missing=($(unmet "${missing[@]}"))
     fi
     if [[ ${#missing[@]} == 0 ]]; then return; fi
     say "this machine lacks, please install:"

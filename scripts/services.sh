@@ -231,7 +231,7 @@ status() {
 }
 
 # Lines for `eval`. The paths are for tests that start brokers and servers of their own; they are
-# absent where Docker or the environment provides the services.
+# absent where nothing was fetched, because Docker or the environment provides the services.
 env_lines() {
     local service value
     for service in kafka mongodb; do

@@ -5,7 +5,12 @@ COMPOSE_LOG=$LOGS/docker.log
 # A client alone is not enough: the engine must answer, and know `compose`.
 docker_answers() {
     command -v docker >/dev/null || return 1
-    timeout 10 docker info >/dev/null 2>&1 && timeout 10 docker compose version >/dev/null 2>&1
+    within 10 docker info >/dev/null 2>&1 && within 10 docker compose version >/dev/null 2>&1
+}
+
+# within SECONDS COMMAND…; a Mac has no `timeout`, and there the engine has limits of its own.
+within() {
+    if command -v timeout >/dev/null; then timeout "$@"; else "${@:2}"; fi
 }
 
 # The project's name holds a digest of this clone's path: two clones run side by side.
@@ -15,10 +20,11 @@ docker_compose() {
     docker compose --file "$ROOT/compose.yaml" --project-name "projectionist-$digest" "$@"
 }
 
-# A machine may have an engine and yet no way to the images.
+# Fetches the image of service $1 unless it is there; a machine may have an engine and yet no way
+# to the images.
 docker_has_image() {
-    say "fetching the image of $1"
-    timeout 600 docker compose --file "$ROOT/compose.yaml" pull --quiet "$1" \
+    say "taking $1 from docker"
+    within 600 docker compose --file "$ROOT/compose.yaml" pull --quiet --policy missing "$1" \
         >>"$COMPOSE_LOG" 2>&1
 }
 
@@ -32,8 +38,9 @@ docker_spawn() {
         kafka) export PROJECTIONIST_KAFKA_PORT=$port ;;
         mongodb) export PROJECTIONIST_MONGODB_PORT=$port ;;
     esac
-    docker_compose up --detach --force-recreate --renew-anon-volumes "$1" >>"$COMPOSE_LOG" 2>&1 9>&- ||
-        fail_with_log "$COMPOSE_LOG" "docker cannot start $1; $(way_out "$1")"
+    docker_compose up --detach --force-recreate --renew-anon-volumes "$1" \
+        >>"$COMPOSE_LOG" 2>&1 9>&- || fail_with_log \
+        "$COMPOSE_LOG" "docker cannot start $1; repair it, or stop it and try again without"
 }
 
 docker_runs() {
