@@ -1,1 +1,478 @@
+//! Tests of the fold: what is written for a batch, what is rejected, and that neither depends on
+//! how the events are cut into batches.
 
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output};
+use crate::column::Column;
+use crate::fold::{self, Documents};
+use crate::testing::{Harness, Record, Rejected};
+use crate::{Event, Ids, NoConfig, Ownership, Projection, Reject};
+
+/// Moves money between accounts: two documents per event, each with its history.
+struct Transfers {
+    fee: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default)]
+    fee: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Transfer {
+    from: String,
+    to: String,
+    cents: i64,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Account {
+    cents: i64,
+    /// The amounts in the order of the events.
+    history: Vec<i64>,
+}
+
+impl Projection for Transfers {
+    const NAME: &str = "transfers";
+    const VERSION: &str = "1";
+    const VIEW: &str = "accounts";
+    const OWNERSHIP: Ownership = Ownership::Shared;
+    const HEADERS: &[&str] = &["void"];
+    type Config = Config;
+    type Event<'a> = Transfer;
+    type Document = Account;
+
+    fn new(config: Config) -> Result<Self, String> {
+        match config.fee {
+            0.. => Ok(Transfers { fee: config.fee }),
+            fee => Err(format!("fee is {fee}; it cannot be negative")),
+        }
+    }
+
+    /// A tombstone closes the account that is its key.
+    fn ids<'a>(&self, event: &Event<'a, Transfer>, ids: &mut Ids<'_>) -> Result<(), Reject> {
+        if event.header("void") == Some(b"yes") {
+            return Ok(());
+        }
+        match &event.value {
+            Some(transfer) => {
+                ids.add(&transfer.from);
+                ids.add(&transfer.to);
+            }
+            None => ids.add(event.key_str()?.ok_or(Reject::because("no account"))?),
+        }
+        Ok(())
+    }
+
+    fn fold(
+        &self,
+        event: &Event<'_, Transfer>,
+        id: &str,
+        account: &mut Option<Account>,
+    ) -> Result<(), Reject> {
+        let Some(transfer) = &event.value else {
+            *account = None;
+            return Ok(());
+        };
+        let mut add = |cents: i64| {
+            let account = account.get_or_insert_default();
+            account.cents += cents;
+            account.history.push(cents);
+        };
+        if id == transfer.from {
+            add(-transfer.cents - self.fee);
+        }
+        if id == transfer.to {
+            add(transfer.cents);
+        }
+        if transfer.cents == 0 && id == transfer.to {
+            return Err(Reject::because("nothing to transfer"));
+        }
+        Ok(())
+    }
+}
+
+fn transfers() -> Harness<Transfers> {
+    Harness::new("{}").expect("the fee has a default")
+}
+
+fn transfer(from: &str, to: &str, cents: i64) -> Record {
+    let value = Transfer {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        cents,
+    };
+    Record::json(from, &value)
+}
+
+fn account(history: &[i64]) -> Option<Account> {
+    Some(Account {
+        cents: history.iter().sum(),
+        history: history.to_vec(),
+    })
+}
+
+/// Stored documents that count how often they are asked for.
+#[derive(Default)]
+struct Stored {
+    documents: Vec<(&'static str, &'static str)>,
+    asked: Vec<Vec<String>>,
+}
+
+impl Documents for Stored {
+    fn get_many(&mut self, ids: &Column) -> Column {
+        let ids: Vec<String> = ids.iter().map(text).collect();
+        let mut found = Column::new();
+        for id in &ids {
+            let document = self.documents.iter().find(|(known, _)| known == id);
+            found.push_optional(document.map(|(_, json)| json.as_bytes()));
+        }
+        self.asked.push(ids);
+        found
+    }
+}
+
+fn text(item: Option<&[u8]>) -> String {
+    item.map_or("(missing)".to_owned(), |bytes| {
+        String::from_utf8(bytes.to_vec()).expect("the tests use UTF-8")
+    })
+}
+
+/// Event index, id and document of each write.
+fn writes(output: &Output) -> Vec<(u32, String, String)> {
+    let writes = &output.writes;
+    assert_eq!(writes.views, vec![0; writes.events.len()]);
+    assert_eq!(writes.ids.len(), writes.events.len());
+    assert_eq!(writes.documents.len(), writes.events.len());
+    let ids = writes.ids.iter().map(text);
+    let documents = writes.documents.iter().map(text);
+    let events = writes.events.iter().copied();
+    events
+        .zip(ids)
+        .zip(documents)
+        .map(|((event, id), document)| (event, id, document))
+        .collect()
+}
+
+fn write(event: u32, id: &str, document: &str) -> (u32, String, String) {
+    (event, id.to_owned(), document.to_owned())
+}
+
+fn batch(records: &[Record]) -> Batch {
+    let mut batch = Batch {
+        topic: "transfers".to_owned(),
+        partition: 3,
+        offsets: (100..).take(records.len()).collect(),
+        timestamps_ms: vec![0; records.len()],
+        keys: Column::new(),
+        values: Column::new(),
+        headers: vec![Column::new()],
+    };
+    for record in records {
+        batch.keys.push_optional(record.key.as_deref());
+        batch.values.push_optional(record.value.as_deref());
+        let header = record.headers.first();
+        batch.headers[0].push_optional(header.map(|(_, value)| value.as_slice()));
+    }
+    batch
+}
+
+fn project(records: &[Record], stored: &mut Stored) -> Output {
+    fold::project(&Transfers { fee: 0 }, &batch(records), stored).expect("accounts have JSON forms")
+}
+
+#[test]
+fn several_events_of_a_document_are_one_read_and_one_write() {
+    let mut stored = Stored {
+        documents: vec![("b", r#"{"cents":7,"history":[7]}"#)],
+        ..Stored::default()
+    };
+
+    let output = project(
+        &[
+            transfer("a", "b", 5),
+            transfer("b", "c", 2),
+            transfer("a", "b", 1),
+        ],
+        &mut stored,
+    );
+
+    assert_eq!(stored.asked, [["a", "b", "c"]]);
+    assert_eq!(
+        writes(&output),
+        [
+            write(2, "a", r#"{"cents":-6,"history":[-5,-1]}"#),
+            write(2, "b", r#"{"cents":11,"history":[7,5,-2,1]}"#),
+            write(1, "c", r#"{"cents":2,"history":[2]}"#),
+        ]
+    );
+    assert_eq!(output.rejects.len(), 0);
+}
+
+#[test]
+fn a_deletion_is_written_only_where_something_was_stored() {
+    let mut stored = Stored {
+        documents: vec![("a", r#"{"cents":7,"history":[7]}"#)],
+        ..Stored::default()
+    };
+
+    let output = project(
+        &[
+            Record::tombstone("a"),
+            Record::tombstone("never"),
+            transfer("new", "b", 1),
+            Record::tombstone("new"),
+        ],
+        &mut stored,
+    );
+
+    assert_eq!(
+        writes(&output),
+        [
+            write(0, "a", "(missing)"),
+            write(2, "b", r#"{"cents":1,"history":[1]}"#),
+        ]
+    );
+}
+
+#[test]
+fn a_document_that_is_deleted_and_recreated_in_a_batch_starts_anew() {
+    let mut stored = Stored {
+        documents: vec![("a", r#"{"cents":7,"history":[7]}"#)],
+        ..Stored::default()
+    };
+
+    let output = project(
+        &[Record::tombstone("a"), transfer("a", "a", 4)],
+        &mut stored,
+    );
+
+    assert_eq!(
+        writes(&output),
+        [write(1, "a", r#"{"cents":0,"history":[-4,4]}"#)]
+    );
+}
+
+#[test]
+fn events_that_touch_nothing_ask_and_write_nothing() {
+    let mut stored = Stored::default();
+
+    let output = project(&[transfer("a", "b", 5).header("void", "yes")], &mut stored);
+
+    assert_eq!(stored.asked, [[""; 0]; 0]);
+    assert_eq!(writes(&output), []);
+}
+
+#[test]
+fn a_rejected_event_leaves_the_events_before_it_alone_and_stops_those_after() {
+    let void = transfer("x", "y", 1).header("void", "yes");
+    let cases = [
+        ("by fold", transfer("a", "b", 0), "nothing to transfer"),
+        (
+            "by decoding",
+            Record::json("a", &json!({"from": "a", "to": 5})),
+            "the value is not what this projection reads: \
+             invalid type: integer `5`, expected a string at line 1 column 18",
+        ),
+        ("by ids", Record::default(), "no account"),
+        (
+            "by its key",
+            Record::default().key([0xff]),
+            "the key is not UTF-8 (invalid utf-8 sequence of 1 bytes from index 0), \
+             so it names no document",
+        ),
+    ];
+    for (name, rejected, reason) in cases {
+        let output = project(
+            &[
+                void.clone(),
+                transfer("a", "b", 5),
+                rejected,
+                transfer("a", "c", 1),
+            ],
+            &mut Stored::default(),
+        );
+
+        let rejects: Vec<_> = output
+            .rejects
+            .iter()
+            .map(|r| (r.event, r.reason.as_str()))
+            .collect();
+        assert_eq!(rejects, [(2, reason)], "{name}");
+        assert_eq!(
+            writes(&output),
+            [
+                write(1, "a", r#"{"cents":-5,"history":[-5]}"#),
+                write(1, "b", r#"{"cents":5,"history":[5]}"#),
+            ],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_first_rejected_event_is_the_one_that_is_named() {
+    let output = project(
+        &[
+            transfer("a", "b", 0),
+            Record::default().key("a").value("no JSON"),
+        ],
+        &mut Stored::default(),
+    );
+
+    assert_eq!(output.rejects.len(), 1);
+    assert_eq!(output.rejects[0].event, 0);
+    assert_eq!(writes(&output), []);
+}
+
+#[test]
+fn a_stored_document_of_another_shape_rejects_the_event_that_touches_it() {
+    let mut stored = Stored {
+        documents: vec![("b", r#"{"dollars":7}"#)],
+        ..Stored::default()
+    };
+
+    let output = project(&[transfer("a", "c", 5), transfer("a", "b", 5)], &mut stored);
+
+    assert_eq!(output.rejects[0].event, 1);
+    assert_eq!(
+        output.rejects[0].reason,
+        "the stored document \"b\" is not what this projection reads: missing field `cents` at \
+         line 1 column 13; a new shape of document needs a new version of the view"
+    );
+    assert_eq!(writes(&output).len(), 2);
+}
+
+/// Looks at everything that an event has besides its value.
+struct Coordinates;
+
+impl Projection for Coordinates {
+    const NAME: &str = "coordinates";
+    const VERSION: &str = "1";
+    const VIEW: &str = "coordinates";
+    const HEADERS: &[&str] = &["void", "trace"];
+    type Config = NoConfig;
+    type Event<'a> = serde_json::Value;
+    type Document = serde_json::Value;
+
+    fn new(_: NoConfig) -> Result<Self, String> {
+        Ok(Coordinates)
+    }
+
+    fn fold(
+        &self,
+        event: &Event<'_, serde_json::Value>,
+        id: &str,
+        document: &mut Option<serde_json::Value>,
+    ) -> Result<(), Reject> {
+        let seen = json!({
+            "id": id,
+            "key": event.key(),
+            "at": (event.topic(), event.partition(), event.offset(), event.timestamp_ms()),
+            "trace": event.header("trace"),
+            "is_tombstone": event.value.is_none(),
+        });
+        *document = Some(seen);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_event_knows_where_and_when_it_was() {
+    let mut harness = Harness::<Coordinates>::new("").expect("there are no settings");
+
+    harness
+        .project([
+            Record::json("k", &1).header("trace", "t1").timestamp_ms(-5),
+            Record::tombstone("l").header("other", "o"),
+            Record::json("", &json!(null)).header("trace", ""),
+            Record::default().value("1"),
+        ])
+        .expect("all are taken");
+
+    let at = |offset: u64, ms: i64| json!(("test", 0, offset, ms));
+    assert_eq!(
+        json!(harness.documents()),
+        json!({
+            "k": {"id": "k", "key": [107], "at": at(0, -5), "trace": [116, 49], "is_tombstone": false},
+            "l": {"id": "l", "key": [108], "at": at(1, 0), "trace": null, "is_tombstone": true},
+            "": {"id": "", "key": [], "at": at(2, 0), "trace": [], "is_tombstone": false},
+        })
+    );
+}
+
+#[test]
+fn a_wrong_configuration_says_why() {
+    let cases = [
+        (r#"{"fee": -1}"#, "fee is -1; it cannot be negative"),
+        (
+            r#"{"fees": 1}"#,
+            "the configuration is not what transfers reads: \
+             unknown field `fees`, expected `fee` at line 1 column 7",
+        ),
+    ];
+    for (config, reason) in cases {
+        assert_eq!(
+            Harness::<Transfers>::new(config).err().as_deref(),
+            Some(reason)
+        );
+    }
+    let error = Harness::<Coordinates>::new(r#"{"a": 1}"#).err();
+    let expected = "the configuration is not what coordinates reads: \
+                    unknown field `a`, there are no fields at line 1 column 4";
+    assert_eq!(error.as_deref(), Some(expected));
+}
+
+#[test]
+fn a_setting_reaches_the_fold() {
+    let mut harness = Harness::<Transfers>::new(r#"{"fee": 3}"#).expect("3 is a fee");
+
+    harness
+        .project([transfer("a", "b", 5)])
+        .expect("it is a transfer");
+
+    assert_eq!(harness.document("a"), account(&[-8]));
+    assert_eq!(harness.document("b"), account(&[5]));
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let name = || prop::sample::select(vec!["a", "b", "c", "d", ""]);
+    prop_oneof![
+        6 => (name(), name(), 0..20_i64).prop_map(|(from, to, cents)| transfer(from, to, cents)),
+        1 => name().prop_map(Record::tombstone),
+        1 => name().prop_map(|name| transfer(name, "e", 1).header("void", "yes")),
+        1 => Just(Record::default().key("a").value("no JSON")),
+    ]
+}
+
+/// Projects as the host does: what is rejected is left out, what comes after it goes again.
+fn project_all(records: &[Record], cut: usize) -> (Harness<Transfers>, usize) {
+    let mut harness = transfers();
+    let mut rejected_count = 0;
+    for mut batch in records.chunks(cut) {
+        while let Err(Rejected { record, .. }) = harness.project(batch.to_vec()) {
+            rejected_count += 1;
+            batch = &batch[record + 1..];
+        }
+    }
+    (harness, rejected_count)
+}
+
+proptest! {
+    #[test]
+    fn the_cut_into_batches_changes_nothing(
+        records in prop::collection::vec(any_record(), 0..60),
+        cut in 2..70_usize,
+    ) {
+        let (one_by_one, rejected_one_by_one) = project_all(&records, 1);
+        let (in_batches, rejected_in_batches) = project_all(&records, cut);
+
+        prop_assert_eq!(one_by_one.documents(), in_batches.documents());
+        prop_assert_eq!(rejected_one_by_one, rejected_in_batches);
+    }
+}

@@ -3,8 +3,7 @@
 //! A tombstone deletes the document. With `include` in its configuration a document holds only
 //! these of the event's fields.
 //!
-//! Guarantee: without `include`, numbers and the order of fields reach the store as the event has
-//! them, for the text is passed on unread.
+//! Guarantee: without `include`, the host gets an event's text as it is, fields in their order.
 //! Not here: fields named `_id` or `_m`, which are the host's; `include` can leave them out.
 
 use std::borrow::Cow;
