@@ -139,10 +139,14 @@ macro_rules! export {
                 }
             }
 
-            // Only where the host is there to call them: natively, in tests, the symbols of two
+            // Without a caller the compiler would take the whole plugin for dead code.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() -> contract::Descriptor = <Plugin as contract::Guest>::describe;
+
+            // Only where a host is there to call them: natively, in tests, the symbols of two
             // plugins in one program would clash.
             #[cfg(target_family = "wasm")]
-    $crate::bindings::export_projection!(Plugin with_types_in $crate::bindings);
+            $crate::bindings::export_projection! { Plugin with_types_in $crate::bindings }
         };
     };
 }
