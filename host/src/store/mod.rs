@@ -10,6 +10,8 @@
 //!
 //! Not here: when to load, what to commit and what to do about an error (`pipeline`).
 
+pub mod embedded;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,0 +1,84 @@
+//! A batch in one transaction.
+//!
+//! Write transactions of one file follow one another, so whether the checkpoints are still the
+//! caller's is settled first: a fenced host learns that it is fenced, whatever the documents are.
+//! On any error the transaction is dropped, which rolls it back.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::{checkpoints, documents, error};
+use crate::store::{Advance, Claim, Commit, CommitError};
+
+/// What the checkpoints say to a commit.
+enum Standing {
+    /// They are moved, and the documents may follow.
+    Moved,
+    /// This very commit has been stored before.
+    Stored,
+    /// These are somebody else's, or elsewhere.
+    Fenced(Vec<Advance>),
+}
+
+pub(super) fn commit(
+    connection: &mut Connection,
+    address: &str,
+    commit: &Commit,
+) -> Result<(), CommitError> {
+    // Before the transaction: meanwhile, others of the file may write.
+    let rows = documents::encode(address, &commit.writes)?;
+    let failed = |e| CommitError::Store(error::store(address, e));
+
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    match advance(&transaction, &commit.advances).map_err(failed)? {
+        Standing::Moved => {}
+        Standing::Stored => return Ok(()),
+        Standing::Fenced(advances) => {
+            let checkpoints = advances.into_iter().map(|a| a.checkpoint).collect();
+            return Err(CommitError::Fenced { checkpoints });
+        }
+    }
+    if let Some(write) = documents::write(&transaction, &rows).map_err(failed)? {
+        return Err(CommitError::Mismatch {
+            view: write.view.clone(),
+            id: write.id.clone(),
+        });
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn advance(transaction: &Transaction, advances: &[Advance]) -> rusqlite::Result<Standing> {
+    let mut unmoved = Vec::new();
+    for advance in advances {
+        if !checkpoints::advance(transaction, advance)? {
+            unmoved.push(advance);
+        }
+    }
+    if unmoved.is_empty() {
+        return Ok(Standing::Moved);
+    }
+    if unmoved.len() == advances.len() && all_done(transaction, advances)? {
+        return Ok(Standing::Stored);
+    }
+    Ok(Standing::Fenced(unmoved.into_iter().cloned().collect()))
+}
+
+fn all_done(transaction: &Transaction, advances: &[Advance]) -> rusqlite::Result<bool> {
+    for Advance {
+        checkpoint,
+        epoch,
+        to,
+        ..
+    } in advances
+    {
+        let done = Claim {
+            epoch: *epoch,
+            next: *to,
+        };
+        if checkpoints::read(transaction, &checkpoint.to_string())? != Some(done) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

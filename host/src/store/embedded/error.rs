@@ -1,0 +1,152 @@
+//! What SQLite's errors mean to the host, and what its user can do about them.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::document;
+use crate::store::{Error, ViewId};
+
+/// An error while the store runs: what is locked, full or failing may yet recover.
+pub(super) fn store(address: &str, error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted,
+        ) => Error::Unavailable {
+            address: address.to_owned(),
+            source: error.into(),
+        },
+        code => refused(address, message(code, &error)),
+    }
+}
+
+/// An error while the store is opened: only another process's lock goes away by itself.
+pub(super) fn opening(address: &str, error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => refused(
+            address,
+            format!(
+                "it cannot be opened ({error}); name a file in a folder that this user can write \
+                 to, on a disk with space left"
+            ),
+        ),
+        _ => store(address, error),
+    }
+}
+
+pub(super) fn folder(address: &str, folder: &Path, error: &std::io::Error) -> Error {
+    refused(
+        address,
+        format!(
+            "its folder {} cannot be created ({error}); name a file in a folder that this user \
+             can write to",
+            folder.display()
+        ),
+    )
+}
+
+pub(super) fn foreign_file(address: &str) -> Error {
+    refused(
+        address,
+        "it is an SQLite database of another application, and has been left as it is; name \
+         another file",
+    )
+}
+
+pub(super) fn other_format(address: &str, found: i32, known: i32) -> Error {
+    refused(
+        address,
+        format!(
+            "it has format {found} and this host reads format {known}; use the host that wrote \
+             it, or name another file and let the events be projected again"
+        ),
+    )
+}
+
+pub(super) fn no_log(address: &str, mode: &str) -> Error {
+    refused(
+        address,
+        format!(
+            "its file system cannot hold a write-ahead log (the journal stays in mode \
+             \"{mode}\"); name a file on a local disk"
+        ),
+    )
+}
+
+pub(super) fn removed(address: &str) -> Error {
+    refused(
+        address,
+        "its file has been removed or moved while in use; put it back and start the host again",
+    )
+}
+
+pub(super) fn reserved_name(address: &str, view: &ViewId) -> Error {
+    refused(
+        address,
+        format!(
+            "SQLite keeps names that start with \"sqlite_\" to itself; give view \"{}\" another \
+             name",
+            view.name
+        ),
+    )
+}
+
+pub(super) fn no_json(address: &str, view: &ViewId, id: &str, error: &document::Error) -> Error {
+    refused(
+        address,
+        format!("document \"{id}\" of view {view} cannot be written as JSON: {error}"),
+    )
+}
+
+pub(super) fn foreign_document(
+    address: &str,
+    view: &ViewId,
+    id: &str,
+    error: &dyn Display,
+) -> Error {
+    Error::Foreign {
+        address: address.to_owned(),
+        view: view.clone(),
+        id: id.to_owned(),
+        message: format!("its column \"bson\" holds no BSON document ({error})"),
+    }
+}
+
+pub(super) fn worker_ended(address: &str) -> Error {
+    refused(
+        address,
+        "its thread has ended by a panic, which is in the log; start the host again",
+    )
+}
+
+fn message(code: Option<ErrorCode>, error: &rusqlite::Error) -> String {
+    match code {
+        Some(ErrorCode::NotADatabase) => {
+            "it is no SQLite database, and has been left as it is; name another file".to_owned()
+        }
+        Some(ErrorCode::DatabaseCorrupt) => format!(
+            "the file is damaged ({error}); restore a copy of it, or move it away and let the \
+             events be projected again"
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => format!(
+            "it cannot be written ({error}); give this user the right to write the file and its \
+             folder"
+        ),
+        _ => format!("SQLite refuses ({error}); if the file was changed by hand, restore a copy"),
+    }
+}
+
+fn refused(address: &str, message: impl Into<String>) -> Error {
+    Error::Refused {
+        address: address.to_owned(),
+        message: message.into(),
+    }
+}

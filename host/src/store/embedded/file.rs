@@ -1,0 +1,127 @@
+//! Opens the file, and makes sure that it is this host's before anything is written to it.
+//!
+//! A commit is durable against the end of the process at once, and against a power failure once
+//! the write-ahead log is next synced (`synchronous = NORMAL`). Exactly-once does not suffer: a
+//! power failure loses the last transactions whole and in order, documents and checkpoint
+//! together, with every claim that came after, and all hosts of the file go down with it. The
+//! next claimer starts where the documents are.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::{error, schema};
+use crate::store::Error;
+
+/// "Prjn": marks a file as ours, where `file(1)` and SQLite's tools look for it.
+const APPLICATION_ID: i32 = 0x5072_6a6e;
+/// Counts the changes to the tables that an older host could not read.
+const FORMAT: i32 = 1;
+
+/// How long to wait for a write transaction of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What stays of the write-ahead log after a checkpoint, however large a burst made it.
+const LOG_BYTES_MAX: i64 = 64 * 1024 * 1024;
+/// Five statements for each view version, and those of the checkpoints.
+const CACHED_STATEMENTS_MAX: usize = 128;
+
+/// Whose a file is.
+enum Identity {
+    Ours,
+    /// Nothing is in it yet.
+    Empty,
+    OtherFormat(i32),
+    Foreign,
+}
+
+/// Opens the connection that writes; creates the file where there is none.
+pub(super) fn open(path: &Path, address: &str) -> Result<Connection, Error> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|e| error::folder(address, folder, &e))?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection =
+        Connection::open_with_flags(path, flags).map_err(|e| error::opening(address, e))?;
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .map_err(|e| error::opening(address, e))?;
+
+    match identify(&connection).map_err(|e| error::opening(address, e))? {
+        Identity::Ours => {}
+        Identity::Empty => create(&mut connection).map_err(|e| error::opening(address, e))?,
+        Identity::OtherFormat(format) => return Err(error::other_format(address, format, FORMAT)),
+        Identity::Foreign => return Err(error::foreign_file(address)),
+    }
+    match configure(&connection).map_err(|e| error::opening(address, e))? {
+        mode if mode == "wal" => Ok(connection),
+        mode => Err(error::no_log(address, &mode)),
+    }
+}
+
+/// Opens the connection that reads, once [`open`] has found the file to be in order.
+pub(super) fn open_reader(path: &Path, address: &str) -> Result<Connection, Error> {
+    // Not opened read-only: the last connection of a file removes the log, whichever it is.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        configure(&connection)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(|e| error::opening(address, e))
+}
+
+fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let (application_id, format) = (number("application_id")?, number("user_version")?);
+    let objects: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (application_id, format, objects) {
+        (APPLICATION_ID, FORMAT, _) => Identity::Ours,
+        (APPLICATION_ID, other, _) => Identity::OtherFormat(other),
+        (0, 0, 0) => Identity::Empty,
+        _ => Identity::Foreign,
+    })
+}
+
+/// Marks the file as ours and creates what every store has.
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done the same since; then this changes nothing.
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    schema::create_checkpoints(&transaction)?;
+    transaction.commit()
+}
+
+/// Sets the connection up, and answers the file's journal mode.
+fn configure(connection: &Connection) -> rusqlite::Result<String> {
+    let mode = write_ahead_log(connection)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_MAX, |_| Ok(()))?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS_MAX);
+    Ok(mode)
+}
+
+/// Switches to the write-ahead log. SQLite does not wait by itself for others who do the same.
+fn write_ahead_log(connection: &Connection) -> rusqlite::Result<String> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let mode =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+        match mode {
+            Err(e)
+                if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            mode => return mode,
+        }
+    }
+}

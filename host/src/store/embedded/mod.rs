@@ -1,0 +1,156 @@
+//! A store in one SQLite file: for trying out, and for developing plugins.
+//!
+//! Guarantees what every [`Store`] guarantees, also where several processes on one machine share
+//! the file (a `get` beside a running host). Documents are raw BSON beside their JSON, so that
+//! the file opens in any SQLite tool: `SELECT id, json FROM aircraft`.
+//!
+//! One thread owns the connection that writes, another the one that reads, so that no runtime
+//! thread ever waits for a disk and a load never waits behind a commit (`worker`). Who drops the
+//! store ends both, after what is queued.
+//!
+//! Not here: hosts on several machines. SQLite's write-ahead log needs shared memory.
+
+mod checkpoints;
+mod commit;
+mod documents;
+mod error;
+mod file;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, TransactionBehavior};
+
+use self::worker::Worker;
+use super::{CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId};
+use crate::projection::DocumentId;
+
+/// A handle to one SQLite file.
+pub struct EmbeddedStore {
+    path: PathBuf,
+    address: Arc<str>,
+    writer: Worker,
+    reader: Worker,
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or creates it with the folders above it. A file of somebody else's is
+    /// refused and left as it is.
+    ///
+    /// Waits for the disk: not for a runtime's thread.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let address: Arc<str> = format!("embedded store {}", path.display()).into();
+        let writer = file::open(path, &address)?;
+        let reader = file::open_reader(path, &address)?;
+        Ok(EmbeddedStore {
+            path: path.to_owned(),
+            writer: Worker::start("store-writer", Arc::clone(&address), writer)?,
+            reader: Worker::start("store-reader", Arc::clone(&address), reader)?,
+            address,
+        })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let result = self.writer.run(job).await?;
+        result.map_err(|e| error::store(&self.address, e))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let result = self.reader.run(job).await?;
+        result.map_err(|e| error::store(&self.address, e))
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.read(|connection| connection.pragma_query_value(None, "user_version", |_| Ok(())))
+            .await?;
+        let path = self.path.clone();
+        let exists = self
+            .write(move |connection| {
+                connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)?
+                    .rollback()?;
+                Ok(path.exists())
+            })
+            .await?;
+        if exists {
+            Ok(())
+        } else {
+            Err(error::removed(&self.address))
+        }
+    }
+
+    async fn prepare(&self, views: &[ViewId]) -> Result<(), Error> {
+        if let Some(view) = views.iter().find(|v| schema::is_reserved(&v.name)) {
+            return Err(error::reserved_name(&self.address, view));
+        }
+        let views = views.to_vec();
+        self.write(move |connection| schema::create_views(connection, &views))
+            .await
+    }
+
+    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
+        let id = checkpoint.to_string();
+        let owner = owner.to_owned();
+        self.write(move |connection| checkpoints::claim(connection, &id, &owner))
+            .await
+    }
+
+    async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error> {
+        let id = checkpoint.to_string();
+        self.read(move |connection| checkpoints::read(connection, &id))
+            .await
+    }
+
+    async fn load(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+    ) -> Result<Vec<Option<StoredDocument>>, Error> {
+        let (view, ids) = (view.clone(), ids.to_vec());
+        let address = Arc::clone(&self.address);
+        self.reader
+            .run(move |connection| documents::load(connection, &address, &view, &ids))
+            .await?
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {
+        let commit = commit.clone();
+        let address = Arc::clone(&self.address);
+        self.writer
+            .run(move |connection| commit::commit(connection, &address, &commit))
+            .await?
+    }
+
+    async fn scan(
+        &self,
+        view: &ViewId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, StoredDocument)>, Error> {
+        let (view, after) = (view.clone(), after.map(str::to_owned));
+        let address = Arc::clone(&self.address);
+        self.reader
+            .run(move |connection| {
+                documents::scan(connection, &address, &view, after.as_deref(), limit)
+            })
+            .await?
+    }
+}

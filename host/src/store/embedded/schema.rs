@@ -1,0 +1,112 @@
+//! The tables: one for each view version, and the checkpoints.
+//!
+//! A view's plain name is an SQL view on its active version, for readers with tools of their own.
+//! Names come from plugins, so every one is quoted.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::store::ViewId;
+
+/// The statements for the documents of one view version.
+///
+/// Parameter 1 is the id. Those that write a document take its columns as 2 to 8, and a guard's
+/// five columns follow.
+pub(super) struct ViewSql {
+    pub(super) insert: String,
+    pub(super) update: String,
+    pub(super) update_unchanged: String,
+    pub(super) delete: String,
+    pub(super) delete_unchanged: String,
+}
+
+impl ViewSql {
+    pub(super) fn new(view: &ViewId) -> Self {
+        let table = quote(&view.collection());
+        let update = format!(
+            r#"UPDATE {table} SET json = ?2, bson = ?3, revision = ?4, topic = ?5,
+               "partition" = ?6, "offset" = ?7, plugin = ?8 WHERE id = ?1"#
+        );
+        let delete = format!("DELETE FROM {table} WHERE id = ?1");
+        ViewSql {
+            insert: format!(
+                r#"INSERT INTO {table}
+                   (id, json, bson, revision, topic, "partition", "offset", plugin)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"#
+            ),
+            update_unchanged: format!(
+                r#"{update} AND revision = ?9 AND topic = ?10 AND "partition" = ?11
+                   AND "offset" = ?12 AND plugin = ?13"#
+            ),
+            update,
+            delete_unchanged: format!(
+                r#"{delete} AND revision = ?2 AND topic = ?3 AND "partition" = ?4
+                   AND "offset" = ?5 AND plugin = ?6"#
+            ),
+            delete,
+        }
+    }
+}
+
+/// Reads documents of one view version; `condition` is the rest of the statement.
+pub(super) fn select(view: &ViewId, condition: &str) -> String {
+    let table = quote(&view.collection());
+    format!(
+        r#"SELECT id, bson, revision, topic, "partition", "offset", plugin
+           FROM {table} {condition}"#
+    )
+}
+
+/// True where SQLite keeps the name to itself.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
+}
+
+pub(super) fn create_checkpoints(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS _checkpoints (
+             id TEXT PRIMARY KEY NOT NULL,
+             epoch INTEGER NOT NULL,
+             next INTEGER NOT NULL,
+             owner TEXT NOT NULL
+         ) STRICT, WITHOUT ROWID",
+    )
+}
+
+/// Creates what is missing of the views' tables and of their plain names.
+pub(super) fn create_views(connection: &mut Connection, views: &[ViewId]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for view in views {
+        let (table, name) = (quote(&view.collection()), quote(&view.name));
+        // With row ids: documents are larger than the inner pages of an index should hold.
+        // The documents come last: a guard is then checked without reading their pages.
+        transaction.execute_batch(&format!(
+            r#"CREATE TABLE IF NOT EXISTS {table} (
+                   id TEXT PRIMARY KEY NOT NULL,
+                   revision INTEGER NOT NULL,
+                   topic TEXT NOT NULL,
+                   "partition" INTEGER NOT NULL,
+                   "offset" INTEGER NOT NULL,
+                   plugin TEXT NOT NULL,
+                   json TEXT NOT NULL,
+                   bson BLOB NOT NULL
+               ) STRICT;
+               CREATE VIEW IF NOT EXISTS {name} AS
+                   SELECT id, json, revision, topic, "partition", "offset", plugin, bson
+                   FROM {table};"#
+        ))?;
+    }
+    transaction.commit()
+}
+
+pub(super) fn has_table(connection: &Connection, view: &ViewId) -> rusqlite::Result<bool> {
+    let found = connection
+        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?
+        .query_row([view.collection()], |_| Ok(()))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
