@@ -3,6 +3,7 @@
 pub mod document;
 pub mod kafka;
 pub mod pipeline;
+pub mod plugin;
 pub mod projection;
 pub mod record;
 pub mod store;

@@ -1,0 +1,98 @@
+//! The compiler, and the clock that interrupts guests.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, WasmBacktraceDetails};
+
+use super::bindings::ProjectionPlugin;
+use super::error::Error;
+use super::guest::Guest;
+
+/// How often a guest that runs is interrupted to look at its clock.
+pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// Compiles plugins and keeps time for them. One per process; the clock ends with it.
+pub struct Engine {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<Guest>,
+    _ticker: Ticker,
+}
+
+/// A thread that advances the engine's epoch until its owner is dropped.
+struct Ticker {
+    /// Dropped to stop the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Fails where this machine cannot run Wasm at all.
+    pub fn new() -> Result<Self, Error> {
+        let wasmtime = wasmtime::Engine::new(&config()).map_err(Error::engine)?;
+        let mut linker = Linker::new(&wasmtime);
+        ProjectionPlugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)
+            .map_err(Error::engine)?;
+        let ticker = Ticker::start(wasmtime.clone()).map_err(|e| Error::engine(e.into()))?;
+        Ok(Engine {
+            wasmtime,
+            linker,
+            _ticker: ticker,
+        })
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
+    }
+
+    /// Everything that a plugin may import.
+    pub(super) fn linker(&self) -> &Linker<Guest> {
+        &self.linker
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        .parallel_compilation(true)
+        .memory_init_cow(true);
+    // The same events give the same documents on every processor.
+    config
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    // A trap names the guest's functions; line numbers would keep its whole debug information.
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+impl Ticker {
+    fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("plugin-clock".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    engine.increment_epoch();
+                }
+            })?;
+        Ok(Ticker {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread
+                .join()
+                .expect("the clock does nothing that can panic");
+        }
+    }
+}

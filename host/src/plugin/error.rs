@@ -1,0 +1,98 @@
+//! Why a plugin is not taken.
+
+use bytesize::ByteSize;
+
+use super::module::MODULE_BYTES_MAX;
+
+/// Why there is no projection. What goes wrong later, in a batch, is a
+/// [`projection::Error`](crate::projection::Error).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is at fault, whatever the configuration; another one is needed.
+    #[error("plugin \"{plugin}\" {problem}")]
+    Refused { plugin: String, problem: Problem },
+    /// The plugin does not take the configuration that this projection has for it.
+    #[error(
+        "plugin \"{plugin}\" does not take the configuration of projection \"{projection}\": {detail}"
+    )]
+    Configuration {
+        plugin: String,
+        projection: String,
+        /// The plugin's own words, or how it ended.
+        detail: String,
+    },
+    #[error("cannot start the plugin engine")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What is wrong with a plugin's file, and the way out. Reads on from the plugin's name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("is an empty file; build it again")]
+    Empty,
+    #[error("has {}, and this host takes at most {}; build it without debug information (strip = true)", ByteSize::b(*.0 as u64), ByteSize::b(MODULE_BYTES_MAX as u64))]
+    TooLarge(usize),
+    #[error(
+        "is {0}, which would run as it is, outside of the sandbox; give the .wasm file that it was made from"
+    )]
+    Precompiled(&'static str),
+    #[error("is not Wasm: it starts with {0}; give the .wasm file that the build made")]
+    NotWasm(String),
+    #[error("is not valid Wasm: {0}")]
+    Invalid(String),
+    #[error(
+        "is a core module that does not say which interfaces it implements; build it with the plugin SDK or with wit-bindgen, and do not strip the section \"component-type\""
+    )]
+    NoMetadata,
+    #[error("cannot be made a component: {0}")]
+    Componentize(String),
+    #[error("imports {0}, which this host does not offer; plugins may import {offered} and nothing else", offered = super::contract::OFFERED)]
+    Import(String),
+    #[error(
+        "imports {0}, and this host offers no WASI: a plugin has no files, clocks, network or random numbers; build it for wasm32-unknown-unknown, or with the option of your toolchain that leaves WASI out (JavaScript: disableFeatures, Python: --stub-wasi)"
+    )]
+    Wasi(String),
+    #[error(
+        "imports {0}, which no linker found; link the library that defines it, or leave out what needs it"
+    )]
+    Unresolved(String),
+    #[error("{does} {name}, and this host speaks version {VERSION}.x of the contract; build it with the SDK of that version", VERSION = super::contract::VERSION)]
+    Version { does: &'static str, name: String },
+    #[error("is a {0} policy, not a projection; name it where the configuration asks for a policy")]
+    Policy(&'static str),
+    #[error("exports both {0} and {1}; a plugin is one of them")]
+    Ambiguous(String, String),
+    #[error("is no projection: it exports {found}, not {wanted}", wanted = super::contract::PROJECTION)]
+    NoProjection { found: String },
+    #[error("does not fit the contract: {0}")]
+    Mismatch(String),
+    #[error("cannot start: {0}")]
+    Start(String),
+    #[error("cannot describe itself: {0}")]
+    Describe(String),
+    #[error("describes itself wrongly: {0}")]
+    Descriptor(String),
+}
+
+impl Error {
+    pub(super) fn configuration(plugin: &str, projection: &str, detail: String) -> Self {
+        Error::Configuration {
+            plugin: plugin.to_owned(),
+            projection: projection.to_owned(),
+            detail,
+        }
+    }
+
+    pub(super) fn engine(error: wasmtime::Error) -> Self {
+        Error::Engine(error.into_boxed_dyn_error())
+    }
+}
+
+impl Problem {
+    pub(super) fn of(self, plugin: &str) -> Error {
+        Error::Refused {
+            plugin: plugin.to_owned(),
+            problem: self,
+        }
+    }
+}

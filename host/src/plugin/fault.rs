@@ -1,0 +1,91 @@
+//! Tells whose fault it was that a call ended without an answer, and says it readably.
+
+use std::fmt::Write;
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::projection::{self, Fault, FaultKind, HostError};
+
+use super::clock::TimeLimit;
+use super::limits::{HostMemory, SpaceLimit};
+
+/// Of any text that a plugin gives the host to pass on.
+pub(super) const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// The plugin called the host in a way that the contract does not allow.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Misuse(pub(super) String);
+
+/// Documents that the plugin asked for could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read documents")]
+pub(super) struct ReadFailed(#[source] pub(super) HostError);
+
+/// What is known of a plugin that did not come back from a call. `last_error` is the last line
+/// that it logged as an error in this call: a panic's text, as a rule.
+pub(super) fn ended(error: wasmtime::Error, last_error: Option<String>) -> projection::Error {
+    let error = match error.downcast::<ReadFailed>() {
+        Ok(ReadFailed(host)) => return host.into(),
+        Err(error) => error,
+    };
+    if error.is::<HostMemory>() {
+        return HostError::Engine(error.into_boxed_dyn_error()).into();
+    }
+    let kind = if error.is::<TimeLimit>() {
+        FaultKind::Timeout
+    } else if error.is::<SpaceLimit>() {
+        FaultKind::Memory
+    } else if error.is::<Misuse>() {
+        FaultKind::InvalidOutput
+    } else if error.is::<Trap>() || error.is::<WasmBacktrace>() {
+        FaultKind::Trap
+    } else {
+        // The engine refused to lift the answer: a string that is no UTF-8, a list beyond memory.
+        FaultKind::InvalidOutput
+    };
+
+    let mut detail = last_error.map_or_else(String::new, |line| line + "\n");
+    write!(detail, "{}", error.root_cause()).expect("strings take all text");
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        for frame in backtrace.frames() {
+            let name = frame.func_name().unwrap_or("a function without a name");
+            write!(detail, "\n    at {:#}", rustc_demangle::demangle(name))
+                .expect("strings take all text");
+        }
+    }
+    fault(kind, detail, None).into()
+}
+
+pub(super) fn fault(kind: FaultKind, detail: impl Into<String>, event: Option<usize>) -> Fault {
+    let mut detail = detail.into();
+    detail.truncate(clip(&detail, TEXT_BYTES_MAX).len());
+    Fault {
+        kind,
+        detail,
+        event,
+    }
+}
+
+/// The start of a text, in whole characters.
+pub(super) fn clip(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(clip("aüb", 2), "a");
+        assert_eq!(clip("aüb", 3), "aü");
+        assert_eq!(clip("aüb", 100), "aüb");
+    }
+
+    #[test]
+    fn a_fault_keeps_the_start_of_a_long_text() {
+        let fault = fault(FaultKind::Failed, "x".repeat(1 << 20), None);
+        assert_eq!(fault.detail.len(), TEXT_BYTES_MAX);
+    }
+}

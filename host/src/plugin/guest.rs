@@ -1,0 +1,83 @@
+//! What the host knows of one instance while it runs, and what the instance may call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::bindings::Column;
+use super::bindings::projectionist::plugin::host::Level;
+use super::bindings::projectionist::plugin::{columns, documents, host};
+use super::clock::{Clock, TimeLimit};
+use super::documents::Reader;
+use super::fault::{Misuse, clip};
+use super::limits::{Limiter, Limits};
+use super::logs::{LINE_BYTES_MAX, Logs};
+
+/// The data of an instance's store.
+pub(super) struct Guest {
+    pub(super) limiter: Limiter,
+    clock: Clock,
+    /// There during a call of `project` only.
+    reader: Option<Reader>,
+    logs: Arc<Logs>,
+    /// The last line logged as an error in the present call.
+    last_error: Option<String>,
+}
+
+impl Guest {
+    pub(super) fn new(limits: &Limits, logs: Arc<Logs>) -> Self {
+        Guest {
+            limiter: Limiter::new(limits),
+            clock: Clock::start(limits.call_max, Instant::now()),
+            reader: None,
+            logs,
+            last_error: None,
+        }
+    }
+
+    /// A call begins.
+    pub(super) fn enter(&mut self, time_max: Duration, reader: Option<Reader>) {
+        self.clock = Clock::start(time_max, Instant::now());
+        self.reader = reader;
+        self.last_error = None;
+    }
+
+    /// The call is over. Gives what the guest logged last as an error.
+    pub(super) fn leave(&mut self) -> Option<String> {
+        self.reader = None;
+        self.last_error.take()
+    }
+
+    /// The engine's clock has ticked while the guest ran.
+    pub(super) fn tick(&mut self) -> Result<(), TimeLimit> {
+        self.clock.tick(Instant::now())
+    }
+}
+
+impl host::Host for Guest {
+    fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.logs.line(level, &message);
+        if level == Level::Error {
+            self.last_error = Some(clip(&message, LINE_BYTES_MAX).to_owned());
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, metric: String, delta: u64) -> wasmtime::Result<()> {
+        self.logs.count(metric, delta);
+        Ok(())
+    }
+}
+
+impl documents::Host for Guest {
+    fn get_many(&mut self, view: u32, ids: Column) -> wasmtime::Result<Column> {
+        let reader = self.reader.as_mut().ok_or_else(|| {
+            Misuse("get-many: documents can be read during \"project\" only".to_owned())
+        })?;
+        self.clock.pause(Instant::now());
+        let answer = reader.get_many(view, &ids);
+        self.clock.resume(Instant::now());
+        answer
+    }
+}
+
+impl columns::Host for Guest {}

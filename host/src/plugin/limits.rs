@@ -1,0 +1,238 @@
+//! What a plugin may take of the host.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use wasmtime::ResourceLimiter;
+
+/// Of one instance. Modules are small in number: a limit keeps address space from running out.
+const MEMORIES_MAX: usize = 16;
+
+/// Bounds for one projection. Time is the plugin's own: it stands still while the host reads
+/// documents for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all memories of an instance together. Also bounds what one call may hand to the host.
+    pub memory_bytes_max: usize,
+    /// Of all tables of an instance together.
+    pub table_elements_max: usize,
+    /// What every call may take, however small the batch.
+    pub call_base: Duration,
+    /// What each event of a batch adds.
+    pub call_per_event: Duration,
+    /// The most that a call may take, however large the batch; also what `configure` may take.
+    pub call_max: Duration,
+    /// Documents that a batch may write, and documents that it may read, for each of its events.
+    pub writes_per_event: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            // JavaScript's engine alone settles at 75 MiB.
+            memory_bytes_max: 128 << 20,
+            table_elements_max: 100_000,
+            call_base: Duration::from_millis(50),
+            call_per_event: Duration::from_millis(1),
+            call_max: Duration::from_secs(3),
+            writes_per_event: 10,
+        }
+    }
+}
+
+impl Limits {
+    /// How long a call may take with so many events.
+    pub(super) fn call(&self, events: usize) -> Duration {
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        let wanted = self
+            .call_per_event
+            .saturating_mul(events)
+            .saturating_add(self.call_base);
+        wanted.min(self.call_max)
+    }
+
+    /// How many documents a batch of so many events may read or write.
+    pub(super) fn documents(&self, events: usize) -> usize {
+        self.writes_per_event.saturating_mul(events)
+    }
+}
+
+/// A plugin asked for more than it may have.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SpaceLimit {
+    #[error("it asked for {} of memory, and may have {}", ByteSize::b(*.wanted as u64), ByteSize::b(*.limit as u64))]
+    Memory { wanted: usize, limit: usize },
+    #[error("it asked for {wanted} table elements, and may have {limit}")]
+    Table { wanted: usize, limit: usize },
+}
+
+/// The operating system had no more memory to give.
+#[derive(Debug, thiserror::Error)]
+#[error("the host has no memory left for the plugin")]
+pub(super) struct HostMemory(#[source] pub(super) wasmtime::Error);
+
+/// Counts what an instance has been given.
+///
+/// A refusal is an error and not wasm's own answer of -1, so that it is told apart from any
+/// other trap and has the numbers in it.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    memory: Account,
+    table: Account,
+}
+
+#[derive(Debug)]
+struct Account {
+    used: usize,
+    limit: usize,
+    /// What was granted last: taken back if it could not be had.
+    last: usize,
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Limiter {
+            memory: Account::new(limits.memory_bytes_max),
+            table: Account::new(limits.table_elements_max),
+        }
+    }
+
+    /// True from three quarters of the memory on: better a new instance than a fault.
+    pub(super) fn nearly_full(&self) -> bool {
+        self.memory.used >= self.memory.limit / 4 * 3
+    }
+}
+
+impl Account {
+    fn new(limit: usize) -> Self {
+        Account {
+            used: 0,
+            limit,
+            last: 0,
+        }
+    }
+
+    /// Grants the growth, or says how much it would have been in all.
+    fn grow(&mut self, current: usize, desired: usize) -> Result<(), usize> {
+        let growth = desired.saturating_sub(current);
+        let wanted = self.used.saturating_add(growth);
+        if wanted > self.limit {
+            return Err(wanted);
+        }
+        self.used = wanted;
+        self.last = growth;
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        self.used -= self.last;
+        self.last = 0;
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.memory.limit;
+        self.memory
+            .grow(current, desired)
+            .map_err(|wanted| SpaceLimit::Memory { wanted, limit })?;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.take_back();
+        if error.is::<std::io::Error>() {
+            return Err(HostMemory(error).into());
+        }
+        // Past the maximum that the module itself declares: its own affair.
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.table.limit;
+        self.table
+            .grow(current, desired)
+            .map_err(|wanted| SpaceLimit::Table { wanted, limit })?;
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.table.take_back();
+        Ok(())
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_may_take_longer_the_more_events_it_has_up_to_a_limit() {
+        let limits = Limits::default();
+        assert_eq!(limits.call(1), Duration::from_millis(51));
+        assert_eq!(limits.call(1_000), Duration::from_millis(1_050));
+        assert_eq!(limits.call(usize::MAX), Duration::from_secs(3));
+    }
+
+    fn limiter(memory_bytes_max: usize) -> Limiter {
+        Limiter::new(&Limits {
+            memory_bytes_max,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn all_memories_count_together() {
+        let mut limiter = limiter(100);
+        assert!(limiter.memory_growing(0, 60, None).expect("within"));
+        let refused = limiter
+            .memory_growing(0, 60, None)
+            .expect_err("a second memory of this size is too much");
+        assert_eq!(
+            refused.downcast_ref(),
+            Some(&SpaceLimit::Memory {
+                wanted: 120,
+                limit: 100
+            })
+        );
+        assert!(limiter.memory_growing(60, 100, None).expect("within"));
+    }
+
+    #[test]
+    fn what_could_not_be_had_does_not_count() {
+        let mut limiter = limiter(100);
+        assert!(limiter.memory_growing(0, 80, None).expect("within"));
+        assert!(limiter.nearly_full());
+        limiter
+            .memory_grow_failed(wasmtime::Error::msg("beyond the module's own maximum"))
+            .expect("the guest may go on");
+        assert!(!limiter.nearly_full());
+        assert!(limiter.memory_growing(0, 100, None).expect("within"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_numbers() {
+        let error = SpaceLimit::Memory {
+            wanted: 136 << 20,
+            limit: 128 << 20,
+        };
+        assert_eq!(
+            error.to_string(),
+            "it asked for 136.0 MiB of memory, and may have 128.0 MiB"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! Runs projections that are Wasm components: the only user of wasmtime.
+//!
+//! - An [`Engine`] is the process's compiler and its clock. There is one.
+//! - A [`Program`] is one plugin file: checked, compiled, and asked what it is.
+//! - A [`Projection`] is a program with its configuration: what the pipeline calls, as a
+//!   [`Projector`](crate::projection::Projector). Each lane has its own.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use projectionist::plugin::{Engine, Limits, Program, Projection};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Arc::new(Engine::new()?);
+//! let program = Program::load(&engine, "orders.wasm", &std::fs::read("orders.wasm")?)?;
+//! let config = serde_json::json!({"currency": "EUR"});
+//! let projection = Projection::new(program, "orders", &config, Limits::default())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Guarantees:
+//! - A plugin reaches nothing but what `wit/plugin.wit` offers it: no file, clock, socket or
+//!   random source exists for it to import.
+//! - It ends: its own time, memory, tables, stack, answer and log are bounded ([`Limits`]).
+//! - It is a function of the events, the documents and its configuration: whatever an instance
+//!   remembers of a batch that failed is dropped with the instance.
+//! - What it did wrong is a [`Fault`](crate::projection::Fault); what failed around it, a
+//!   [`HostError`](crate::projection::HostError).
+//!
+//! Not here: where plugin files come from, retries, and what becomes of an event at fault
+//! (`pipeline`).
+
+mod bindings;
+mod clock;
+mod columns;
+mod contract;
+mod descriptor;
+mod documents;
+mod engine;
+mod error;
+mod fault;
+mod guest;
+mod instance;
+mod limits;
+mod logs;
+mod module;
+mod output;
+mod program;
+mod projector;
+
+pub use engine::Engine;
+pub use error::{Error, Problem};
+pub use limits::Limits;
+pub use module::MODULE_BYTES_MAX;
+pub use program::Program;
+pub use projector::Projection;

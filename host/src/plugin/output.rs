@@ -1,0 +1,245 @@
+//! Checks a plugin's answer against the contract, down to the last byte.
+//!
+//! Pure. Nothing that a plugin can answer makes it panic, and what it lets through has valid
+//! views and events, each document once, and bodies that every store takes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::document;
+use crate::projection::{
+    Body, Descriptor, DocumentId, DocumentKey, DocumentWrite, Encoding, Fault, FaultKind, Output,
+    Ownership, ViewIndex,
+};
+use crate::record::Event;
+
+use super::bindings::raw;
+use super::columns;
+use super::fault::fault;
+
+/// An id becomes an index key, and part of log lines and addresses.
+const ID_BYTES_MAX: usize = 1024;
+
+/// What the plugin was asked.
+pub(super) struct Question<'a> {
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) events: &'a [Arc<Event>],
+    pub(super) writes_max: usize,
+}
+
+/// One write as the plugin gave it, before its parts are looked at.
+struct Draft<'a> {
+    event: u32,
+    view: u32,
+    id: Option<&'a [u8]>,
+    document: Option<&'a [u8]>,
+}
+
+/// Takes the answer over, or says what is wrong with it.
+pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
+    // A reject wins over writes: the events before it are folded again without it.
+    check_rejects(&answer.rejects, question.events.len())?;
+    if let Some(message) = answer.messages.first() {
+        return Err(invalid(
+            format!(
+                "it has a message for topic \"{}\", and this host does not send messages yet",
+                message.topic
+            ),
+            event_index(message.event, question.events.len()),
+        ));
+    }
+    let drafts = drafts(&answer.writes).map_err(|problem| invalid(problem, None))?;
+    if drafts.len() > question.writes_max {
+        let (writes, events) = (drafts.len(), question.events.len());
+        return Err(invalid(
+            format!(
+                "it has {writes} writes for {events} events, and may have {}",
+                question.writes_max
+            ),
+            None,
+        ));
+    }
+    check_unique(&drafts)?;
+    let writes = drafts
+        .iter()
+        .map(|draft| write(draft, question))
+        .collect::<Result<Vec<_>, Fault>>()?;
+    Ok(Output { writes })
+}
+
+fn check_rejects(rejects: &[raw::Reject], events: usize) -> Result<(), Fault> {
+    let Some(first) = rejects.iter().min_by_key(|reject| reject.event) else {
+        return Ok(());
+    };
+    match event_index(first.event, events) {
+        Some(event) => Err(fault(
+            FaultKind::Rejected,
+            first.reason.as_str(),
+            Some(event),
+        )),
+        None => Err(invalid(
+            format!(
+                "it rejects event {} of a batch of {events}: {}",
+                first.event, first.reason
+            ),
+            None,
+        )),
+    }
+}
+
+/// Puts the columns of the writes together again.
+fn drafts(writes: &raw::Writes) -> Result<Vec<Draft<'_>>, String> {
+    let ids = columns::split(&writes.ids)
+        .map_err(|problem| format!("the column of ids is malformed: {problem}"))?;
+    let documents = columns::split(&writes.documents)
+        .map_err(|problem| format!("the column of documents is malformed: {problem}"))?;
+    let (events, views) = (&writes.events, &writes.views);
+    let count = ids.len();
+    if [events.len(), views.len(), documents.len()] != [count; 3] {
+        return Err(format!(
+            "its lists differ in length: {} events, {} views, {count} ids, {} documents",
+            events.len(),
+            views.len(),
+            documents.len()
+        ));
+    }
+    let drafts = events.iter().zip(views).zip(ids).zip(documents);
+    Ok(drafts
+        .map(|(((&event, &view), id), document)| Draft {
+            event,
+            view,
+            id,
+            document,
+        })
+        .collect())
+}
+
+fn check_unique(drafts: &[Draft<'_>]) -> Result<(), Fault> {
+    let mut seen = HashSet::with_capacity(drafts.len());
+    for draft in drafts {
+        if !seen.insert((draft.view, draft.id)) {
+            let id = String::from_utf8_lossy(draft.id.unwrap_or_default());
+            return Err(invalid(
+                format!(
+                    "it writes document \"{id}\" of view {} twice; a batch gives each document once",
+                    draft.view
+                ),
+                None,
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn write(draft: &Draft<'_>, question: &Question<'_>) -> Result<DocumentWrite, Fault> {
+    let events = question.events.len();
+    let Some(event) = event_index(draft.event, events) else {
+        let problem = format!("a write names event {} of a batch of {events}", draft.event);
+        return Err(invalid(problem, None));
+    };
+    let blame = |problem: String| invalid(problem, Some(event));
+
+    let views = &question.descriptor.views;
+    let view = views.get(draft.view as usize).ok_or_else(|| {
+        let known = views.len();
+        blame(format!(
+            "a write goes to view {}, and it declared {known} (counted from 0)",
+            draft.view
+        ))
+    })?;
+    let id = check_id(draft.id)
+        .map_err(|problem| blame(format!("an id for view \"{}\" {problem}", view.name)))?;
+    if view.ownership == Ownership::ByKey {
+        check_owner(id, &question.events[event]).map_err(|problem| {
+            blame(format!(
+                "document \"{id}\" of view \"{}\" {problem}",
+                view.name
+            ))
+        })?;
+    }
+    let body = draft
+        .document
+        .map(|bytes| body(bytes, question.descriptor.encoding))
+        .transpose()
+        .map_err(|error| {
+            blame(format!(
+                "document \"{id}\" of view \"{}\" cannot be stored: {error}",
+                view.name
+            ))
+        })?;
+    Ok(DocumentWrite {
+        key: DocumentKey {
+            view: ViewIndex(draft.view),
+            id: DocumentId::from(id),
+        },
+        event,
+        body,
+    })
+}
+
+fn check_id(id: Option<&[u8]>) -> Result<&str, String> {
+    let id = id.ok_or("is missing")?;
+    let text =
+        std::str::from_utf8(id).map_err(|_| format!("is not UTF-8: \"{}\"", id.escape_ascii()))?;
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.len() > ID_BYTES_MAX {
+        return Err(format!(
+            "has {} bytes, and may have {ID_BYTES_MAX}",
+            text.len()
+        ));
+    }
+    Ok(text)
+}
+
+/// Only the key's own partition may write a `by-key` document, and what shows that a document
+/// belongs here is an event: the blamed one, as the last that shaped it, has its id as key.
+fn check_owner(id: &str, event: &Event) -> Result<(), String> {
+    match event.key() {
+        Some(key) if key == id.as_bytes() => Ok(()),
+        Some(key) => Err(format!(
+            "was shaped by an event with the key \"{}\"; in a view \"by-key\" they are the same, else declare it \"shared\"",
+            key[..key.len().min(ID_BYTES_MAX)].escape_ascii()
+        )),
+        None => Err(
+            "was shaped by an event without a key; such a view is \"shared\", not \"by-key\""
+                .to_owned(),
+        ),
+    }
+}
+
+/// Copies the bytes out of the answer, so that one cached document does not keep all of it.
+fn body(bytes: &[u8], encoding: Encoding) -> Result<Body, document::Error> {
+    match encoding {
+        Encoding::Json => {
+            let document::FromJson { body, extended } = document::from_json(bytes)?;
+            let encoded = if extended {
+                Bytes::from(document::to_json(&body)?)
+            } else {
+                Bytes::copy_from_slice(bytes)
+            };
+            Ok(Body {
+                encoded,
+                bson: body,
+            })
+        }
+        Encoding::Bson => Ok(Body {
+            bson: document::from_bson(bytes)?,
+            encoded: Bytes::copy_from_slice(bytes),
+        }),
+    }
+}
+
+fn event_index(event: u32, events: usize) -> Option<usize> {
+    Some(event as usize).filter(|&index| index < events)
+}
+
+fn invalid(problem: String, event: Option<usize>) -> Fault {
+    fault(FaultKind::InvalidOutput, problem, event)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! The contract in `wit/`, and whether those who implement it still mean the same file.
+
+use std::path::Path;
+
+use projectionist_tests::guests::guest;
+use wit_component::WitPrinter;
+use wit_parser::{InterfaceId, PackageId, Resolve};
+
+/// What a projection plugin can name.
+const INTERFACES: [&str; 4] = ["columns", "documents", "host", "projection"];
+
+fn contract() -> (Resolve, PackageId) {
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let (package, _) = resolve.push_dir(&wit).expect("wit/ parses");
+    (resolve, package)
+}
+
+#[test]
+fn the_contract_has_a_world_for_each_kind_of_plugin() {
+    let (resolve, package) = contract();
+    let worlds: Vec<&str> = resolve.packages[package]
+        .worlds
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        worlds,
+        ["projection-plugin", "placement-policy", "routing-policy"]
+    );
+}
+
+fn print(resolve: &Resolve, interface: InterfaceId) -> String {
+    let mut printer = WitPrinter::default();
+    printer.emit_docs(false);
+    printer
+        .print_interface(resolve, interface)
+        .expect("a resolved interface prints");
+    printer.output.to_string()
+}
+
+fn interface(resolve: &Resolve, name: &str) -> String {
+    let (id, _) = resolve
+        .interfaces
+        .iter()
+        .find(|(_, interface)| interface.name.as_deref() == Some(name))
+        .unwrap_or_else(|| panic!("no interface \"{name}\""));
+    print(resolve, id)
+}
+
+fn assert_built_from_the_contract(name: &str) {
+    let (_, built) = wit_component::metadata::decode(&guest(name)).expect("metadata");
+    let (contract, _) = contract();
+    for part in INTERFACES {
+        assert_eq!(
+            interface(&built.resolve, part),
+            interface(&contract, part),
+            "guest \"{name}\", interface \"{part}\""
+        );
+    }
+}
+
+#[test]
+fn the_tests_own_guest_is_built_from_the_contract() {
+    assert_built_from_the_contract("misbehaving");
+}

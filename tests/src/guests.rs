@@ -1,0 +1,18 @@
+//! Finds the plugins that the tests run.
+
+use std::path::PathBuf;
+
+/// The module of a guest crate of this workspace, as its build left it.
+///
+/// Panics where it has not been built: a test that needs it must not pass without.
+pub fn guest(name: &str) -> Vec<u8> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let path = root.join(format!("target/wasm32-unknown-unknown/release/{name}.wasm"));
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => panic!(
+            "cannot read guest \"{name}\" at {}: {error}; run `make guests`",
+            path.display()
+        ),
+    }
+}
