@@ -1,5 +1,6 @@
 //! Projectionist: Kafka events in, MongoDB read models out, the logic in between is a Wasm plugin.
 
+pub mod config;
 pub mod document;
 pub mod kafka;
 pub mod pipeline;

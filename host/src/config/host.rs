@@ -1,0 +1,110 @@
+//! `[host]`: this process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::reader::{Field, Section};
+use super::{suggest, values};
+
+/// This process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Names this host in checkpoints, logs and metrics; by default as the caller has it. Two
+    /// hosts of one name are told apart by epochs, not by people.
+    pub name: String,
+    /// Where metrics and health are served; 127.0.0.1:9464 by default.
+    pub listen: SocketAddr,
+    /// A filter directive of `tracing`, which parses; `info` by default.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// How long to wait for Kafka and the stores at the start before giving up; 30 s by default.
+    pub startup_timeout: Duration,
+    /// How long what is in flight may take when partitions are given up; 20 s by default. Always
+    /// less than [`Kafka::session_timeout`](super::Kafka::session_timeout): later, the partitions
+    /// are another host's already.
+    pub drain_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; the default.
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
+
+pub(super) const LOG_FORMATS: [(&str, LogFormat); 2] =
+    [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+const LOG: &str = "info";
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+pub(super) fn read(
+    mut section: Section<'_>,
+    default_name: &str,
+    session_timeout: Duration,
+) -> Host {
+    let host = Host {
+        name: section
+            .read("name", values::line)
+            .unwrap_or_else(|| default_name.to_owned()),
+        listen: section
+            .read("listen", values::socket_address)
+            .unwrap_or(LISTEN),
+        log: section
+            .read("log", filter)
+            .unwrap_or_else(|| LOG.to_owned()),
+        log_format: section
+            .read("log-format", values::choice(&LOG_FORMATS))
+            .unwrap_or(LogFormat::Text),
+        startup_timeout: section
+            .read("startup-timeout", values::duration)
+            .unwrap_or(STARTUP_TIMEOUT),
+        drain_timeout: section
+            .read("drain-timeout", values::duration)
+            .unwrap_or(DRAIN_TIMEOUT),
+    };
+    if host.drain_timeout >= session_timeout {
+        let message = format!(
+            "{} is not less than Kafka's session timeout of {}, so other hosts would take the \
+             partitions over before they are drained; lower it, or raise \"session.timeout.ms\" \
+             in kafka.properties",
+            humantime::format_duration(host.drain_timeout),
+            humantime::format_duration(session_timeout)
+        );
+        section.problem("drain-timeout", message);
+    }
+    section.finish();
+    host
+}
+
+fn filter(field: &Field<'_>) -> Result<String, String> {
+    const EXAMPLE: &str = "\"info\" or \"warn,projectionist=debug\"";
+    let text = field.text()?;
+    if EnvFilter::try_new(&text.text).is_err() || text.text.trim().is_empty() {
+        let quoted = text.quoted();
+        return Err(format!(
+            "{quoted} is no log filter; write one such as {EXAMPLE}"
+        ));
+    }
+    for directive in text.text.split(',') {
+        let directive = directive.trim().to_lowercase();
+        // To `tracing`, a misspelt level is a module of which everything is logged.
+        let is_level = LOG_LEVELS.contains(&directive.as_str());
+        if let Some(level) = suggest::nearest(&directive, &LOG_LEVELS)
+            && !is_level
+        {
+            let quoted = text.quoted();
+            return Err(format!(
+                "{quoted} has an unknown level; did you mean {level:?}?"
+            ));
+        }
+    }
+    Ok(text.text)
+}

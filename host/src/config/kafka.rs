@@ -1,0 +1,212 @@
+//! `[kafka]`: the brokers, and what is passed on to librdkafka.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::environment::Text;
+use super::reader::{Field, Section};
+use super::secret::Secret;
+use super::tree::Value;
+
+/// The cluster that events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host` or `host:port`, at least one.
+    pub brokers: Vec<String>,
+    /// librdkafka's own properties, without those that the host sets; none by default.
+    pub properties: BTreeMap<String, Secret>,
+}
+
+/// librdkafka's defaults.
+const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(45);
+const MAX_POLL_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Shorter ones lose partitions to a slow network; brokers refuse longer ones.
+const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=1_800_000;
+
+const SESSION_TIMEOUT: &str = "session.timeout.ms";
+const MAX_POLL_INTERVAL: &str = "max.poll.interval.ms";
+
+/// Properties that would break what the host promises, and what to do instead.
+pub(super) const RESERVED: [(&str, &str); 10] = [
+    ("group.id", "set group-id of the projection instead"),
+    ("bootstrap.servers", "set kafka.brokers instead"),
+    ("metadata.broker.list", "set kafka.brokers instead"),
+    (
+        "enable.auto.commit",
+        "the host sets it, because an offset may be committed only after what it stands for is stored",
+    ),
+    (
+        "enable.auto.offset.store",
+        "the host sets it, because an offset may be committed only after what it stands for is stored",
+    ),
+    (
+        "auto.offset.reset",
+        "the host sets it, because it starts at its own checkpoints and anything else would skip \
+         or repeat events",
+    ),
+    (
+        "partition.assignment.strategy",
+        "the host sets it, because all hosts of a group must give up partitions in the same way",
+    ),
+    (
+        "isolation.level",
+        "the host sets it, because events of aborted transactions must not be projected",
+    ),
+    (
+        "enable.partition.eof",
+        "the host sets it, because its consumer depends on it",
+    ),
+    ("client.id", "set host.name instead"),
+];
+
+impl Kafka {
+    /// How long brokers wait for a silent host before its partitions go to another.
+    pub fn session_timeout(&self) -> Duration {
+        self.milliseconds(SESSION_TIMEOUT)
+            .unwrap_or(SESSION_TIMEOUT_DEFAULT)
+    }
+
+    fn milliseconds(&self, property: &str) -> Option<Duration> {
+        let milliseconds = self.properties.get(property)?.expose().parse().ok()?;
+        Some(Duration::from_millis(milliseconds))
+    }
+}
+
+pub(super) fn read(mut section: Section<'_>) -> Kafka {
+    let way_out = "name the brokers, such as \"localhost:9092\"";
+    section.expect("brokers", way_out);
+    let brokers = section.field("brokers").map(|field| brokers(&field));
+    let properties = properties(section.section("properties"));
+    section.finish();
+    Kafka {
+        brokers: brokers.unwrap_or_default(),
+        properties,
+    }
+}
+
+/// A list of addresses, or one string with commas.
+fn brokers(field: &Field<'_>) -> Vec<String> {
+    let mut addresses = Vec::new();
+    match field.typed() {
+        Value::Array(items) => {
+            for item in items {
+                let item = field.item(item);
+                match item.text() {
+                    Ok(text) => addresses.push((item, text)),
+                    Err(message) => item.problem(message),
+                }
+            }
+            if items.is_empty() {
+                field.problem("must name at least one broker");
+            }
+        }
+        _ => match field.text_as("a string or a list of strings") {
+            Ok(list) => {
+                for part in list.text.split(',') {
+                    let text = part.trim().to_owned();
+                    let secret = list.secret;
+                    addresses.push((field.itself(), Text { text, secret }));
+                }
+            }
+            Err(message) => field.problem(message),
+        },
+    }
+    for (field, address) in &addresses {
+        if !is_address(&address.text) {
+            let quoted = address.quoted();
+            field.problem(format!(
+                "{quoted} is no broker's address; write it as \"localhost:9092\""
+            ));
+        }
+    }
+    addresses.into_iter().map(|(_, text)| text.text).collect()
+}
+
+/// `host`, `host:port`, `[v6]:port`; librdkafka takes a protocol before it, too.
+fn is_address(address: &str) -> bool {
+    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let (host, port) = match address.rsplit_once(':') {
+        // The colon of an IPv6 address.
+        Some((_, port)) if port.ends_with(']') => (address, None),
+        Some((host, port)) => (host, Some(port)),
+        None => (address, None),
+    };
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let host_fits = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+    host_fits && port_fits
+}
+
+fn properties(section: Section<'_>) -> BTreeMap<String, Secret> {
+    let mut properties = BTreeMap::new();
+    for (name, field) in section.named_fields() {
+        match property(name, &field) {
+            Ok(value) => {
+                properties.insert(name.to_owned(), value);
+            }
+            Err(message) => field.problem(message),
+        }
+    }
+    let kafka = Kafka {
+        brokers: Vec::new(),
+        properties,
+    };
+    check_timeouts(&section, &kafka);
+    kafka.properties
+}
+
+fn property(name: &str, field: &Field<'_>) -> Result<Secret, String> {
+    if let Some((_, instead)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+        return Err(format!("cannot be set here; {instead}"));
+    }
+    let plain = |text: String| Text {
+        text,
+        secret: false,
+    };
+    let text = match field.typed() {
+        Value::Integer(number) => plain(number.to_string()),
+        Value::Boolean(boolean) => plain(boolean.to_string()),
+        Value::Table(_) => {
+            return Err(format!(
+                "expected a value, found a table; put a name with dots in quotes: \"{name}.…\" = …"
+            ));
+        }
+        _ => field.text_as("a string, an integer or a boolean")?,
+    };
+    Ok(if text.secret || is_secret(name) {
+        Secret::hidden(text.text)
+    } else {
+        Secret::open(text.text)
+    })
+}
+
+fn is_secret(property: &str) -> bool {
+    let telltales = ["password", "secret", ".key", ".pem"];
+    property == "sasl.oauthbearer.config" || telltales.iter().any(|part| property.contains(part))
+}
+
+fn check_timeouts(section: &Section<'_>, kafka: &Kafka) {
+    for name in [SESSION_TIMEOUT, MAX_POLL_INTERVAL] {
+        if kafka.properties.contains_key(name) && kafka.milliseconds(name).is_none() {
+            section.problem(name, "must be a number of milliseconds");
+            return;
+        }
+    }
+    let session = kafka.session_timeout();
+    let session_ms = u64::try_from(session.as_millis()).expect("it came from 64 bits");
+    if !SESSION_TIMEOUT_MS.contains(&session_ms) {
+        let (least, most) = SESSION_TIMEOUT_MS.into_inner();
+        section.problem(
+            SESSION_TIMEOUT,
+            format!("must be from {least} to {most} milliseconds"),
+        );
+    }
+    let poll = kafka.milliseconds(MAX_POLL_INTERVAL);
+    if poll.unwrap_or(MAX_POLL_INTERVAL_DEFAULT) < session {
+        section.problem(
+            MAX_POLL_INTERVAL,
+            format!("must not be less than {SESSION_TIMEOUT:?}; raise it, or lower that"),
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! `[projections.NAME]`: a plugin, its topics, its store and its limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::plugin_config::{self, PluginConfig};
+use super::reader::{Field, Section};
+use super::stores::Stores;
+use super::{suggest, values};
+
+/// A plugin that folds the events of its topics into documents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Projection {
+    /// The Wasm file. Relative paths have been resolved against the configuration's folder.
+    pub plugin: PathBuf,
+    /// At least one, each once.
+    pub topics: Vec<String>,
+    /// Names one of [`Config::stores`](super::Config::stores); by default the only one.
+    pub store: String,
+    /// The consumer group, which no other projection shares: hosts of one group divide the
+    /// partitions. `projectionist-NAME` by default.
+    pub group_id: String,
+    /// Documents kept between batches, per fold domain; 64 MiB by default. Less means more reads
+    /// from the store.
+    pub cache_bytes_max: u64,
+    /// Handed to the plugin; an empty object by default.
+    pub config: PluginConfig,
+    pub batch: Batch,
+    pub queue: Queue,
+    pub limits: Limits,
+}
+
+/// Where a batch ends at the latest. A batch is one transaction, so it must fit in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// 20,000 by default.
+    pub events_max: u32,
+    /// 5,000 by default.
+    pub documents_max: u32,
+    /// 8 MiB by default.
+    pub bytes_max: u64,
+}
+
+/// What waits for one partition at most; a full queue pauses the partition. Never less than a
+/// batch, which could otherwise not fill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// 40,000 by default.
+    pub events_max: u32,
+    /// 16 MiB by default.
+    pub bytes_max: u64,
+}
+
+/// What one plugin instance may use; beyond it, the call fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, more than a batch has; 128 MiB by default (JavaScript needs 75).
+    pub memory_bytes_max: u64,
+    /// 100,000 by default.
+    pub table_elements_max: u32,
+    /// A call for a batch of `n` events may take `call_base + n * call_per_event`, but never more
+    /// than `call_max`. 50 ms by default.
+    pub call_base: Duration,
+    /// 1 ms by default.
+    pub call_per_event: Duration,
+    /// 3 s by default.
+    pub call_max: Duration,
+    /// 10 by default.
+    pub writes_per_event_max: u32,
+}
+
+const CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// What 32-bit Wasm can address.
+const MEMORY_BYTES_LIMIT: u64 = 4 << 30;
+
+/// Kafka's limit on a topic's name.
+const TOPIC_LEN_MAX: usize = 249;
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch {
+            events_max: 20_000,
+            documents_max: 5_000,
+            bytes_max: 8 << 20,
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue {
+            events_max: 40_000,
+            bytes_max: 16 << 20,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory_bytes_max: 128 << 20,
+            table_elements_max: 100_000,
+            call_base: Duration::from_millis(50),
+            call_per_event: Duration::from_millis(1),
+            call_max: Duration::from_secs(3),
+            writes_per_event_max: 10,
+        }
+    }
+}
+
+pub(super) fn read(section: Section<'_>, stores: &Stores<'_>) -> BTreeMap<String, Projection> {
+    let mut projections = BTreeMap::new();
+    let mut groups: BTreeMap<String, &str> = BTreeMap::new();
+    let sections = section.named_sections();
+    if sections.is_empty() {
+        section.miss("add a projection, such as [projections.orders] with plugin and topics");
+    }
+    for (name, mut projection) in sections {
+        if let Err(message) = values::check_name(name) {
+            projection.own_problem(message);
+        }
+        let group_id = projection
+            .read("group-id", values::line)
+            .unwrap_or_else(|| format!("projectionist-{name}"));
+        if let Some(other) = groups.insert(group_id.clone(), name) {
+            let message = format!(
+                "is that of projection {other:?}, too; each needs its own, or they would take \
+                 each other's partitions"
+            );
+            projection.problem("group-id", message);
+        }
+        if let Some(projection) = read_projection(projection, group_id, stores) {
+            projections.insert(name.to_owned(), projection);
+        }
+    }
+    projections
+}
+
+fn read_projection(
+    mut section: Section<'_>,
+    group_id: String,
+    stores: &Stores<'_>,
+) -> Option<Projection> {
+    let context = section.context();
+    let way_out = "name the plugin's Wasm file";
+    let resolve = values::path(|path| context.resolve(path));
+    let plugin = section.require("plugin", way_out, resolve);
+    let topics = topics(&mut section);
+    let store = store(&mut section, stores);
+    let cache_bytes_max = section
+        .read("cache-bytes", values::size)
+        .unwrap_or(CACHE_BYTES_MAX);
+    let config = section.field("config");
+    let config = config.and_then(|field| plugin_config::read(&field));
+
+    let mut batch_section = section.section("batch");
+    let batch = batch(&mut batch_section);
+    let queue = queue(section.section("queue"));
+    let limits = limits(section.section("limits"), &batch);
+    check_batch(&batch_section, &batch, &queue);
+    batch_section.finish();
+    section.finish();
+    Some(Projection {
+        plugin: plugin?,
+        topics,
+        store: store?,
+        group_id,
+        cache_bytes_max,
+        config: config.unwrap_or_default(),
+        batch,
+        queue,
+        limits,
+    })
+}
+
+fn topics(section: &mut Section<'_>) -> Vec<String> {
+    let way_out = "list the topics to read, such as [\"orders\"]";
+    let Some(items) = section.require("topics", way_out, values::items) else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        section.problem("topics", "must name at least one topic");
+    }
+    let mut topics = Vec::with_capacity(items.len());
+    for item in items {
+        match topic(&item) {
+            Ok(topic) if topics.contains(&topic) => item.problem("names a topic again; remove it"),
+            Ok(topic) => topics.push(topic),
+            Err(message) => item.problem(message),
+        }
+    }
+    topics
+}
+
+fn topic(field: &Field<'_>) -> Result<String, String> {
+    let text = field.text()?;
+    let topic = &text.text;
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let dots = matches!(topic.as_str(), "" | "." | "..");
+    if dots || topic.len() > TOPIC_LEN_MAX || !topic.chars().all(letters) {
+        return Err(format!(
+            "{} is no topic name; Kafka takes up to {TOPIC_LEN_MAX} letters, digits, dots, \
+             underscores and hyphens",
+            text.quoted()
+        ));
+    }
+    Ok(text.text)
+}
+
+fn store(section: &mut Section<'_>, stores: &Stores<'_>) -> Option<String> {
+    let Some(field) = section.field("store") else {
+        return match stores.names.as_slice() {
+            // That there is none has been said.
+            [] => None,
+            [only] => Some((*only).to_owned()),
+            several => {
+                let message = format!("missing; name one of the stores: {}", several.join(", "));
+                section.problem("store", message);
+                None
+            }
+        };
+    };
+    let known = |field: &Field<'_>| {
+        let text = field.text()?;
+        if stores.names.contains(&text.text.as_str()) {
+            return Ok(text.text);
+        }
+        let quoted = text.quoted();
+        Err(match suggest::nearest(&text.text, &stores.names) {
+            Some(name) => format!("there is no store {quoted}; did you mean {name:?}?"),
+            None => format!(
+                "there is no store {quoted}; name one of: {}",
+                stores.names.join(", ")
+            ),
+        })
+    };
+    known(&field).map_err(|message| field.problem(message)).ok()
+}
+
+fn batch(section: &mut Section<'_>) -> Batch {
+    let default = Batch::default();
+    Batch {
+        events_max: section
+            .read("events", values::count)
+            .unwrap_or(default.events_max),
+        documents_max: section
+            .read("documents", values::count)
+            .unwrap_or(default.documents_max),
+        bytes_max: section
+            .read("bytes", values::size)
+            .unwrap_or(default.bytes_max),
+    }
+}
+
+fn queue(mut section: Section<'_>) -> Queue {
+    let default = Queue::default();
+    let queue = Queue {
+        events_max: section
+            .read("events", values::count)
+            .unwrap_or(default.events_max),
+        bytes_max: section
+            .read("bytes", values::size)
+            .unwrap_or(default.bytes_max),
+    };
+    section.finish();
+    queue
+}
+
+fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
+    let default = Limits::default();
+    let limits = Limits {
+        memory_bytes_max: section
+            .read("memory", values::size)
+            .unwrap_or(default.memory_bytes_max),
+        table_elements_max: section
+            .read("table-elements", values::count)
+            .unwrap_or(default.table_elements_max),
+        call_base: section
+            .read("call-base", values::duration)
+            .unwrap_or(default.call_base),
+        call_per_event: section
+            .read("call-per-event", values::duration_or_zero)
+            .unwrap_or(default.call_per_event),
+        call_max: section
+            .read("call-max", values::duration)
+            .unwrap_or(default.call_max),
+        writes_per_event_max: section
+            .read("writes-per-event", values::count)
+            .unwrap_or(default.writes_per_event_max),
+    };
+    if limits.memory_bytes_max > MEMORY_BYTES_LIMIT {
+        section.problem(
+            "memory",
+            "must not be more than 4GiB, all that a plugin can address",
+        );
+    }
+    if limits.memory_bytes_max <= batch.bytes_max {
+        section.problem(
+            "memory",
+            "must be more than the batch's bytes, which it has to hold",
+        );
+    }
+    if limits.call_base > limits.call_max {
+        let call_max = humantime::format_duration(limits.call_max);
+        let message = format!("must not be more than call-max, which is {call_max}");
+        section.problem("call-base", message);
+    }
+    section.finish();
+    limits
+}
+
+fn check_batch(section: &Section<'_>, batch: &Batch, queue: &Queue) {
+    if batch.events_max > queue.events_max {
+        let message = format!(
+            "must not be more than the queue's {} events, or no batch would ever be full",
+            queue.events_max
+        );
+        section.problem("events", message);
+    }
+    if batch.bytes_max > queue.bytes_max {
+        let message = format!(
+            "must not be more than the queue's {} bytes, or no batch would ever be full",
+            queue.bytes_max
+        );
+        section.problem("bytes", message);
+    }
+}
