@@ -1,5 +1,8 @@
 //! Projectionist: Kafka events in, MongoDB read models out, the logic in between is a Wasm plugin.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod document;
 pub mod kafka;

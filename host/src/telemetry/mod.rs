@@ -1,3 +1,5 @@
 //! Logs, metrics and health.
 
 pub mod health;
+pub mod logging;
+pub mod metrics;

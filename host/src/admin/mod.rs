@@ -1,0 +1,91 @@
+//! The host's own HTTP server: metrics and health.
+//!
+//! - `GET /metrics`: Prometheus' text format.
+//! - `GET /health/live`: 200 while the process serves requests at all.
+//! - `GET /health/ready`: 200 when every projection has its partitions claimed and what it
+//!   depends on answers; else 503. The body says why not, and where each partition stands.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+
+/// A server whose port is bound.
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: AdminState,
+}
+
+#[derive(Clone)]
+struct AdminState {
+    health: Health,
+    metrics: Metrics,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (host.listen): choose an address and a port that are free")]
+pub struct Error {
+    address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+impl Admin {
+    pub async fn bind(
+        address: SocketAddr,
+        health: Health,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let failed = |source| Error { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Admin {
+            listener,
+            address,
+            state: AdminState { health, metrics },
+        })
+    }
+
+    /// The bound address; where port 0 was asked for, the one that was found.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled.
+    pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/health/live", get(|| async { "live\n" }))
+            .route("/health/ready", get(ready))
+            .with_state(self.state);
+        axum::serve(self.listener, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
+    }
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (content_type, state.metrics.render()).into_response()
+}
+
+async fn ready(State(state): State<AdminState>) -> Response {
+    let readiness = state.health.readiness();
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::to_string_pretty(&readiness).expect("plain data serializes");
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (status, content_type, body + "\n").into_response()
+}

@@ -1,0 +1,162 @@
+//! The plugins that a configuration names: loaded, checked, and asked for their views.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Error, VIEW_VERSION, bytes, count};
+use crate::config::{self, Config};
+use crate::plugin::{self, Engine, Program};
+use crate::store::ViewId;
+
+/// Every projection of a configuration with its plugin.
+#[derive(Debug)]
+pub struct Catalogue {
+    pub plugins: Vec<Plugin>,
+}
+
+#[derive(Debug)]
+pub struct Plugin {
+    /// The projection's name.
+    pub name: Arc<str>,
+    pub projection: config::Projection,
+    pub program: Arc<Program>,
+}
+
+/// What is wrong with one projection's plugin.
+#[derive(Debug)]
+pub struct Problem {
+    pub projection: String,
+    pub path: PathBuf,
+    pub message: String,
+}
+
+impl Catalogue {
+    /// Loads all plugins and configures an instance of each. All problems are reported together.
+    pub fn load(config: &Config) -> Result<Self, Error> {
+        let engine = Arc::new(Engine::new()?);
+        let mut plugins = Vec::new();
+        let mut problems = Vec::new();
+        for (name, projection) in &config.projections {
+            match load(&engine, name, projection) {
+                Ok(program) => plugins.push(Plugin {
+                    name: name.as_str().into(),
+                    projection: projection.clone(),
+                    program,
+                }),
+                Err(message) => problems.push(Problem {
+                    projection: name.clone(),
+                    path: projection.plugin.clone(),
+                    message,
+                }),
+            }
+        }
+        problems.extend(shared_views(&plugins));
+        if problems.is_empty() {
+            Ok(Catalogue { plugins })
+        } else {
+            Err(Error::Plugins(problems))
+        }
+    }
+
+    /// The views that are kept in a store.
+    pub fn views_in(&self, store: &str) -> Vec<ViewId> {
+        self.plugins
+            .iter()
+            .filter(|plugin| plugin.projection.store == store)
+            .flat_map(Plugin::views)
+            .collect()
+    }
+
+    /// The store that keeps a view.
+    pub fn store_of(&self, view: &str) -> Option<(&str, ViewId)> {
+        self.plugins.iter().find_map(|plugin| {
+            let id = plugin.views().find(|id| &*id.name == view)?;
+            Some((plugin.projection.store.as_str(), id))
+        })
+    }
+
+    /// The names of all views.
+    pub fn view_names(&self) -> Vec<String> {
+        let views = self.plugins.iter().flat_map(Plugin::views);
+        views.map(|view| view.name.to_string()).collect()
+    }
+}
+
+impl Plugin {
+    fn views(&self) -> impl Iterator<Item = ViewId> + '_ {
+        let views = self.program.descriptor().views.iter();
+        views.map(|view| ViewId::new(Arc::clone(&view.name), VIEW_VERSION))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem {
+            projection,
+            path,
+            message,
+        } = self;
+        write!(
+            f,
+            "projection \"{projection}\", {}: {message}",
+            path.display()
+        )
+    }
+}
+
+pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
+    plugin::Limits {
+        memory_bytes_max: bytes(limits.memory_bytes_max),
+        table_elements_max: count(limits.table_elements_max),
+        call_base: limits.call_base,
+        call_per_event: limits.call_per_event,
+        call_max: limits.call_max,
+        writes_per_event: count(limits.writes_per_event_max),
+    }
+}
+
+fn load(
+    engine: &Arc<Engine>,
+    name: &str,
+    projection: &config::Projection,
+) -> Result<Arc<Program>, String> {
+    let path = &projection.plugin;
+    let file = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    let bytes = std::fs::read(path).map_err(|error| {
+        format!("cannot be read: {error}; build the plugin, or correct projections.{name}.plugin")
+    })?;
+    let program = Program::load(engine, &file, &bytes).map_err(|error| error.to_string())?;
+    let config = projection.config.expose();
+    let limits = limits(&projection.limits);
+    plugin::Projection::new(Arc::clone(&program), name, config, limits)
+        .map_err(|error| error.to_string())?;
+    Ok(program)
+}
+
+/// Two projections that write one view would overwrite one another's documents.
+fn shared_views(plugins: &[Plugin]) -> Vec<Problem> {
+    let mut owners: BTreeMap<(&str, Arc<str>), &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for plugin in plugins {
+        for view in plugin.views() {
+            let key = (plugin.projection.store.as_str(), Arc::clone(&view.name));
+            if let Some(owner) = owners.insert(key, &plugin.name) {
+                problems.push(Problem {
+                    projection: plugin.name.to_string(),
+                    path: plugin.projection.plugin.clone(),
+                    message: format!(
+                        "it writes view \"{}\" in store \"{}\", which projection \"{owner}\" writes \
+                         too; keep them in two stores (databases)",
+                        view.name, plugin.projection.store
+                    ),
+                });
+            }
+        }
+    }
+    problems
+}

@@ -1,0 +1,268 @@
+//! The only place that wires concrete parts: configuration in, a running host out.
+//!
+//! Construction goes from what is nearest to what is farthest: plugins, the HTTP port, the stores,
+//! Kafka's topics; then one consumer and one runner a projection. What is wrong before the
+//! runners start ends the host with one message; what goes wrong later is waited out.
+//!
+//! On shutdown every runner drains and leaves its group, within the drain time-out.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::admin::{self, Admin};
+use crate::config::{self, Config};
+use crate::kafka::{self, Connection, consumer, metadata::Metadata};
+use crate::pipeline::committer::Options as CommitterOptions;
+use crate::pipeline::partition::BatchLimits;
+use crate::pipeline::runner::{self, MakeProjector, Runner, Setup};
+use crate::pipeline::{Context, DomainLayout, queue, target_views};
+use crate::plugin;
+use crate::projection::HostError;
+use crate::store::{self, Store};
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
+
+mod catalogue;
+mod startup;
+
+pub use catalogue::{Catalogue, Plugin};
+
+/// Every projection builds the first version of its views.
+pub const VIEW_VERSION: u32 = 1;
+
+/// A host whose parts are built and checked. Nothing is consumed yet.
+pub struct App {
+    health: Health,
+    metrics: Metrics,
+    admin: Admin,
+    runners: Vec<Runner>,
+}
+
+/// Why a host did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}", join(.0))]
+    Plugins(Vec<catalogue::Problem>),
+    #[error(transparent)]
+    Engine(#[from] plugin::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    #[error("store \"{store}\": {source}")]
+    Store { store: String, source: store::Error },
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    #[error(transparent)]
+    Projection(#[from] runner::Failed),
+}
+
+impl App {
+    /// Builds and checks everything, waiting for Kafka and the stores up to the start-up time-out.
+    pub async fn build(config: &Config) -> Result<App, Error> {
+        let catalogue = Catalogue::load(config)?;
+        let health = Health::default();
+        let metrics = Metrics::global()?;
+        let admin = Admin::bind(config.host.listen, health.clone(), metrics.clone()).await?;
+        info!(address = %admin.address(), "metrics and health are served");
+
+        let deadline = tokio::time::Instant::now() + config.host.startup_timeout;
+        let stores = startup::open_stores(config, &catalogue, deadline).await?;
+        let metadata = Metadata::new(&connection(config))?;
+        startup::find_topics(config, &metadata, deadline).await?;
+
+        let mut runners = Vec::new();
+        for plugin in catalogue.plugins {
+            let store = Arc::clone(&stores[&plugin.projection.store]);
+            runners.push(runner(config, plugin, store, &metadata, &health)?);
+        }
+        Ok(App {
+            health,
+            metrics,
+            admin,
+            runners,
+        })
+    }
+
+    /// What the host knows of its state.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Runs until `stop` is cancelled and everything is drained, or until no projection is left
+    /// that can go on.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let ended = CancellationToken::new();
+        let mut services = JoinSet::new();
+        services.spawn(serve(self.admin, ended.clone()));
+        services.spawn(keep_up(self.metrics, ended.clone()));
+
+        let mut runners = JoinSet::new();
+        for runner in self.runners {
+            runners.spawn(runner.run(stop.clone()));
+        }
+        let mut result = Ok(());
+        while let Some(ended) = runners.join_next().await {
+            // A failed projection is logged and shows in /health/ready; the others go on.
+            let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            result = result.and(ended.map_err(Error::from));
+        }
+        ended.cancel();
+        while services.join_next().await.is_some() {}
+        info!("ended");
+        result
+    }
+}
+
+/// Builds one projection's consumer and runner.
+fn runner(
+    config: &Config,
+    plugin: Plugin,
+    store: Arc<dyn Store>,
+    metadata: &Metadata,
+    health: &Health,
+) -> Result<Runner, Error> {
+    let Plugin {
+        name,
+        projection,
+        program,
+    } = plugin;
+    let descriptor = Arc::clone(program.descriptor());
+    let topics = projection.topics.len();
+    let batch = BatchLimits {
+        events_max: count(projection.batch.events_max),
+        documents_max: count(projection.batch.documents_max),
+        bytes_max: bytes(projection.batch.bytes_max),
+    };
+    let context = Context {
+        projection: Arc::clone(&name),
+        version: VIEW_VERSION,
+        copy: projection.store.as_str().into(),
+        views: target_views(&descriptor, topics, VIEW_VERSION),
+        layout: DomainLayout::of(&descriptor, topics),
+        descriptor,
+        batch,
+        queue: queue::Limits {
+            events_max: count(projection.queue.events_max),
+            bytes_max: bytes(projection.queue.bytes_max),
+        },
+        cache_bytes_max: bytes(projection.cache_bytes_max),
+        health: health.clone(),
+    };
+    let source = consumer::start(consumer::Options {
+        connection: connection(config),
+        group_id: projection.group_id.clone(),
+        topics: projection.topics.clone(),
+    })?;
+    info!(
+        projection = %name, group = projection.group_id, plugin = %program.hash(),
+        layout = ?context.layout, "consuming"
+    );
+    Ok(Runner::new(Setup {
+        committer: CommitterOptions {
+            documents_max: batch.documents_max,
+            bytes_max: batch.bytes_max,
+            ..CommitterOptions::default()
+        },
+        store_reachability: health.reachability(format!("store \"{}\"", projection.store)),
+        kafka_reachability: health.reachability("Kafka"),
+        make_projector: make_projector(name, projection, program),
+        context,
+        store,
+        source: source.handle,
+        notices: source.notices,
+        positions: Arc::new(metadata.clone()),
+        owner: config.host.name.as_str().into(),
+        drain_timeout: config.host.drain_timeout,
+    }))
+}
+
+fn make_projector(
+    name: Arc<str>,
+    projection: config::Projection,
+    program: Arc<plugin::Program>,
+) -> MakeProjector {
+    Arc::new(move || {
+        let limits = catalogue::limits(&projection.limits);
+        let config = projection.config.expose();
+        match plugin::Projection::new(Arc::clone(&program), &name, config, limits) {
+            Ok(projector) => Ok(Box::new(projector)),
+            Err(error) => Err(HostError::Engine(Box::new(error))),
+        }
+    })
+}
+
+/// How this host reaches Kafka.
+fn connection(config: &Config) -> Connection {
+    let properties = config.kafka.properties.iter();
+    Connection {
+        brokers: config.kafka.brokers.join(","),
+        client_id: config.host.name.clone(),
+        properties: properties
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
+    }
+}
+
+/// Opens one store, without waiting for it.
+pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::Error> {
+    Ok(match store {
+        config::Store::MongoDb { uri, database } => {
+            Arc::new(store::mongo::MongoStore::connect(uri.expose(), database).await?)
+        }
+        config::Store::Embedded { path } => Arc::new(store::embedded::EmbeddedStore::open(path)?),
+    })
+}
+
+async fn serve(admin: Admin, ended: CancellationToken) {
+    if let Err(error) = admin.serve(ended).await {
+        tracing::error!(%error, "metrics and health are not served any more");
+    }
+}
+
+async fn keep_up(metrics: Metrics, ended: CancellationToken) {
+    while tokio::time::timeout(UPKEEP_INTERVAL, ended.cancelled())
+        .await
+        .is_err()
+    {
+        metrics.run_upkeep();
+    }
+}
+
+fn count(value: u32) -> usize {
+    value as usize
+}
+
+fn bytes(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn join(problems: &[catalogue::Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+impl Error {
+    /// True where Kafka or a store did not answer, so that starting again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Error::Store { source, .. } => source.is_transient(),
+            Error::Kafka(error) => matches!(error, kafka::Error::Unreachable { .. }),
+            Error::Plugins(_)
+            | Error::Engine(_)
+            | Error::Metrics(_)
+            | Error::Admin(_)
+            | Error::Projection(_) => false,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Waiting for what the host depends on, for a while.
+//!
+//! At the start a wrong address is likelier than an outage, so the host gives up with a message
+//! instead of waiting for ever as it does later.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Catalogue, Error, open_store};
+use crate::config::Config;
+use crate::kafka::metadata::Metadata;
+use crate::pipeline::backoff::Backoff;
+use crate::store::Store;
+use crate::telemetry::health::describe;
+
+/// Opens all stores and makes their views ready.
+pub(super) async fn open_stores(
+    config: &Config,
+    catalogue: &Catalogue,
+    deadline: Instant,
+) -> Result<BTreeMap<String, Arc<dyn Store>>, Error> {
+    let mut stores = BTreeMap::new();
+    for (name, store) in &config.stores {
+        let views = catalogue.views_in(name);
+        let opened = retry(deadline, async || {
+            let opened = async {
+                let opened = open_store(store).await?;
+                opened.prepare(&views).await?;
+                Ok(opened)
+            };
+            opened.await.map_err(|source| Error::Store {
+                store: name.clone(),
+                source,
+            })
+        });
+        stores.insert(name.clone(), opened.await?);
+    }
+    Ok(stores)
+}
+
+/// Makes sure that every topic exists.
+pub(super) async fn find_topics(
+    config: &Config,
+    metadata: &Metadata,
+    deadline: Instant,
+) -> Result<(), Error> {
+    for projection in config.projections.values() {
+        for topic in &projection.topics {
+            retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn retry<T, F>(deadline: Instant, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let next = Instant::now() + backoff.next_delay();
+        if !error.is_unavailable() || next >= deadline {
+            return Err(error);
+        }
+        warn!("waiting: {}", describe(&error));
+        tokio::time::sleep_until(next).await;
+    }
+}

@@ -1,0 +1,47 @@
+//! `projectionist check`: what is wrong, before anything runs.
+
+use clap::Args;
+
+use super::{ConfigFile, Failure, load};
+use crate::app::Catalogue;
+use crate::projection::Ownership;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print the configuration in force: defaults filled in, secrets redacted
+    #[arg(long)]
+    print: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = load(&self.file.config)?;
+        let catalogue = Catalogue::load(&config)?;
+        if self.print {
+            print!("{}", config.to_toml_redacted());
+            return Ok(());
+        }
+        println!("{}: no problems", self.file.config.display());
+        for plugin in &catalogue.plugins {
+            let descriptor = plugin.program.descriptor();
+            println!(
+                "projection \"{}\": {} {}, from {} into store \"{}\"",
+                plugin.name,
+                descriptor.name,
+                descriptor.version,
+                plugin.projection.topics.join(", "),
+                plugin.projection.store,
+            );
+            for view in &descriptor.views {
+                let ownership = match view.ownership {
+                    Ownership::ByKey => "one document for each key",
+                    Ownership::Shared => "any event may touch any document",
+                };
+                println!("  view \"{}\": {ownership}", view.name);
+            }
+        }
+        Ok(())
+    }
+}

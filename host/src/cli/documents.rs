@@ -1,0 +1,116 @@
+//! `projectionist get` and `list`: a look at stored documents.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{ConfigFile, Failure, load, runtime};
+use crate::app::{Catalogue, open_store};
+use crate::document;
+use crate::projection::DocumentId;
+use crate::store::{Store, StoredDocument, ViewId};
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// The view's name
+    view: String,
+    /// The document's id
+    id: String,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The view's name
+    view: String,
+    #[command(flatten)]
+    file: ConfigFile,
+    /// How many documents to print at most
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    /// Start behind this id
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
+}
+
+impl Get {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let id = DocumentId::from(self.id.as_str());
+        runtime()?.block_on(async {
+            let (store, view) = open(&self.file, &self.view).await?;
+            let found = store.load(&view, &[Arc::clone(&id)]).await?.pop().flatten();
+            let found = found.ok_or_else(|| {
+                anyhow!(
+                    "view \"{}\" has no document \"{}\" in {}",
+                    self.view,
+                    self.id,
+                    store.address()
+                )
+            })?;
+            let text = serde_json::to_string_pretty(&whole(&id, &found)?)
+                .context("cannot write the document")?;
+            print_line(&text)?;
+            Ok(())
+        })
+    }
+}
+
+impl List {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        runtime()?.block_on(async {
+            let (store, view) = open(&self.file, &self.view).await?;
+            let found = store.scan(&view, self.after.as_deref(), self.limit).await?;
+            for (id, document) in found {
+                print_line(&whole(&id, &document)?.to_string())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The store that keeps a view.
+async fn open(file: &ConfigFile, view: &str) -> Result<(Arc<dyn Store>, ViewId), Failure> {
+    let config = load(&file.config)?;
+    let catalogue = Catalogue::load(&config)?;
+    let (store, id) = catalogue.store_of(view).ok_or_else(|| {
+        let names = catalogue.view_names().join(", ");
+        anyhow!("there is no view \"{view}\"; the configuration's projections keep: {names}")
+    })?;
+    let opened = open_store(&config.stores[store]).await?;
+    Ok((opened, id))
+}
+
+/// A document as it is stored: `_id`, its fields, `_m`.
+pub(super) fn whole(id: &str, document: &StoredDocument) -> anyhow::Result<Value> {
+    let body = document::to_json(&document.body)?;
+    let fields: Map<String, Value> = serde_json::from_slice(&body)?;
+    let provenance = &document.provenance;
+    let mut whole = Map::new();
+    whole.insert("_id".to_owned(), id.into());
+    whole.extend(fields);
+    whole.insert(
+        "_m".to_owned(),
+        json!({
+            "rev": provenance.revision,
+            "at": {
+                "topic": &*provenance.partition.topic,
+                "partition": provenance.partition.partition,
+                "offset": provenance.offset.0,
+            },
+            "plugin": &*provenance.plugin,
+        }),
+    );
+    Ok(Value::Object(whole))
+}
+
+/// Prints a line; a reader that has seen enough (`| head`) is no error.
+fn print_line(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.context("cannot print"),
+    }
+}

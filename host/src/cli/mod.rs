@@ -1,0 +1,154 @@
+//! The commands. Each file is one.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Problems};
+use crate::telemetry::health::describe;
+use crate::telemetry::logging;
+
+mod check;
+mod demo;
+mod documents;
+mod run;
+
+/// Kafka events in, MongoDB read models out, and the logic in between is a Wasm plugin.
+///
+/// Projectionist consumes Kafka topics, folds the events of each key in order with sandboxed
+/// plugins that you write, and stores the resulting documents exactly once, in MongoDB or in a
+/// file.
+///
+/// Start with `projectionist demo`, then read docs/guide/first-projection.md.
+#[derive(Debug, Parser)]
+#[command(name = "projectionist", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   something failed; the message says what
+  2   the arguments are wrong
+  64  the configuration, or a plugin that it names, is wrong
+  69  Kafka or a store does not answer
+
+Environment:
+  PROJECTIONIST__SECTION__KEY overrides a key of the configuration, as in
+  PROJECTIONIST__KAFKA__BROKERS=broker:9092";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the projections of a configuration until SIGTERM or SIGINT
+    Run(ConfigFile),
+    /// Check a configuration and the plugins that it names, and tell all problems at once
+    Check(check::Check),
+    /// Project 27,004 real departures, without Kafka or MongoDB, and verify every document
+    Demo(demo::Demo),
+    /// Print one document
+    Get(documents::Get),
+    /// Print the documents of a view, one a line, in the order of their ids
+    List(documents::List),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration; docs/guide/configuration.md lists its keys
+    #[arg(long, value_name = "FILE", env = "PROJECTIONIST_CONFIG")]
+    config: PathBuf,
+}
+
+/// How a command ends.
+enum Failure {
+    /// The configuration or a plugin is wrong.
+    Wrong(anyhow::Error),
+    /// Kafka or a store does not answer.
+    Unavailable(anyhow::Error),
+    Other(anyhow::Error),
+}
+
+/// Runs a command. What it has to say, it has said when this returns.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(check) => check.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Get(get) => get.run(),
+        Command::List(list) => list.run(),
+    };
+    let (error, code) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Other(error)) => (error, 1),
+        Err(Failure::Wrong(error)) => (error, 64),
+        Err(Failure::Unavailable(error)) => (error, 69),
+    };
+    eprintln!("{}", describe(error.as_ref()));
+    ExitCode::from(code)
+}
+
+fn load(path: &Path) -> Result<Config, Problems> {
+    // A variable that is not UTF-8 cannot be one of ours, nor stand in a text.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(path, environment, &host_name())
+}
+
+/// Names this process among the hosts of a cluster.
+fn host_name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .unwrap_or_else(|_| "host".to_owned());
+    format!("{}-{}", machine.trim(), std::process::id())
+}
+
+fn start_logging(config: &Config) -> Result<(), Failure> {
+    let format = match config.host.log_format {
+        config::LogFormat::Text => logging::Format::Text,
+        config::LogFormat::Json => logging::Format::Json,
+    };
+    logging::init(&config.host.log, format).map_err(|error| Failure::Wrong(error.into()))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    Ok(runtime)
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Failure::Wrong(problems.into())
+    }
+}
+
+impl From<crate::app::Error> for Failure {
+    fn from(error: crate::app::Error) -> Self {
+        match &error {
+            crate::app::Error::Plugins(_) => Failure::Wrong(error.into()),
+            other if other.is_unavailable() => Failure::Unavailable(error.into()),
+            _ => Failure::Other(error.into()),
+        }
+    }
+}
+
+impl From<crate::store::Error> for Failure {
+    fn from(error: crate::store::Error) -> Self {
+        if error.is_transient() {
+            Failure::Unavailable(error.into())
+        } else {
+            Failure::Other(error.into())
+        }
+    }
+}

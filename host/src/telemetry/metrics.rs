@@ -1,0 +1,106 @@
+//! Metrics, in Prometheus' text format.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// The process's metrics. Cloning it shares them.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up metrics: {0}")]
+pub struct Error(String);
+
+/// From a tenth of a millisecond, in steps of about three, to ten seconds.
+const SECONDS_BUCKETS: [f64; 11] = [
+    0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0,
+];
+
+/// How often histograms are folded into their buckets; `run_upkeep` does it.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Metrics {
+    /// The process's metrics; installed at the first call.
+    pub fn global() -> Result<Metrics, Error> {
+        static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+        let installed = INSTALLED.get_or_init(|| install().map_err(|error| error.to_string()));
+        match installed {
+            Ok(handle) => Ok(Metrics {
+                handle: handle.clone(),
+            }),
+            Err(error) => Err(Error(error.clone())),
+        }
+    }
+
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    pub fn run_upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    gauge!("projectionist_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_gauge!(
+        "projectionist_build_info",
+        "1, with the host's version as a label"
+    );
+    describe_counter!(
+        "projectionist_events_folded_total",
+        "Events folded, those included that were folded again"
+    );
+    describe_counter!(
+        "projectionist_events_stored_total",
+        "Events whose effects are stored"
+    );
+    describe_counter!("projectionist_commits_total", "Transactions stored");
+    describe_counter!(
+        "projectionist_commit_conflicts_total",
+        "Transactions that came to nothing because another host had changed a document"
+    );
+    describe_counter!(
+        "projectionist_documents_written_total",
+        "Documents inserted, updated or deleted"
+    );
+    describe_histogram!(
+        "projectionist_commit_seconds",
+        Unit::Seconds,
+        "Time of a stored transaction"
+    );
+    describe_histogram!(
+        "projectionist_fold_seconds",
+        Unit::Seconds,
+        "Time to fold one batch"
+    );
+    describe_gauge!(
+        "projectionist_lag_events",
+        "Offsets between a partition's checkpoint and its end; 0 where this host does not own it"
+    );
+    describe_gauge!(
+        "projectionist_unreachable",
+        "1 while Kafka or a store does not answer"
+    );
+    describe_counter!(
+        "projectionist_unreachable_total",
+        "Calls to Kafka or a store that were not answered"
+    );
+    describe_counter!(
+        "projectionist_plugin_count_total",
+        "What plugins count themselves"
+    );
+}
