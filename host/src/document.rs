@@ -18,6 +18,10 @@ pub const RESERVED_FIELDS: [&str; 2] = ["_id", "_m"];
 /// The largest document that MongoDB stores, and so the largest for every store.
 pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The deepest that documents and arrays may lie in one another, as in serde_json: whoever goes
+/// through a document does so recursively, and a deeper one could end the host's stack.
+const DEPTH_MAX: usize = 128;
+
 /// What the host adds to a body (`_id`, `_m`) must fit as well.
 const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 
@@ -29,6 +33,8 @@ pub enum Error {
     Bson(#[from] bson::error::Error),
     #[error("field \"{0}\" belongs to the host; give the document's own field another name")]
     ReservedField(String),
+    #[error("it is nested more than {DEPTH_MAX} levels deep")]
+    TooDeep,
     #[error("it takes {bytes} bytes, and a document has at most {DOCUMENT_BYTES_MAX}")]
     TooLarge { bytes: usize },
 }
@@ -58,7 +64,7 @@ pub fn from_json(json: &[u8]) -> Result<FromJson, Error> {
 /// Reads BSON bytes as a document's body, and validates them to the last element.
 pub fn from_bson(bytes: &[u8]) -> Result<RawDocumentBuf, Error> {
     let body = RawDocumentBuf::from_bytes(bytes.to_vec())?;
-    validate(&body)?;
+    validate(RawBsonRef::Document(&body), 0)?;
     check(&body)?;
     Ok(body)
 }
@@ -82,19 +88,25 @@ fn check(body: &RawDocument) -> Result<(), Error> {
     Ok(())
 }
 
-fn validate(document: &RawDocument) -> Result<(), Error> {
-    for element in document.iter() {
-        match element?.1 {
-            RawBsonRef::Document(inner) => validate(inner)?,
-            RawBsonRef::Array(items) => {
-                for item in items {
-                    if let RawBsonRef::Document(inner) = item? {
-                        validate(inner)?;
-                    }
-                }
+fn validate(value: RawBsonRef<'_>, depth: usize) -> Result<(), Error> {
+    if depth > DEPTH_MAX {
+        return Err(Error::TooDeep);
+    }
+    match value {
+        RawBsonRef::Document(document) => {
+            for element in document.iter() {
+                validate(element?.1, depth + 1)?;
             }
-            _ => {}
         }
+        RawBsonRef::Array(items) => {
+            for item in items {
+                validate(item?, depth + 1)?;
+            }
+        }
+        RawBsonRef::JavaScriptCodeWithScope(code) => {
+            validate(RawBsonRef::Document(code.scope), depth + 1)?;
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -357,6 +369,40 @@ mod tests {
         }
     }
 
+    /// Arrays or documents, so many levels in one another, as BSON bytes.
+    fn nested(kind: u8, levels: usize) -> Vec<u8> {
+        let mut bytes = vec![5, 0, 0, 0, 0];
+        for _ in 0..levels {
+            let len = u32::try_from(bytes.len() + 8).expect("a small document");
+            let mut outer = len.to_le_bytes().to_vec();
+            outer.extend([kind, b'0', 0]);
+            outer.append(&mut bytes);
+            outer.push(0);
+            bytes = outer;
+        }
+        bytes
+    }
+
+    #[test]
+    fn bson_that_would_end_the_stack_is_refused() {
+        for kind in [0x03, 0x04] {
+            assert!(from_bson(&nested(kind, DEPTH_MAX)).is_ok());
+            let error = from_bson(&nested(kind, DEPTH_MAX + 1)).expect_err("too deep");
+            assert!(error.to_string().contains("128 levels"), "{error}");
+        }
+    }
+
+    #[test]
+    fn bson_is_validated_to_the_last_element() {
+        // A boolean in an array in an array, first true and then neither true nor false.
+        let valid = bson::rawdoc! { "a": [[true]] };
+        let mut bytes = valid.as_bytes().to_vec();
+        assert!(from_bson(&bytes).is_ok());
+        let boolean = bytes.iter().rposition(|&b| b == 1).expect("it is there");
+        bytes[boolean] = 7;
+        assert!(from_bson(&bytes).is_err());
+    }
+
     fn json_value() -> impl Strategy<Value = serde_json::Value> {
         let leaf = prop_oneof![
             Just(serde_json::Value::Null),
@@ -392,8 +438,8 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _: bool = from_json(&bytes).is_ok();
-            let _: bool = from_bson(&bytes).is_ok();
+            drop(from_json(&bytes));
+            drop(from_bson(&bytes));
         }
     }
 }

@@ -11,5 +11,5 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
-pub use exports::projectionist::plugin::projection as raw;
-pub use projectionist::plugin::columns::Column;
+pub use self::exports::projectionist::plugin::projection as raw;
+pub use self::projectionist::plugin::columns::Column;
