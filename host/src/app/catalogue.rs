@@ -11,12 +11,10 @@ use crate::plugin::{self, Engine, Program};
 use crate::store::ViewId;
 
 /// Every projection of a configuration with its plugin.
-#[derive(Debug)]
 pub struct Catalogue {
     pub plugins: Vec<Plugin>,
 }
 
-#[derive(Debug)]
 pub struct Plugin {
     /// The projection's name.
     pub name: Arc<str>,

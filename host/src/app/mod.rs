@@ -6,10 +6,8 @@
 //!
 //! On shutdown every runner drains and leaves its group, within the drain time-out.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

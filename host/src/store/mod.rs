@@ -10,7 +10,10 @@
 //!
 //! Not here: when to load, what to commit and what to do about an error (`pipeline`).
 
+mod bson_writer;
 pub mod embedded;
+pub mod envelope;
+pub mod mongo;
 
 use std::fmt;
 use std::sync::Arc;

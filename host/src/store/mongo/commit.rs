@@ -1,0 +1,307 @@
+//! Stores a batch: asks the server, and lets `decision` say what its answers mean.
+//!
+//! Guarantee: between the first command of a transaction and its commit, this host waits for
+//! nothing but the server. All commands are built before.
+//!
+//! All runs of one commit share a session. So whatever a run that was given up has left open on
+//! the server ends when the next one starts.
+
+use std::time::Duration;
+
+use mongodb::ClientSession;
+use mongodb::options::{
+    ReadConcern, ReadPreference, SelectionCriteria, SessionOptions, TransactionOptions,
+};
+use tracing::debug;
+
+use super::command::{self, Command, Target};
+use super::connect::write_concern;
+use super::decision::{End, Event, Progress, Reply, Step, Suspects, differs, read_reply, verdict};
+use super::error::{Class, Failure};
+use super::load::{Part, Stopped};
+use super::{MongoStore, REQUEST_TIMEOUT, within};
+use crate::projection::DocumentId;
+use crate::store::{Change, Commit, CommitError, Error, Guard, Write};
+
+/// A commit and all that is known of its runs.
+struct Attempt<'c> {
+    store: &'c MongoStore,
+    commit: &'c Commit,
+    commands: &'c [Command],
+    session: ClientSession,
+    /// True while the session's transaction is neither committed nor aborted.
+    open: bool,
+    /// Writes (by index) of which one did not find its document as expected.
+    suspects: Vec<usize>,
+    /// The suspect (by index) that was found out.
+    culprit: Option<usize>,
+    /// The last failure: what the commit's error will name.
+    cause: Failure,
+}
+
+impl MongoStore {
+    pub(super) async fn commit_batch(&self, commit: &Commit) -> Result<(), CommitError> {
+        let commands = command::build(commit);
+        let commands = commands.map_err(|error| CommitError::TooLarge(Box::new(error)))?;
+        let session = self.client.start_session().with_options(session_options());
+        let session = within(REQUEST_TIMEOUT, session).await;
+        let session = session.map_err(|failure| failure.at(&self.place("start a session")))?;
+        let mut attempt = Attempt {
+            store: self,
+            commit,
+            commands: &commands,
+            session,
+            open: false,
+            suspects: Vec::new(),
+            culprit: None,
+            cause: Failure::Reply("other transactions were in the way each time"),
+        };
+        let mut progress = Progress::new();
+        let mut step = progress.start();
+        loop {
+            let event = match step {
+                Step::Run { after } => {
+                    wait(after).await;
+                    attempt.run().await
+                }
+                Step::Commit { after } => {
+                    wait(after).await;
+                    attempt.commit().await
+                }
+                Step::ReadCheckpoints => attempt.read_checkpoints().await,
+                Step::ReadDocuments => attempt.read_documents().await,
+                Step::Finish(end) => return attempt.finish(end),
+            };
+            step = progress.next(event, rand::random());
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Runs the transaction up to, not including, its commit.
+    async fn run(&mut self) -> Event {
+        self.abort().await;
+        let started = within(REQUEST_TIMEOUT, self.session.start_transaction()).await;
+        if let Err(failure) = started {
+            return self.run_failed(failure);
+        }
+        self.open = true;
+        for command in self.commands {
+            let database = &self.store.database;
+            let request = database
+                .run_raw_command(command.body.clone())
+                .session(&mut self.session);
+            let event = match within(REQUEST_TIMEOUT, request).await {
+                Ok(reply) => {
+                    let reply = read_reply(&reply, command.target.statements());
+                    self.judge(&command.target, reply)
+                }
+                Err(failure) => Some(self.command_failed(&command.target, failure)),
+            };
+            if let Some(event) = event {
+                // Before any look at what the transaction ran into: it would be in the way.
+                self.abort().await;
+                return event;
+            }
+        }
+        Event::Ran
+    }
+
+    /// What the reply to one command means for the run; `None` where the next one may go.
+    fn judge(&mut self, target: &Target, reply: Reply) -> Option<Event> {
+        match (reply, target) {
+            (Reply::Matched, _) => None,
+            (Reply::Short, Target::Checkpoints { .. }) => {
+                Some(Event::Contradicted(Suspects::Checkpoints))
+            }
+            (Reply::Short, Target::Documents(writes)) => Some(self.suspect(writes)),
+            (Reply::Exists { statement }, Target::Documents(writes))
+                if statement < writes.len() =>
+            {
+                Some(self.suspect(&writes[statement..=statement]))
+            }
+            (
+                Reply::Rejected {
+                    statement,
+                    code,
+                    message,
+                },
+                Target::Documents(writes),
+            ) if statement < writes.len() => {
+                let Write { view, id, .. } = &self.commit.writes[writes[statement]];
+                let text = format!(
+                    "MongoDB does not take document \"{id}\" of view {view} (code {code}): \
+                     {message}; change the document, or the index or validator of collection \
+                     \"{}\" that forbids it",
+                    view.collection()
+                );
+                Some(self.run_failed(Failure::Rejected(text)))
+            }
+            (Reply::Exists { .. } | Reply::Rejected { .. } | Reply::Unreadable, _) => {
+                let failure = Failure::Reply("a write was answered with what is no such answer");
+                Some(self.run_failed(failure))
+            }
+        }
+    }
+
+    fn command_failed(&mut self, target: &Target, failure: Failure) -> Event {
+        match (failure.class(), target) {
+            // The document may have changed since it was read. If so, no further run can pass.
+            (Class::Conflict, Target::Documents(writes))
+                if writes.iter().any(|&index| self.is_guarded(index)) =>
+            {
+                self.cause = failure;
+                self.suspect(writes)
+            }
+            _ => self.run_failed(failure),
+        }
+    }
+
+    fn is_guarded(&self, write: usize) -> bool {
+        match &self.commit.writes[write].change {
+            Change::Insert(_) => false,
+            Change::Update { guard, .. } | Change::Delete { guard } => match guard {
+                Guard::SoleWriter => false,
+                Guard::Unchanged(_) => true,
+            },
+        }
+    }
+
+    fn suspect(&mut self, writes: &[usize]) -> Event {
+        self.suspects = writes.to_vec();
+        Event::Contradicted(Suspects::Documents)
+    }
+
+    fn run_failed(&mut self, failure: Failure) -> Event {
+        let class = failure.class();
+        debug!(?class, %failure, "a transaction failed");
+        self.cause = failure;
+        Event::RunFailed(class)
+    }
+
+    async fn commit(&mut self) -> Event {
+        // From here on the server alone knows, and the driver only lets it be asked again.
+        self.open = false;
+        match within(REQUEST_TIMEOUT, self.session.commit_transaction()).await {
+            Ok(()) => {
+                self.store.note(&self.session);
+                Event::Committed
+            }
+            Err(failure) => {
+                let class = failure.class();
+                debug!(?class, %failure, "the commit of a transaction failed");
+                self.cause = failure;
+                Event::CommitFailed(class)
+            }
+        }
+    }
+
+    async fn abort(&mut self) {
+        if !self.open {
+            return;
+        }
+        self.open = false;
+        let aborted = within(REQUEST_TIMEOUT, self.session.abort_transaction()).await;
+        if let Err(failure) = aborted {
+            // The server ends it when the session starts another one, or by its own time limit.
+            debug!(%failure, "a transaction could not be aborted");
+        }
+    }
+
+    async fn read_checkpoints(&mut self) -> Event {
+        let advances = &self.commit.advances;
+        let ids = advances.iter().map(|advance| &advance.checkpoint);
+        match self.store.read_checkpoints(ids).await {
+            Ok(found) => Event::Checkpoints(verdict(advances, &found)),
+            Err(failure) => self.look_failed(failure),
+        }
+    }
+
+    /// Looks for the suspect that is not in the state which its write expects.
+    async fn read_documents(&mut self) -> Event {
+        let suspects = std::mem::take(&mut self.suspects);
+        let writes = &self.commit.writes;
+        // All suspects are of one command, and so of one view.
+        let Some(&first) = suspects.first() else {
+            return Event::DocumentsAgree;
+        };
+        let view = &writes[first].view;
+        let ids: Vec<DocumentId> = suspects
+            .iter()
+            .map(|&index| DocumentId::clone(&writes[index].id))
+            .collect();
+        let loaded = self.store.load_part(view, &ids, Part::Provenance).await;
+        self.culprit = match loaded {
+            Ok(found) => suspects
+                .into_iter()
+                .zip(found)
+                .find(|(index, found)| differs(&writes[*index].change, found.as_ref()))
+                .map(|(index, _)| index),
+            // Whoever reads it again will be told what is wrong with it.
+            Err(Stopped::Foreign(invalid)) => suspects
+                .into_iter()
+                .find(|&index| *writes[index].id == *invalid.id),
+            Err(Stopped::Failed(failure)) => return self.look_failed(failure),
+        };
+        match self.culprit {
+            Some(_) => Event::DocumentDiffers,
+            None => Event::DocumentsAgree,
+        }
+    }
+
+    fn look_failed(&mut self, failure: Failure) -> Event {
+        let class = failure.class();
+        debug!(?class, %failure, "a commit could not be looked up");
+        self.cause = failure;
+        Event::LookFailed(class)
+    }
+
+    fn finish(self, end: End) -> Result<(), CommitError> {
+        let unavailable = |cause| Error::Unavailable {
+            address: self.store.address.clone(),
+            source: Box::new(cause),
+        };
+        match (end, self.culprit) {
+            (End::Stored, _) => Ok(()),
+            (End::Fenced(lost), _) => {
+                let advances = &self.commit.advances;
+                let checkpoints = lost.into_iter().map(|i| advances[i].checkpoint.clone());
+                Err(CommitError::Fenced {
+                    checkpoints: checkpoints.collect(),
+                })
+            }
+            (End::Mismatch, Some(culprit)) => {
+                let Write { view, id, .. } = &self.commit.writes[culprit];
+                Err(CommitError::Mismatch {
+                    view: view.clone(),
+                    id: DocumentId::clone(id),
+                })
+            }
+            (End::TooLarge, _) => Err(CommitError::TooLarge(Box::new(self.cause))),
+            (End::Refused, _) => {
+                let place = self.store.place("write documents");
+                Err(CommitError::Store(self.cause.at(&place)))
+            }
+            (End::Unavailable | End::Mismatch, _) => {
+                Err(CommitError::Store(unavailable(self.cause)))
+            }
+        }
+    }
+}
+
+async fn wait(pause: Duration) {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn session_options() -> SessionOptions {
+    let transaction = TransactionOptions::builder()
+        .read_concern(ReadConcern::snapshot())
+        .write_concern(write_concern())
+        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+        .build();
+    SessionOptions::builder()
+        .default_transaction_options(transaction)
+        .build()
+}

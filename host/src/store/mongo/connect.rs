@@ -1,0 +1,278 @@
+//! Connects, and refuses at once what could never work: a standalone server, an old one, wrong
+//! credentials.
+//!
+//! Guarantee: no message and no address contains a password.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bson::{Document, doc};
+use mongodb::Client;
+use mongodb::error::ErrorKind;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, ServerAddress,
+    WriteConcern,
+};
+
+use super::command::CHECKPOINTS;
+use super::error::Failure;
+use super::{MongoStore, REQUEST_TIMEOUT, within};
+use crate::store::Error;
+
+/// How long to look for a server; the caller repeats what fails.
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A few transactions in flight, the loads of the next batches, and the commands of operators.
+const POOL_CONNECTIONS_MAX: u32 = 32;
+
+/// The wire version of MongoDB 6.0.
+const WIRE_VERSION_MIN: i32 = 17;
+
+/// How long a write waits for a majority before the server says that it does not know.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl MongoStore {
+    /// Connects to a replica set or a sharded cluster, and checks that it can hold views.
+    ///
+    /// The URI's options count, but for what the promises need: reads from the primary with read
+    /// concern majority, writes with majority and journal, retryable writes.
+    pub async fn connect(uri: &str, database: &str) -> Result<MongoStore, Error> {
+        let mut options = parse(uri, database).await?;
+        promise(&mut options);
+        let address = address(&options.hosts, database);
+        let client = Client::with_options(options.clone()).map_err(|error| Error::Refused {
+            address: address.clone(),
+            message: Failure::Driver(error).to_string(),
+        })?;
+        let store = MongoStore {
+            database: client.database(database),
+            client,
+            address,
+            newest: AtomicU64::new(0),
+        };
+        match store.hello(&store.client).await {
+            Ok(hello) => store.check_server(&hello).await?,
+            Err(failure) => {
+                store.diagnose(&failure, options).await?;
+                return Err(failure.at(&store.place("connect")));
+            }
+        }
+        store.check_access().await?;
+        Ok(store)
+    }
+
+    async fn hello(&self, client: &Client) -> Result<Document, Failure> {
+        let hello = doc! { "hello": 1 };
+        within(REQUEST_TIMEOUT, client.database("admin").run_command(hello)).await
+    }
+
+    async fn check_server(&self, hello: &Document) -> Result<(), Error> {
+        if let Some(message) = without_transactions(hello) {
+            return Err(self.refused(message.to_owned()));
+        }
+        let wire_version = hello.get_i32("maxWireVersion").unwrap_or_default();
+        if wire_version < WIRE_VERSION_MIN {
+            return Err(self.refused(format!(
+                "MongoDB 6.0 or newer is needed, and this server is older (wire version \
+                 {wire_version}); upgrade it"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Where the driver finds no primary, asks the first host itself for a reason that waiting
+    /// will not remove.
+    async fn diagnose(&self, failure: &Failure, mut options: ClientOptions) -> Result<(), Error> {
+        let Failure::Driver(error) = failure else {
+            return Ok(());
+        };
+        if !matches!(*error.kind, ErrorKind::ServerSelection { .. }) {
+            return Ok(());
+        }
+        let expected = options.repl_set_name.take();
+        options.hosts.truncate(1);
+        options.direct_connection = Some(true);
+        options.load_balanced = None;
+        let Ok(client) = Client::with_options(options) else {
+            return Ok(());
+        };
+        let Ok(hello) = self.hello(&client).await else {
+            return Ok(());
+        };
+        if let Some(message) = without_transactions(&hello) {
+            return Err(self.refused(message.to_owned()));
+        }
+        match (expected, hello.get_str("setName")) {
+            (Some(expected), Ok(name)) if expected != name => Err(self.refused(format!(
+                "the server belongs to the replica set \"{name}\", and the URI says \
+                 replicaSet={expected}; correct the URI"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tries what every later request needs: the right to read, with read concern majority.
+    async fn check_access(&self) -> Result<(), Error> {
+        let find = doc! {
+            "find": CHECKPOINTS,
+            "limit": 1,
+            "singleBatch": true,
+            "readConcern": { "level": "majority" },
+        };
+        let reply = within(REQUEST_TIMEOUT, self.database.run_command(find)).await;
+        reply
+            .map(drop)
+            .map_err(|failure| failure.at(&self.place("read")))
+    }
+
+    pub(super) fn refused(&self, message: String) -> Error {
+        Error::Refused {
+            address: self.address.clone(),
+            message,
+        }
+    }
+}
+
+async fn parse(uri: &str, database: &str) -> Result<ClientOptions, Error> {
+    let parsed = within(REQUEST_TIMEOUT, ClientOptions::parse(uri)).await;
+    parsed.map_err(|failure| {
+        let address = format!("MongoDB database \"{database}\"");
+        let text = without_password(&failure.to_string(), uri);
+        let resolution = match &failure {
+            Failure::Driver(error) => matches!(*error.kind, ErrorKind::DnsResolve { .. }),
+            Failure::NoAnswer(_) => true,
+            Failure::Reply(_) | Failure::Rejected(_) => false,
+        };
+        if resolution {
+            Error::Unavailable {
+                address,
+                source: text.into(),
+            }
+        } else {
+            Error::Refused {
+                address,
+                message: format!("the URI is not valid: {text}"),
+            }
+        }
+    })
+}
+
+/// Sets what the store's promises rest on, and leaves the rest to the URI.
+fn promise(options: &mut ClientOptions) {
+    options.app_name = Some("projectionist".to_owned());
+    options.write_concern = Some(write_concern());
+    options.read_concern = Some(ReadConcern::majority());
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    options.retry_writes = Some(true);
+    options
+        .server_selection_timeout
+        .get_or_insert(SERVER_SELECTION_TIMEOUT);
+    options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+    options.max_pool_size.get_or_insert(POOL_CONNECTIONS_MAX);
+}
+
+/// Stored by a majority, and in their journals.
+pub(super) fn write_concern() -> WriteConcern {
+    WriteConcern::builder()
+        .w(Acknowledgment::Majority)
+        .journal(true)
+        .w_timeout(WRITE_TIMEOUT)
+        .build()
+}
+
+/// Why a server that answers so has no transactions, and the way out.
+fn without_transactions(hello: &Document) -> Option<&'static str> {
+    let router = hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+    if router || hello.contains_key("setName") {
+        None
+    } else if hello.get_bool("isreplicaset").unwrap_or(false) {
+        Some("this is a member of a replica set that is not set up yet; run rs.initiate() on it")
+    } else {
+        Some(
+            "this is a standalone server, and transactions need a replica set; start mongod with \
+             --replSet and run rs.initiate()",
+        )
+    }
+}
+
+/// What users know the store by: hosts and database.
+fn address(hosts: &[ServerAddress], database: &str) -> String {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    format!("mongodb://{}/{database}", hosts.join(","))
+}
+
+/// The driver quotes parts of a URI that it cannot read.
+fn without_password(text: &str, uri: &str) -> String {
+    let Some((_, rest)) = uri.split_once("://") else {
+        return text.replace(uri, "***");
+    };
+    let Some((user_info, _)) = rest.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    // A password with a reserved character in it may be cut anywhere, and quoted in part.
+    let secrets = user_info.split([':', '@', '/']).skip(1);
+    let mut clean = text.to_owned();
+    for secret in secrets.filter(|secret| !secret.is_empty()) {
+        clean = clean.replace(secret, "***");
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_without_transactions_are_told_apart() {
+        let cases = [
+            ("replica set", doc! { "setName": "rs0" }, None),
+            ("router", doc! { "msg": "isdbgrid" }, None),
+            ("standalone", doc! { "ok": 1 }, Some("standalone server")),
+            (
+                "not initiated",
+                doc! { "isreplicaset": true },
+                Some("rs.initiate() on it"),
+            ),
+        ];
+        for (name, hello, expected) in cases {
+            let message = without_transactions(&hello);
+            match expected {
+                None => assert_eq!(message, None, "{name}"),
+                Some(part) => assert!(message.is_some_and(|m| m.contains(part)), "{name}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_uri_is_refused_without_its_password() {
+        let uris = [
+            "mongodb://user:s3cret@host:port/db",
+            "mongodb://user:s3c/ret@host/db",
+            "mongodb://user:s3cret:x@host/db",
+            "mongodb://user:s3cret@host/?w=majority&journal=maybe",
+            "s3cret",
+        ];
+        for uri in uris {
+            let error = parse(uri, "db").await.expect_err(uri);
+            assert!(!error.is_transient(), "{uri}");
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("s3c") && !text.contains("ret@"), "{text}");
+            assert!(text.contains("the URI is not valid"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_uri_decides_but_for_the_promises() {
+        let uri = "mongodb://u:p@a,b:1/?w=1&readPreference=secondary&maxPoolSize=3";
+        let mut options = parse(uri, "db").await.expect("a valid URI");
+        promise(&mut options);
+        assert_eq!(options.write_concern, Some(write_concern()));
+        assert_eq!(
+            options.selection_criteria,
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+        );
+        assert_eq!(options.max_pool_size, Some(3));
+        assert_eq!(address(&options.hosts, "db"), "mongodb://a:27017,b:1/db");
+    }
+}

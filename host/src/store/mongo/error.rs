@@ -1,0 +1,231 @@
+//! Sorts what goes wrong between this host and MongoDB by what can be done about it.
+//!
+//! Guarantee: by error codes, labels and kinds, never by a message's wording. What is not known
+//! to be permanent counts as an outage, which the caller waits out.
+//!
+//! Codes: `src/mongo/base/error_codes.yml` of the server; labels: the drivers' transactions
+//! specification.
+
+use std::time::Duration;
+
+use mongodb::error::{
+    Error as DriverError, ErrorKind, TRANSIENT_TRANSACTION_ERROR,
+    UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
+};
+
+use crate::store;
+
+/// What can be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Another transaction holds or has just changed a document. Nothing was stored.
+    Conflict,
+    /// The transaction is gone; the same one may pass. Nothing was stored.
+    Transient,
+    /// The transaction may have been committed or not.
+    Unknown,
+    /// The transaction is more than the server takes.
+    TooLarge,
+    /// Trying again cannot help.
+    Refused,
+    /// Trying again later may help.
+    Unavailable,
+}
+
+/// Why MongoDB did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The driver's own text lists labels and replies; its kind says what happened.
+    #[error("{}", .0.kind)]
+    Driver(#[from] DriverError),
+    #[error("no answer within {} s", .0.as_secs())]
+    NoAnswer(Duration),
+    #[error("{0}")]
+    Reply(&'static str),
+    /// The server will not store a document.
+    #[error("{0}")]
+    Rejected(String),
+}
+
+pub(super) mod code {
+    pub(crate) const UNAUTHORIZED: i32 = 13;
+    pub(crate) const NAMESPACE_EXISTS: i32 = 48;
+    pub(crate) const WRITE_CONFLICT: i32 = 112;
+    pub(crate) const DUPLICATE_KEY: i32 = 11000;
+
+    /// A transaction, or a document of it, is more than the server takes.
+    pub(crate) const TOO_LARGE: &[i32] = &[
+        257,   // TransactionTooLarge
+        290,   // TransactionExceededLifetimeLimitSeconds
+        388,   // TransactionTooLargeForCache
+        10334, // BSONObjectTooLarge
+        17280, // KeyTooLong
+        17419, // an updated document is too large
+        17420, // an updated document is too large
+    ];
+
+    /// The user does not exist, or has another password.
+    pub(crate) const AUTHENTICATION: &[i32] = &[
+        11,   // UserNotFound
+        18,   // AuthenticationFailed
+        334,  // MechanismUnavailable
+        8000, // AtlasError: the answer of Atlas to wrong credentials
+    ];
+
+    /// The server will say the same again, whatever the time.
+    pub(crate) const PERMANENT: &[i32] = &[
+        2,     // BadValue
+        9,     // FailedToParse
+        14,    // TypeMismatch
+        20,    // IllegalOperation
+        22,    // InvalidBSON
+        52,    // DollarPrefixedFieldName
+        59,    // CommandNotFound
+        72,    // InvalidOptions
+        73,    // InvalidNamespace
+        121,   // DocumentValidationFailure
+        166,   // CommandNotSupportedOnView
+        263,   // OperationNotSupportedInTransaction
+        322,   // APIVersionError
+        323,   // APIStrictError
+        40415, // an unknown field in a command
+    ];
+}
+
+impl Failure {
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Failure::Driver(error) => classify(error),
+            // The answer may still be on its way.
+            Failure::NoAnswer(_) => Class::Unknown,
+            Failure::Reply(_) => Class::Unavailable,
+            Failure::Rejected(_) => Class::Refused,
+        }
+    }
+
+    /// The server's code, of a failed command or of a failed write.
+    pub(super) fn code(&self) -> Option<i32> {
+        match self {
+            Failure::Driver(error) => server_code(error),
+            Failure::NoAnswer(_) | Failure::Reply(_) | Failure::Rejected(_) => None,
+        }
+    }
+
+    /// Turns the failure into the store's error.
+    pub(super) fn at(self, place: &Place<'_>) -> store::Error {
+        let address = place.address.to_owned();
+        match self.class() {
+            Class::Refused => store::Error::Refused {
+                address,
+                message: refusal(&self, place),
+            },
+            // Too large for a read or a claim means a server in need, not a wrong request.
+            Class::Conflict
+            | Class::Transient
+            | Class::Unknown
+            | Class::TooLarge
+            | Class::Unavailable => store::Error::Unavailable {
+                address,
+                source: Box::new(self),
+            },
+        }
+    }
+}
+
+/// Where something failed, for messages.
+pub(super) struct Place<'a> {
+    pub(super) address: &'a str,
+    pub(super) database: &'a str,
+    /// What was tried: `read documents`.
+    pub(super) action: &'static str,
+}
+
+fn refusal(failure: &Failure, place: &Place<'_>) -> String {
+    let Place {
+        database, action, ..
+    } = place;
+    match failure.code() {
+        Some(code::UNAUTHORIZED) => format!(
+            "not authorised to {action} in database \"{database}\"; grant the user the role \
+             \"readWrite\" on that database"
+        ),
+        Some(code) if code::AUTHENTICATION.contains(&code) => wrong_credentials(failure),
+        _ if is_authentication(failure) => wrong_credentials(failure),
+        _ => format!("cannot {action} in database \"{database}\": {failure}"),
+    }
+}
+
+fn wrong_credentials(failure: &Failure) -> String {
+    format!(
+        "the server does not accept the user name and password ({failure}); correct them in the \
+         URI, and name the database that holds the user with authSource"
+    )
+}
+
+fn is_authentication(failure: &Failure) -> bool {
+    let Failure::Driver(error) = failure else {
+        return false;
+    };
+    matches!(*error.kind, ErrorKind::Authentication { .. })
+}
+
+fn classify(error: &DriverError) -> Class {
+    // No server: whatever was to be done, it was not sent. At a commit the driver says otherwise
+    // by a label.
+    let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT);
+    if matches!(*error.kind, ErrorKind::ServerSelection { .. }) && !unknown {
+        return Class::Unavailable;
+    }
+    let code = server_code(error);
+    // Before the labels: the server marks some of these as transient, and they never pass.
+    if code.is_some_and(|code| code::TOO_LARGE.contains(&code)) {
+        return Class::TooLarge;
+    }
+    if code == Some(code::WRITE_CONFLICT) {
+        return Class::Conflict;
+    }
+    if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+        return Class::Transient;
+    }
+    if unknown {
+        return Class::Unknown;
+    }
+    match code {
+        Some(code) => class_of_code(code),
+        None => class_of_kind(&error.kind),
+    }
+}
+
+fn class_of_code(code: i32) -> Class {
+    let permanent = code == code::UNAUTHORIZED
+        || code == code::DUPLICATE_KEY
+        || code::AUTHENTICATION.contains(&code)
+        || code::PERMANENT.contains(&code);
+    if permanent {
+        Class::Refused
+    } else {
+        Class::Unavailable
+    }
+}
+
+fn class_of_kind(kind: &ErrorKind) -> Class {
+    match kind {
+        ErrorKind::Authentication { .. }
+        | ErrorKind::InvalidArgument { .. }
+        | ErrorKind::InvalidTlsConfig { .. }
+        | ErrorKind::IncompatibleServer { .. }
+        | ErrorKind::SessionsNotSupported
+        | ErrorKind::Bson(_) => Class::Refused,
+        // The driver's enum is open, and most of it is networks and servers that fail.
+        _ => Class::Unavailable,
+    }
+}
+
+fn server_code(error: &DriverError) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
+        _ => None,
+    }
+}

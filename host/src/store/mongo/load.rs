@@ -1,0 +1,236 @@
+//! Reads documents, from the primary and as a majority has them.
+//!
+//! Guarantee: nothing older than this store's own last claim or commit is read, also from a
+//! primary that was elsewhere at that time: each read waits for that point in the history
+//! (`afterClusterTime`).
+//!
+//! Not here: caching.
+
+use std::collections::HashMap;
+
+use bson::raw::cstr;
+use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
+use bson::rawdoc;
+use futures_util::StreamExt;
+
+use super::error::Failure;
+use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT};
+use crate::projection::DocumentId;
+use crate::store::bson_writer::BsonWriter;
+use crate::store::envelope::{Invalid, Opener};
+use crate::store::{Error, StoredDocument, ViewId};
+
+/// At most so many ids, and so many bytes of them, in one request.
+const IDS_MAX: usize = 5_000;
+const ID_BYTES_MAX: usize = 1024 * 1024;
+
+/// What to read of each document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    /// An empty body.
+    Provenance,
+}
+
+/// Why a read ended before its end.
+pub(super) enum Stopped {
+    Failed(Failure),
+    Foreign(Invalid),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failed(failure)
+    }
+}
+
+impl MongoStore {
+    pub(super) async fn load_documents(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+    ) -> Result<Vec<Option<StoredDocument>>, Error> {
+        let loaded = self.load_part(view, ids, Part::Whole).await;
+        loaded.map_err(|stopped| self.stopped(view, stopped))
+    }
+
+    pub(super) async fn load_part(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        part: Part,
+    ) -> Result<Vec<Option<StoredDocument>>, Stopped> {
+        let mut found = vec![None; ids.len()];
+        let mut opener = Opener::default();
+        let places = places(ids);
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let (chunk, behind) = rest.split_at(chunk_len(rest));
+            let filter = ids_filter(chunk.iter().map(|id| &**id));
+            let mut find = self.find(&view.collection(), filter, chunk.len());
+            if part == Part::Provenance {
+                find.append(cstr!("projection"), rawdoc! { "_m": 1 });
+            }
+            self.for_each(find, |sealed| {
+                let (id, document) = opener.open(sealed).map_err(Stopped::Foreign)?;
+                if let Some(&place) = places.get(id) {
+                    found[place] = Some(document);
+                }
+                Ok::<(), Stopped>(())
+            })
+            .await?;
+            rest = behind;
+        }
+        // An id that was asked for twice was answered once.
+        for (index, id) in ids.iter().enumerate() {
+            let place = places[&**id];
+            if place != index {
+                found[index] = found[place].clone();
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn scan_documents(
+        &self,
+        view: &ViewId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, StoredDocument)>, Error> {
+        // A limit of 0 means none to the server.
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let filter = match after {
+            Some(after) => rawdoc! { "_id": { "$gt": after } },
+            None => rawdoc! {},
+        };
+        let mut find = self.find(&view.collection(), filter, limit);
+        find.append(cstr!("sort"), rawdoc! { "_id": 1 });
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        find.append(cstr!("limit"), limit);
+
+        let mut opener = Opener::default();
+        let mut found = Vec::new();
+        let scanned = self
+            .for_each(find, |sealed| {
+                let (id, document) = opener.open(sealed).map_err(Stopped::Foreign)?;
+                found.push((id.into(), document));
+                Ok::<(), Stopped>(())
+            })
+            .await;
+        match scanned {
+            Ok(()) => Ok(found),
+            Err(stopped) => Err(self.stopped(view, stopped)),
+        }
+    }
+
+    /// A `find` of at most `count` documents that sees this store's own writes.
+    pub(super) fn find(
+        &self,
+        collection: &str,
+        filter: RawDocumentBuf,
+        count: usize,
+    ) -> RawDocumentBuf {
+        let mut concern = rawdoc! { "level": "majority" };
+        if let Some(time) = self.newest() {
+            concern.append(cstr!("afterClusterTime"), time);
+        }
+        // One more than can be found, so that the first batch ends the cursor.
+        let batch = i32::try_from(count.min(IDS_MAX)).expect("IDS_MAX is small") + 1;
+        let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
+        rawdoc! {
+            "find": collection,
+            "filter": filter,
+            "batchSize": batch,
+            "readConcern": concern,
+            "maxTimeMS": milliseconds,
+        }
+    }
+
+    /// Runs a `find`, and shows each document where it lies in the server's reply.
+    pub(super) async fn for_each<E: From<Failure>>(
+        &self,
+        find: RawDocumentBuf,
+        mut see: impl FnMut(&RawDocument) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let request = self.database.run_raw_cursor_command(find).batch();
+        let mut batches = super::within(REQUEST_TIMEOUT, request).await?;
+        loop {
+            let next = tokio::time::timeout(REQUEST_TIMEOUT, batches.next()).await;
+            let batch = match next {
+                Ok(None) => return Ok(()),
+                Ok(Some(batch)) => batch.map_err(Failure::from)?,
+                Err(_) => return Err(Failure::NoAnswer(REQUEST_TIMEOUT).into()),
+            };
+            for document in batch.doc_slices().map_err(Failure::from)? {
+                match document.map_err(|error| Failure::Driver(error.into()))? {
+                    RawBsonRef::Document(document) => see(document)?,
+                    _ => return Err(Failure::Reply("a batch holds what is no document").into()),
+                }
+            }
+        }
+    }
+
+    fn stopped(&self, view: &ViewId, stopped: Stopped) -> Error {
+        match stopped {
+            Stopped::Failed(failure) => failure.at(&self.place("read documents")),
+            Stopped::Foreign(Invalid { id, message }) => Error::Foreign {
+                address: self.address.clone(),
+                view: view.clone(),
+                id,
+                message,
+            },
+        }
+    }
+}
+
+/// The filter for documents with these ids.
+pub(super) fn ids_filter<'i>(ids: impl IntoIterator<Item = &'i str>) -> RawDocumentBuf {
+    let mut filter = BsonWriter::with_capacity(0);
+    filter.document("_id", |condition| condition.strings("$in", ids));
+    filter.finish()
+}
+
+/// Where each id's document goes; the first place of an id that is asked for twice.
+fn places(ids: &[DocumentId]) -> HashMap<&str, usize> {
+    let mut places = HashMap::with_capacity(ids.len());
+    for (index, id) in ids.iter().enumerate() {
+        places.entry(&**id).or_insert(index);
+    }
+    places
+}
+
+/// How many of the ids fit in one request; at least one.
+fn chunk_len(ids: &[DocumentId]) -> usize {
+    let mut bytes = 0;
+    let fitting = ids.iter().take(IDS_MAX).take_while(|id| {
+        bytes += id.len();
+        bytes <= ID_BYTES_MAX
+    });
+    fitting.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_asked_for_in_requests_of_bounded_size() {
+        let many: Vec<DocumentId> = (0..12_000).map(|n| n.to_string().into()).collect();
+        assert_eq!(chunk_len(&many), IDS_MAX);
+        assert_eq!(chunk_len(&many[..7]), 7);
+        let long: Vec<DocumentId> = vec!["x".repeat(ID_BYTES_MAX / 2).into(); 3];
+        assert_eq!(chunk_len(&long), 2);
+        let longer: Vec<DocumentId> = vec!["x".repeat(ID_BYTES_MAX + 1).into(); 2];
+        assert_eq!(chunk_len(&longer), 1);
+    }
+
+    #[test]
+    fn the_filter_names_the_ids() {
+        assert_eq!(
+            ids_filter(["a", "b"]),
+            rawdoc! { "_id": { "$in": ["a", "b"] } }
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! Views in MongoDB: the only user of the `mongodb` crate.
+//!
+//! One database holds, for each version of a view, a collection (`aircraft.v1`) whose documents
+//! are `{_id, …, _m}` (`store::envelope`), a MongoDB view under the plain name (`aircraft`), and
+//! for all projections the collection `_checkpoints`:
+//! `{_id: "projection/v1/copy/topic/partition", epoch, next, owner, claimed_at}`.
+//!
+//! Guarantees, besides those of [`Store`]:
+//! - A commit is one transaction. It moves the checkpoints last, and only from where their owner
+//!   left them under its own epoch.
+//! - No upsert in a transaction.
+//! - A read goes to the primary, sees only what a majority has, and never less than this store's
+//!   own claims and commits, also after a failover.
+//! - Every request has a time-out. Whoever waits longer than that does so by asking again.
+//!
+//! Cancellation: every future may be dropped at any await. What it leaves behind at worst is a
+//! transaction that is open on the server, which ends it as soon as its session starts another
+//! one, or after `transactionLifetimeLimitSeconds`; or a commit whose fate the caller has not
+//! heard of, which the checkpoints tell.
+//!
+//! Not here: waiting for a server that is away. Each method fails after its time-outs, and the
+//! caller decides.
+
+mod claim;
+mod command;
+mod commit;
+mod connect;
+mod decision;
+mod error;
+mod load;
+mod prepare;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bson::{Timestamp, doc};
+use mongodb::{Client, ClientSession, Database};
+
+use self::error::{Failure, Place};
+use super::{CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId};
+use crate::projection::DocumentId;
+
+/// How long one request may take. A server that is stopped or cut off does not answer at all, and
+/// the driver by itself would wait for ever.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the server works on one request: less, so that nothing that this host has given up
+/// happens afterwards.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A database of a replica set or a sharded cluster.
+pub struct MongoStore {
+    client: Client,
+    database: Database,
+    address: String,
+    /// The newest operation time of this store's own writes, packed; 0 before the first.
+    newest: AtomicU64,
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        let ping = self.database.run_command(doc! { "ping": 1 });
+        let reply = within(REQUEST_TIMEOUT, ping).await;
+        reply
+            .map(drop)
+            .map_err(|failure| failure.at(&self.place("ping")))
+    }
+
+    async fn prepare(&self, views: &[ViewId]) -> Result<(), Error> {
+        self.prepare_views(views).await
+    }
+
+    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
+        self.claim_checkpoint(checkpoint, owner).await
+    }
+
+    async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error> {
+        self.read_checkpoint(checkpoint).await
+    }
+
+    async fn load(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+    ) -> Result<Vec<Option<StoredDocument>>, Error> {
+        self.load_documents(view, ids).await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {
+        Box::pin(self.commit_batch(commit)).await
+    }
+
+    async fn scan(
+        &self,
+        view: &ViewId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, StoredDocument)>, Error> {
+        self.scan_documents(view, after, limit).await
+    }
+}
+
+impl MongoStore {
+    fn place(&self, action: &'static str) -> Place<'_> {
+        Place {
+            address: &self.address,
+            database: self.database.name(),
+            action,
+        }
+    }
+
+    /// Remembers how new the data is that this session has written.
+    fn note(&self, session: &ClientSession) {
+        if let Some(time) = session.operation_time() {
+            let packed = u64::from(time.time) << 32 | u64::from(time.increment);
+            self.newest.fetch_max(packed, Ordering::AcqRel);
+        }
+    }
+
+    /// How new the data must be that is read from now on.
+    fn newest(&self) -> Option<Timestamp> {
+        let packed = self.newest.load(Ordering::Acquire);
+        (packed != 0).then_some(Timestamp {
+            time: (packed >> 32) as u32,
+            increment: packed as u32,
+        })
+    }
+}
+
+/// Waits for an answer, but not for ever. On a time-out the request is dropped, and with it its
+/// connection.
+async fn within<T>(
+    timeout: Duration,
+    request: impl IntoFuture<Output = mongodb::error::Result<T>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(timeout, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Failure::Driver(error)),
+        Err(_) => Err(Failure::NoAnswer(timeout)),
+    }
+}
