@@ -89,7 +89,8 @@ impl Opener {
         let mut start = 4;
         for element in sealed.iter_elements() {
             let element = element.map_err(|error| invalid(sealed, error))?;
-            let end = start + element.size();
+            // Its type, its name with a null, and what the library calls its size: its value.
+            let end = start + 1 + element.key().as_str().len() + 1 + element.size();
             let found = match element.key().as_str() {
                 "_id" => Some(&mut id),
                 "_m" => Some(&mut meta),

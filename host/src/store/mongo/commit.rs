@@ -41,6 +41,13 @@ struct Attempt<'c> {
 
 impl MongoStore {
     pub(super) async fn commit_batch(&self, commit: &Commit) -> Result<(), CommitError> {
+        if commit.writes.is_empty() && commit.advances.is_empty() {
+            return Ok(());
+        }
+        assert!(
+            !commit.advances.is_empty(),
+            "a commit moves a checkpoint: without one, nothing fences it"
+        );
         let commands = command::build(commit);
         let commands = commands.map_err(|error| CommitError::TooLarge(Box::new(error)))?;
         let session = self.client.start_session().with_options(session_options());

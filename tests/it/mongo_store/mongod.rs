@@ -1,0 +1,107 @@
+//! A mongod of a test's own, for tests that break it or need it set up wrongly.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use bson::doc;
+use mongodb::Client;
+use mongodb::options::ClientOptions;
+use tempfile::TempDir;
+
+/// Ends with its handle.
+pub(crate) struct Mongod {
+    process: Child,
+    port: u16,
+    /// Data and log.
+    _folder: TempDir,
+}
+
+impl Mongod {
+    /// Starts a server with these arguments, and waits until it answers.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let binary = std::env::var("PROJECTIONIST_TEST_MONGOD").expect(
+            "PROJECTIONIST_TEST_MONGOD names the mongod binary; `make test` sets it, and so does \
+             eval \"$(scripts/services.sh env)\"",
+        );
+        let folder = tempfile::tempdir().expect("the test needs a temporary folder");
+        let port = free_port();
+        let log = File::create(folder.path().join("mongod.log")).expect("the folder is writable");
+        let process = Command::new(binary)
+            .args(["--bind_ip", "127.0.0.1", "--nounixsocket"])
+            .args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
+            .args(["--setParameter", "enableTestCommands=1"])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .args(["--port", &port.to_string()])
+            .args(arguments)
+            .arg("--dbpath")
+            .arg(folder.path())
+            .stdout(log)
+            .spawn()
+            .expect("PROJECTIONIST_TEST_MONGOD can be started");
+        let server = Mongod {
+            process,
+            port,
+            _folder: folder,
+        };
+        let hello = doc! { "hello": 1 };
+        let admin = server.direct().await.database("admin");
+        admin.run_command(hello).await.expect("the server answers");
+        server
+    }
+
+    /// Starts a replica set of one member, and waits until it takes writes.
+    pub(crate) async fn replica_set() -> Self {
+        let server = Mongod::start(&["--replSet", "rs0"]).await;
+        let member = doc! { "_id": 0, "host": server.host() };
+        let initiate = doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } };
+        let admin = server.direct().await.database("admin");
+        admin.run_command(initiate).await.expect("it is its first");
+        // Waits for a primary.
+        let ping = doc! { "ping": 1 };
+        let admin = server.client().await.database("admin");
+        let pinged = admin.run_command(ping).await;
+        pinged.expect("the only member becomes primary");
+        server
+    }
+
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("mongodb://{}/?replicaSet=rs0", self.host())
+    }
+
+    /// A client that looks from outside at what was stored.
+    pub(crate) async fn client(&self) -> Client {
+        client(&self.uri()).await
+    }
+
+    /// A client for a server that is no replica set, or not yet.
+    async fn direct(&self) -> Client {
+        client(&format!("mongodb://{}/?directConnection=true", self.host())).await
+    }
+}
+
+impl Drop for Mongod {
+    fn drop(&mut self) {
+        let ended = self.process.kill().and_then(|()| self.process.wait());
+        if let Err(error) = ended {
+            eprintln!("the mongod on port {} did not end: {error}", self.port);
+        }
+    }
+}
+
+async fn client(uri: &str) -> Client {
+    let mut options = ClientOptions::parse(uri).await.expect("a valid URI");
+    options.server_selection_timeout = Some(Duration::from_secs(60));
+    Client::with_options(options).expect("valid options")
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback is free");
+    let address = listener.local_addr().expect("it is bound");
+    address.port()
+}

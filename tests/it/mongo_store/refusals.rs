@@ -1,0 +1,102 @@
+//! What could never work is refused at once; what may come back is not.
+
+use std::time::Duration;
+
+use bson::doc;
+use projectionist::store::mongo::MongoStore;
+use projectionist::store::{Error, Store, ViewId};
+
+use crate::mongod::{Mongod, free_port};
+use crate::scene::causes;
+
+/// Connects where that must fail, and gives the error.
+async fn refused(uri: &str) -> Error {
+    let connected = MongoStore::connect(uri, "views").await;
+    connected.err().expect("nothing to connect to")
+}
+
+#[tokio::test]
+async fn a_standalone_server_is_refused_with_the_way_out() {
+    let server = Mongod::start(&[]).await;
+    let expected = format!(
+        "mongodb://{host}/views: this is a standalone server, and transactions need a replica \
+         set; start mongod with --replSet and run rs.initiate()",
+        host = server.host()
+    );
+    for query in ["", "?replicaSet=rs0", "?directConnection=true"] {
+        let error = refused(&format!("mongodb://{}/{query}", server.host())).await;
+        assert!(!error.is_transient(), "{query}: {error:?}");
+        assert_eq!(error.to_string(), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_set_that_is_not_set_up_is_refused_with_the_way_out() {
+    let server = Mongod::start(&["--replSet", "rs0"]).await;
+    let error = refused(&server.uri()).await;
+    assert!(!error.is_transient(), "{error:?}");
+    assert!(error.to_string().contains("run rs.initiate()"), "{error}");
+}
+
+#[tokio::test]
+async fn another_replica_set_than_the_uri_names_is_refused() {
+    let server = Mongod::replica_set().await;
+    let error = refused(&format!("mongodb://{}/?replicaSet=rs7", server.host())).await;
+    assert!(!error.is_transient(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("\"rs0\"") && text.contains("rs7"), "{text}");
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused_without_showing_them() {
+    let server = Mongod::start(&["--auth"]).await;
+    let error = refused(&format!("mongodb://reader:s3cret@{}/", server.host())).await;
+    assert!(!error.is_transient(), "{error:?}");
+    let text = format!("{error} {error:?}");
+    assert!(
+        text.contains("does not accept the user name and password"),
+        "{text}"
+    );
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_unavailable_in_good_time() {
+    let uri = format!("mongodb://user:s3cret@127.0.0.1:{}/", free_port());
+    let error = tokio::time::timeout(Duration::from_secs(20), refused(&uri)).await;
+    let error = error.expect("it gives up in time");
+    assert!(error.is_transient(), "{error:?}");
+    assert!(
+        error.to_string().starts_with("mongodb://127.0.0.1:"),
+        "{error}"
+    );
+    let text = format!("{error} {} {error:?}", causes(&error));
+    assert!(text.contains("onnection refused"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_collection_under_a_views_name_is_left_alone_and_refused() {
+    let server = Mongod::replica_set().await;
+    let client = server.client().await;
+    let database = client.database("views");
+    let theirs = database.collection("aircraft");
+    theirs
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .expect("writable");
+
+    let store = MongoStore::connect(&server.uri(), "views").await;
+    let store = store.expect("a replica set");
+    let error = store.prepare(&[ViewId::new("aircraft", 1)]).await;
+    let error = error.expect_err("the name is taken");
+    assert!(!error.is_transient(), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("\"aircraft\" is a collection already"),
+        "{text}"
+    );
+    assert!(text.contains("rename or drop"), "{text}");
+    let kept = theirs.find_one(doc! {}).await.expect("readable");
+    assert_eq!(kept, Some(doc! { "_id": 1 }));
+}

@@ -1,0 +1,91 @@
+//! What every store guarantees, tried on each: one suite, run as `embedded::…` and `mongo::…`.
+//!
+//! A test gets a [`Site`] of its own, opens it as often as there are hosts in its story, and
+//! reads the outcome through another host than the one that wrote. MongoDB is the replica set
+//! that `PROJECTIONIST_TEST_MONGODB` names; without it, the tests that need it fail.
+
+#[path = "store_conformance/claims.rs"]
+mod claims;
+#[path = "store_conformance/commits.rs"]
+mod commits;
+#[path = "store_conformance/documents.rs"]
+mod documents;
+#[path = "store_conformance/fencing.rs"]
+mod fencing;
+#[path = "store_conformance/fixtures.rs"]
+mod fixtures;
+#[path = "store_conformance/model.rs"]
+mod model;
+#[path = "store_conformance/races.rs"]
+mod races;
+#[path = "store_conformance/scans.rs"]
+mod scans;
+#[path = "store_conformance/site.rs"]
+mod site;
+
+use site::{Site, run};
+
+/// Makes each behaviour a test of each store.
+macro_rules! conformance {
+    ($($module:ident: $($test:ident),+;)+) => {
+        mod embedded {
+            $($(#[test] fn $test() {
+                super::run(super::Site::embedded(), super::$module::$test);
+            })+)+
+        }
+        mod mongo {
+            $($(#[test] fn $test() {
+                super::run(super::Site::mongo(), super::$module::$test);
+            })+)+
+        }
+    };
+}
+
+conformance! {
+    claims:
+        a_first_claim_starts_at_offset_0,
+        each_claim_counts_the_epoch_up_and_keeps_the_position,
+        a_partition_that_nobody_claimed_has_no_checkpoint,
+        claims_of_different_checkpoints_are_apart,
+        concurrent_claims_get_different_epochs;
+    commits:
+        documents_and_checkpoint_move_together,
+        a_commit_without_writes_moves_the_checkpoint,
+        updates_and_deletes_change_what_exists,
+        a_deleted_document_may_come_back,
+        a_write_that_does_not_find_what_it_expects_changes_nothing,
+        a_guard_holds_the_whole_provenance,
+        views_and_their_versions_are_apart,
+        several_partitions_move_in_one_commit,
+        a_repeated_commit_is_recognised_and_writes_once,
+        thousands_of_documents_fit_one_commit;
+    fencing:
+        a_fenced_host_stores_nothing,
+        a_fenced_host_is_told_so_whatever_its_documents_are,
+        a_commit_from_another_position_stores_nothing,
+        a_partition_that_nobody_claimed_takes_no_commit,
+        one_fenced_partition_of_several_stops_the_commit_and_is_named,
+        a_commit_of_which_a_part_was_stored_before_is_fenced,
+        a_stored_commit_is_not_recognised_under_another_epoch;
+    documents:
+        documents_come_in_the_order_of_the_ids,
+        any_string_is_an_id,
+        thousands_of_ids_load_at_once,
+        large_documents_survive,
+        every_bson_type_survives,
+        provenance_survives,
+        a_host_sees_what_another_has_stored,
+        a_view_that_nobody_prepared_is_empty,
+        preparing_again_keeps_the_documents,
+        a_store_in_order_answers_a_ping;
+    scans:
+        a_scan_goes_by_the_bytes_of_the_ids,
+        a_scan_starts_after_an_id_and_ends_at_its_limit,
+        pages_of_a_scan_make_up_the_whole;
+    races:
+        concurrent_commits_of_different_partitions_all_land,
+        a_claim_and_a_commit_never_cross,
+        of_racing_owners_each_event_is_counted_once;
+    model:
+        a_random_history_ends_as_the_model_says;
+}

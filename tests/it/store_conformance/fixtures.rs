@@ -1,0 +1,217 @@
+//! Views, checkpoints, documents and batches with defaults: a test names only what it is about.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bson::rawdoc;
+use projectionist::projection::DocumentId;
+use projectionist::record::{Epoch, NextOffset, Offset, TopicPartition};
+use projectionist::store::{
+    Advance, Change, CheckpointId, Claim, Commit, CommitError, Guard, Provenance, Store,
+    StoredDocument, ViewId, Write,
+};
+
+use crate::site::Site;
+
+pub(crate) fn aircraft() -> ViewId {
+    ViewId::new("aircraft", 1)
+}
+
+/// A partition's checkpoint.
+pub(crate) fn partition(number: i32) -> CheckpointId {
+    CheckpointId {
+        projection: "aircraft".into(),
+        version: 1,
+        copy: "main".into(),
+        partition: TopicPartition::new("flights", number),
+    }
+}
+
+/// A document with one number in it, in its first revision.
+pub(crate) fn document(value: i64) -> StoredDocument {
+    StoredDocument {
+        body: rawdoc! { "value": value },
+        provenance: Provenance {
+            revision: 1,
+            partition: TopicPartition::new("flights", 0),
+            offset: Offset(0),
+            plugin: "5e1f".into(),
+        },
+    }
+}
+
+/// The next revision of a document, shaped by the event at `offset`.
+pub(crate) fn next(old: &StoredDocument, value: i64, offset: i64) -> StoredDocument {
+    let mut new = document(value);
+    new.provenance.revision = old.provenance.revision + 1;
+    new.provenance.offset = Offset(offset);
+    new
+}
+
+pub(crate) fn unchanged(old: &StoredDocument) -> Guard {
+    Guard::Unchanged(old.provenance.clone())
+}
+
+pub(crate) fn value(document: &StoredDocument) -> i64 {
+    document
+        .body
+        .get_i64("value")
+        .expect("every fixture has one")
+}
+
+/// Makes a commit, write by write.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batch(pub(crate) Commit);
+
+impl Batch {
+    /// Moves a checkpoint over these offsets.
+    pub(crate) fn over(checkpoint: &CheckpointId, epoch: Epoch, offsets: Range<i64>) -> Self {
+        Batch::default().and_over(checkpoint, epoch, offsets)
+    }
+
+    pub(crate) fn and_over(
+        mut self,
+        checkpoint: &CheckpointId,
+        epoch: Epoch,
+        offsets: Range<i64>,
+    ) -> Self {
+        self.0.advances.push(Advance {
+            checkpoint: checkpoint.clone(),
+            epoch,
+            from: NextOffset(offsets.start),
+            to: NextOffset(offsets.end),
+        });
+        self
+    }
+
+    pub(crate) fn insert(self, id: &str, document: &StoredDocument) -> Self {
+        self.write(id, Change::Insert(document.clone()))
+    }
+
+    pub(crate) fn update(self, id: &str, document: &StoredDocument, guard: Guard) -> Self {
+        let document = document.clone();
+        self.write(id, Change::Update { document, guard })
+    }
+
+    pub(crate) fn delete(self, id: &str, guard: Guard) -> Self {
+        self.write(id, Change::Delete { guard })
+    }
+
+    pub(crate) fn write(self, id: &str, change: Change) -> Self {
+        self.write_to(&aircraft(), id, change)
+    }
+
+    pub(crate) fn write_to(mut self, view: &ViewId, id: &str, change: Change) -> Self {
+        self.0.writes.push(Write {
+            view: view.clone(),
+            id: id.into(),
+            change,
+        });
+        self
+    }
+
+    /// Commits; tries again for as long as the store is merely busy.
+    pub(crate) async fn store(&self, store: &Arc<dyn Store>) -> Result<(), CommitError> {
+        for _ in 0..1000 {
+            match store.commit(&self.0).await {
+                Err(CommitError::Store(e)) if e.is_transient() => tokio::task::yield_now().await,
+                outcome => return outcome,
+            }
+        }
+        panic!("the store stays unavailable for a commit: {self:?}");
+    }
+}
+
+/// Claims; tries again for as long as the store is merely busy.
+pub(crate) async fn claim(store: &Arc<dyn Store>, checkpoint: &CheckpointId) -> Claim {
+    for _ in 0..1000 {
+        match store.claim(checkpoint, "test").await {
+            Err(e) if e.is_transient() => tokio::task::yield_now().await,
+            outcome => return outcome.expect("the store is in order"),
+        }
+    }
+    panic!("the store stays unavailable for a claim of {checkpoint}");
+}
+
+/// A host that has prepared the view and claimed partition 0.
+pub(crate) async fn owner(site: &Site) -> (Arc<dyn Store>, Epoch) {
+    let store = site.host().await;
+    store
+        .prepare(&[aircraft()])
+        .await
+        .expect("a view can be prepared");
+    let claim = claim(&store, &partition(0)).await;
+    assert_eq!(claim.next, NextOffset::ZERO);
+    (store, claim.epoch)
+}
+
+/// All that a store holds of partitions 0 to 3 and of the view, as a host sees it that was not
+/// there before.
+#[derive(Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) checkpoints: Vec<Option<Claim>>,
+    pub(crate) documents: Vec<(DocumentId, StoredDocument)>,
+}
+
+impl State {
+    pub(crate) async fn of(site: &Site) -> State {
+        State::seen_by(&site.host().await).await
+    }
+
+    pub(crate) async fn seen_by(store: &Arc<dyn Store>) -> State {
+        let mut checkpoints = Vec::new();
+        for number in 0..4 {
+            let claim = store.checkpoint(&partition(number)).await;
+            checkpoints.push(claim.expect("a checkpoint can be read"));
+        }
+        State {
+            checkpoints,
+            documents: scan(store, None, usize::MAX).await,
+        }
+    }
+
+    pub(crate) fn next(&self, number: usize) -> i64 {
+        self.checkpoints[number].expect("it was claimed").next.0
+    }
+
+    pub(crate) fn document(&self, id: &str) -> Option<&StoredDocument> {
+        let found = self.documents.iter().find(|(other, _)| &**other == id);
+        found.map(|(_, document)| document)
+    }
+}
+
+pub(crate) async fn load(store: &Arc<dyn Store>, ids: &[&str]) -> Vec<Option<StoredDocument>> {
+    let ids: Vec<DocumentId> = ids.iter().map(|id| (*id).into()).collect();
+    let documents = store.load(&aircraft(), &ids).await;
+    documents.expect("documents can be loaded")
+}
+
+pub(crate) async fn scan(
+    store: &Arc<dyn Store>,
+    after: Option<&str>,
+    limit: usize,
+) -> Vec<(DocumentId, StoredDocument)> {
+    let documents = store.scan(&aircraft(), after, limit).await;
+    documents.expect("a view can be scanned")
+}
+
+/// The checkpoints that a commit lost, as their partitions' numbers.
+pub(crate) fn fenced(outcome: Result<(), CommitError>) -> Vec<i32> {
+    match outcome {
+        Err(CommitError::Fenced { checkpoints }) => {
+            checkpoints.iter().map(|c| c.partition.partition).collect()
+        }
+        other => panic!("the commit should have been fenced, not {other:?}"),
+    }
+}
+
+/// The document that was not as a commit expected it.
+pub(crate) fn mismatched(outcome: Result<(), CommitError>) -> String {
+    match outcome {
+        Err(CommitError::Mismatch { view, id }) => {
+            assert_eq!(view, aircraft());
+            id.to_string()
+        }
+        other => panic!("a write should not have matched, not {other:?}"),
+    }
+}

@@ -1,0 +1,256 @@
+//! Random histories of two hosts, compared step by step with a model that is obviously right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use projectionist::projection::DocumentId;
+use projectionist::record::{Epoch, NextOffset, Offset};
+use projectionist::store::{
+    Advance, Change, CheckpointId, Claim, Commit, CommitError, Guard, Provenance, Store,
+    StoredDocument,
+};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::fixtures::{Batch, State, aircraft, claim, document, load, partition};
+use crate::site::Site;
+
+const HISTORIES: u64 = 8;
+const STEPS: usize = 60;
+const PARTITIONS: i32 = 2;
+const IDS: [&str; 3] = ["a", "b", "c"];
+
+pub(crate) async fn a_random_history_ends_as_the_model_says(site: Arc<Site>) {
+    let hosts = [site.host().await, site.host().await];
+    hosts[0]
+        .prepare(&[aircraft()])
+        .await
+        .expect("a view can be prepared");
+    let mut model = Model::default();
+    for seed in 0..HISTORIES {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut last = Batch::default();
+        for step in 0..STEPS {
+            let at = format!("history {seed}, step {step}");
+            let host = hosts.choose(&mut random).expect("there are two");
+            match random.random_range(0..10) {
+                0 => {
+                    let checkpoint = partition(random.random_range(0..PARTITIONS));
+                    let expected = model.claim(&checkpoint);
+                    assert_eq!(claim(host, &checkpoint).await, expected, "{at}");
+                }
+                1 => {
+                    let outcome = told(last.store(host).await);
+                    assert_eq!(outcome, model.commit(&last.0), "{at}: again {last:?}");
+                }
+                _ => {
+                    last = model.random_batch(&mut random);
+                    let outcome = told(last.store(host).await);
+                    assert_eq!(outcome, model.commit(&last.0), "{at}: {last:?}");
+                }
+            }
+            model.compare(host, &at).await;
+        }
+    }
+    assert_eq!(model.outcomes.len(), 3, "{:?}", model.outcomes);
+    let state = State::of(&site).await;
+    assert_eq!(state.documents, model.documents());
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Stored,
+    Fenced(Vec<CheckpointId>),
+    Mismatch(DocumentId),
+}
+
+fn told(outcome: Result<(), CommitError>) -> Outcome {
+    match outcome {
+        Ok(()) => Outcome::Stored,
+        Err(CommitError::Fenced { mut checkpoints }) => {
+            checkpoints.sort();
+            Outcome::Fenced(checkpoints)
+        }
+        Err(CommitError::Mismatch { id, .. }) => Outcome::Mismatch(id),
+        Err(other) => panic!("the store is in order, yet answers {other:?}"),
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    checkpoints: BTreeMap<CheckpointId, Claim>,
+    documents: BTreeMap<DocumentId, StoredDocument>,
+    /// How often each kind of outcome came up: a history without fences proves little.
+    outcomes: BTreeMap<&'static str, usize>,
+}
+
+impl Model {
+    fn claim(&mut self, checkpoint: &CheckpointId) -> Claim {
+        let none = Claim {
+            epoch: Epoch(0),
+            next: NextOffset::ZERO,
+        };
+        let claim = self.checkpoints.entry(checkpoint.clone()).or_insert(none);
+        claim.epoch.0 += 1;
+        *claim
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Outcome {
+        let outcome = self.decide(commit);
+        let kind = match outcome {
+            Outcome::Stored => "stored",
+            Outcome::Fenced(_) => "fenced",
+            Outcome::Mismatch(_) => "mismatch",
+        };
+        *self.outcomes.entry(kind).or_default() += 1;
+        outcome
+    }
+
+    fn decide(&mut self, commit: &Commit) -> Outcome {
+        let stands_at = |advance: &Advance, next| {
+            let epoch = advance.epoch;
+            self.checkpoints.get(&advance.checkpoint) == Some(&Claim { epoch, next })
+        };
+        if commit.advances.iter().all(|a| stands_at(a, a.to)) {
+            return Outcome::Stored;
+        }
+        let lost = commit.advances.iter().filter(|a| !stands_at(a, a.from));
+        let mut lost: Vec<CheckpointId> = lost.map(|a| a.checkpoint.clone()).collect();
+        if !lost.is_empty() {
+            lost.sort();
+            return Outcome::Fenced(lost);
+        }
+        let mut documents = self.documents.clone();
+        for write in &commit.writes {
+            let matches = |guard: &Guard, old: &StoredDocument| match guard {
+                Guard::SoleWriter => true,
+                Guard::Unchanged(provenance) => old.provenance == *provenance,
+            };
+            let old = documents.get(&write.id);
+            let matched = match &write.change {
+                Change::Insert(_) => old.is_none(),
+                Change::Update { guard, .. } | Change::Delete { guard } => {
+                    old.is_some_and(|old| matches(guard, old))
+                }
+            };
+            if !matched {
+                return Outcome::Mismatch(write.id.clone());
+            }
+            match &write.change {
+                Change::Insert(document) | Change::Update { document, .. } => {
+                    documents.insert(write.id.clone(), document.clone());
+                }
+                Change::Delete { .. } => {
+                    documents.remove(&write.id);
+                }
+            }
+        }
+        self.documents = documents;
+        for Advance {
+            checkpoint,
+            epoch,
+            to,
+            ..
+        } in &commit.advances
+        {
+            let moved = Claim {
+                epoch: *epoch,
+                next: *to,
+            };
+            self.checkpoints.insert(checkpoint.clone(), moved);
+        }
+        Outcome::Stored
+    }
+
+    /// A commit that is mostly right: each part of it is wrong now and then. At most one write
+    /// of it is, so that which one the store names is certain.
+    fn random_batch(&self, random: &mut StdRng) -> Batch {
+        let mut batch = Batch::default();
+        let first = random.random_range(0..PARTITIONS);
+        for number in first..random.random_range(first..PARTITIONS) + 1 {
+            let known = self.checkpoints.get(&partition(number)).copied();
+            let (mut epoch, mut from) = known.map_or((1, 0), |c| (c.epoch.0, c.next.0));
+            if random.random_bool(0.1) {
+                epoch -= 1;
+            }
+            if random.random_bool(0.1) {
+                from += 1;
+            }
+            let to = from + random.random_range(1..4);
+            batch = batch.and_over(&partition(number), Epoch(epoch), from..to);
+        }
+        let wrong = random
+            .random_bool(0.2)
+            .then(|| random.random_range(0..IDS.len()));
+        for (index, id) in IDS.into_iter().enumerate() {
+            if wrong == Some(index) {
+                batch = batch.write(id, self.wrong_change(random, id));
+            } else if random.random_bool(0.6) {
+                batch = batch.write(id, self.right_change(random, id));
+            }
+        }
+        batch
+    }
+
+    fn right_change(&self, random: &mut StdRng, id: &str) -> Change {
+        let mut new = document(random.random_range(0..1000));
+        new.provenance.offset = Offset(random.random_range(0..1000));
+        let Some(old) = self.documents.get(id) else {
+            return Change::Insert(new);
+        };
+        new.provenance.revision = old.provenance.revision + 1;
+        let guard = match random.random_bool(0.5) {
+            true => Guard::SoleWriter,
+            false => Guard::Unchanged(old.provenance.clone()),
+        };
+        match random.random_bool(0.7) {
+            true => Change::Update {
+                document: new,
+                guard,
+            },
+            false => Change::Delete { guard },
+        }
+    }
+
+    fn wrong_change(&self, random: &mut StdRng, id: &str) -> Change {
+        let new = document(random.random_range(0..1000));
+        match (self.documents.get(id), random.random_bool(0.5)) {
+            (Some(_), true) => Change::Insert(new),
+            (Some(old), false) => Change::Update {
+                document: new,
+                guard: Guard::Unchanged(Provenance {
+                    offset: Offset(old.provenance.offset.0 + 1),
+                    ..old.provenance.clone()
+                }),
+            },
+            (None, true) => Change::Update {
+                document: new,
+                guard: Guard::SoleWriter,
+            },
+            (None, false) => Change::Delete {
+                guard: Guard::SoleWriter,
+            },
+        }
+    }
+
+    async fn compare(&self, host: &Arc<dyn Store>, at: &str) {
+        let expected: Vec<Option<StoredDocument>> = IDS
+            .iter()
+            .map(|id| self.documents.get(*id).cloned())
+            .collect();
+        assert_eq!(load(host, &IDS).await, expected, "{at}");
+        for number in 0..PARTITIONS {
+            let found = host.checkpoint(&partition(number)).await;
+            let found = found.expect("a checkpoint can be read");
+            let expected = self.checkpoints.get(&partition(number)).copied();
+            assert_eq!(found, expected, "{at}");
+        }
+    }
+
+    fn documents(&self) -> Vec<(DocumentId, StoredDocument)> {
+        let documents = self.documents.iter();
+        documents.map(|(id, d)| (id.clone(), d.clone())).collect()
+    }
+}

@@ -1,0 +1,185 @@
+//! What holds when hosts meet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use projectionist::record::Offset;
+use projectionist::store::{CommitError, Guard, Store, StoredDocument};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+
+use crate::fixtures::{
+    Batch, State, aircraft, claim, document, fenced, load, owner, partition, value,
+};
+use crate::site::Site;
+
+pub(crate) async fn concurrent_commits_of_different_partitions_all_land(site: Arc<Site>) {
+    const PARTITIONS: i32 = 4;
+    const COMMITS: i64 = 25;
+    let hosts = [site.host().await, site.host().await];
+    hosts[0]
+        .prepare(&[aircraft()])
+        .await
+        .expect("a view can be prepared");
+
+    let mut owners = JoinSet::new();
+    for number in 0..PARTITIONS {
+        let host = Arc::clone(&hosts[usize::from(number % 2 == 1)]);
+        owners.spawn(async move {
+            let epoch = claim(&host, &partition(number)).await.epoch;
+            for offset in 0..COMMITS {
+                let batch = Batch::over(&partition(number), epoch, offset..offset + 1)
+                    .insert(&format!("{number}/{offset}"), &document(offset));
+                batch
+                    .store(&host)
+                    .await
+                    .expect("each has its own partition");
+            }
+        });
+    }
+    owners.join_all().await;
+
+    let state = State::of(&site).await;
+    for number in 0..4 {
+        assert_eq!(state.next(number), COMMITS);
+    }
+    assert_eq!(state.documents.len(), 100);
+}
+
+/// Either the claimer reads what the commit left, or the commit is fenced: 200 times.
+pub(crate) async fn a_claim_and_a_commit_never_cross(site: Arc<Site>) {
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut holder, mut epoch) = owner(&site).await;
+    let mut claimer = site.host().await;
+    let mut stored = 0;
+    let mut fences = 0;
+    for round in 0..200 {
+        let mut new = document(round);
+        new.provenance.offset = Offset(stored);
+        let batch = Batch::over(&partition(0), epoch, stored..stored + 1);
+        let batch = match stored {
+            0 => batch.insert("a", &new),
+            _ => batch.update("a", &new, Guard::SoleWriter),
+        };
+        let mut head_start = || Duration::from_millis(random.random_range(0..4));
+        let (committer_waits, claimer_waits) = (head_start(), head_start());
+        let committing = async {
+            tokio::time::sleep(committer_waits).await;
+            batch.store(&holder).await
+        };
+        let claiming = async {
+            tokio::time::sleep(claimer_waits).await;
+            claim(&claimer, &partition(0)).await
+        };
+        let (outcome, claim) = tokio::join!(committing, claiming);
+
+        match outcome {
+            Ok(()) => stored += 1,
+            lost => {
+                assert_eq!(fenced(lost), [0]);
+                fences += 1;
+            }
+        }
+        assert_eq!(claim.next.0, stored, "round {round}");
+        let found = load(&claimer, &["a"]).await;
+        let offset = found[0].as_ref().map(|d| d.provenance.offset.0);
+        assert_eq!(offset, (stored > 0).then(|| stored - 1), "round {round}");
+
+        std::mem::swap(&mut holder, &mut claimer);
+        epoch = claim.epoch;
+    }
+    assert!(stored > 0 && fences > 0, "{stored} stored, {fences} fenced");
+}
+
+/// Two hosts take a partition from each other at random and count its events in one document,
+/// each from what it read when it claimed. An event that is lost or counted twice shows.
+pub(crate) async fn of_racing_owners_each_event_is_counted_once(site: Arc<Site>) {
+    let (store, _) = owner(&site).await;
+    let mut hosts = JoinSet::new();
+    for seed in 0..2 {
+        let host = site.host().await;
+        hosts.spawn(async move { race(&host, StdRng::seed_from_u64(seed)).await });
+    }
+    let mut stored = Vec::new();
+    let mut fences = 0;
+    for (runs, lost) in hosts.join_all().await {
+        stored.extend(runs);
+        fences += lost;
+    }
+    assert!(fences > 0, "the hosts never met");
+
+    stored.sort_by_key(|run| run.from);
+    let mut end = 0;
+    let mut epoch = 0;
+    for run in &stored {
+        assert_eq!(run.from, end, "{stored:?}");
+        assert!(run.epoch >= epoch, "{stored:?}");
+        (end, epoch) = (run.to, run.epoch);
+    }
+    let state = State::seen_by(&store).await;
+    let counter = state.document("counter").expect("somebody has committed");
+    assert_eq!((state.next(0), value(counter)), (end, end));
+    let revisions = i64::try_from(stored.len()).expect("it is small");
+    assert_eq!(counter.provenance.revision, revisions);
+}
+
+/// A commit that was reported as stored.
+#[derive(Debug)]
+struct StoredRun {
+    epoch: i64,
+    from: i64,
+    to: i64,
+}
+
+/// Answers what was stored, and how often the other host was in between.
+async fn race(host: &Arc<dyn Store>, mut random: StdRng) -> (Vec<StoredRun>, usize) {
+    let mut stored: Vec<StoredRun> = Vec::new();
+    let mut fences = 0;
+    let mut owned = None;
+    for _ in 0..200 {
+        let (epoch, from, counter) = match owned.take() {
+            Some(state) if !random.random_bool(0.1) => state,
+            _ => {
+                let claim = claim(host, &partition(0)).await;
+                let counter = load(host, &["counter"]).await.swap_remove(0);
+                (claim.epoch, claim.next.0, counter)
+            }
+        };
+        let to = from + random.random_range(1..10);
+        let (batch, counted) = count(
+            Batch::over(&partition(0), epoch, from..to),
+            counter,
+            to - from,
+        );
+        match batch.store(host).await {
+            Ok(()) => {
+                stored.push(StoredRun {
+                    epoch: epoch.0,
+                    from,
+                    to,
+                });
+                owned = Some((epoch, to, Some(counted)));
+            }
+            Err(CommitError::Fenced { .. }) => fences += 1,
+            Err(other) => panic!("only a fence may stop a commit, not {other}"),
+        }
+    }
+    (stored, fences)
+}
+
+/// Adds to the counter that this host knows.
+fn count(batch: Batch, known: Option<StoredDocument>, events: i64) -> (Batch, StoredDocument) {
+    match known {
+        None => {
+            let counted = document(events);
+            (batch.insert("counter", &counted), counted)
+        }
+        Some(known) => {
+            let mut counted = document(value(&known) + events);
+            counted.provenance.revision = known.provenance.revision + 1;
+            let batch = batch.update("counter", &counted, Guard::SoleWriter);
+            (batch, counted)
+        }
+    }
+}

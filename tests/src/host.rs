@@ -1,0 +1,203 @@
+//! The host as users run it: the binary, a configuration file, signals.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::wait;
+
+/// A configuration file of one test.
+pub struct Config {
+    folder: tempfile::TempDir,
+    pub listen: SocketAddr,
+}
+
+impl Config {
+    /// Writes `text` below a `[host]` section of this test's own. Group memberships end quickly,
+    /// so that a killed host is not missed for long.
+    pub fn new(name: &str, text: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let listen = free_address()?;
+        let head = format!(
+            "[host]\nname = \"{name}\"\nlisten = \"{listen}\"\nlog = \"info\"\n\
+             startup-timeout = \"5s\"\ndrain-timeout = \"3s\"\n"
+        );
+        std::fs::write(folder.path().join("projectionist.toml"), head + text)?;
+        Ok(Config { folder, listen })
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("projectionist.toml")
+    }
+
+    /// Adds a file beside the configuration.
+    pub fn add_file(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.folder.path().join(name), bytes)?)
+    }
+}
+
+/// A running host. Dropping it kills it.
+pub struct Host {
+    child: Child,
+    listen: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Host {
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
+        let mut child = Command::new(binary())
+            .arg("run")
+            .arg("--config")
+            .arg(config.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start the host; build it with `make build`")?;
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().context("its log is piped")?);
+        let collected = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let mut log = collected.lock().expect("no reader panics");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Ok(Host {
+            child,
+            listen: config.listen,
+            log,
+        })
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no writer panics").clone()
+    }
+
+    /// The answer of `/health/ready`.
+    pub fn readiness(&self) -> anyhow::Result<Value> {
+        let (_, body) = get(self.listen, "/health/ready")?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// The status and the body of a page.
+    pub fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        get(self.listen, path)
+    }
+
+    pub async fn wait_until_ready(&self) {
+        wait::until("the host to be ready", async || {
+            let readiness = self.readiness()?;
+            anyhow::ensure!(readiness["ready"] == true, "{readiness}\n{}", self.log());
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
+        self.signal("TERM")?;
+        let child = &mut self.child;
+        let status = wait::until("the host to end", async || {
+            child.try_wait().ok().flatten().ok_or("running")
+        });
+        Ok(status.await)
+    }
+
+    /// Sends a signal by its name, such as `STOP`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(id)
+            .status()?;
+        anyhow::ensure!(status.success(), "cannot send SIG{name}");
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn finish(mut self) -> Finished {
+        let child = &mut self.child;
+        let status = wait::until("the host to end by itself", async || {
+            child.try_wait().ok().flatten().ok_or("running")
+        })
+        .await;
+        Finished {
+            code: status.code(),
+            stdout: String::new(),
+            stderr: self.log(),
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs a command of the binary to its end.
+pub fn command(arguments: &[&str], config: &Config) -> anyhow::Result<Finished> {
+    let output = Command::new(binary())
+        .args(arguments)
+        .arg("--config")
+        .arg(config.path())
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start the host; build it with `make build`")?;
+    Ok(Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// The built binary, `target/release/projectionist`.
+pub fn binary() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/projectionist")
+}
+
+/// An address on loopback that nobody listens on.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    let timeout = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}

@@ -1,0 +1,114 @@
+//! Topics on the real broker.
+
+use std::time::Duration;
+
+use flights::FlightEvent;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The bootstrap servers.
+pub fn brokers() -> String {
+    super::endpoint("PROJECTIONIST_TEST_KAFKA")
+}
+
+/// A topic of one test.
+pub struct Topic {
+    pub name: String,
+    pub partitions: i32,
+}
+
+/// A record to produce.
+pub struct Record<'a> {
+    pub key: Option<&'a str>,
+    pub value: Option<&'a [u8]>,
+    pub id: &'a str,
+}
+
+impl Topic {
+    /// Makes a topic with a name of its own.
+    pub async fn create(what: &str, partitions: i32) -> anyhow::Result<Self> {
+        let name = super::unique(what);
+        let admin: AdminClient<DefaultClientContext> = client_config().create()?;
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for result in admin.create_topics([&topic], &AdminOptions::new()).await? {
+            result.map_err(|(topic, code)| anyhow::anyhow!("cannot create {topic}: {code}"))?;
+        }
+        Ok(Topic { name, partitions })
+    }
+
+    /// Produces records in their order; a key decides on the partition.
+    pub fn produce<'r>(&self, records: impl Iterator<Item = Record<'r>>) -> anyhow::Result<()> {
+        let producer = producer()?;
+        for record in records {
+            let headers = OwnedHeaders::new().insert(Header {
+                key: FlightEvent::ID_HEADER,
+                value: Some(record.id),
+            });
+            let mut message = BaseRecord::<str, [u8]>::to(&self.name).headers(headers);
+            if let Some(key) = record.key {
+                message = message.key(key);
+            }
+            if let Some(value) = record.value {
+                message = message.payload(value);
+            }
+            while let Err((error, refused)) = producer.send(message) {
+                let full = rdkafka::error::RDKafkaErrorCode::QueueFull;
+                anyhow::ensure!(error.rdkafka_error_code() == Some(full), "{error}");
+                producer.flush(TIMEOUT)?;
+                message = refused;
+            }
+        }
+        producer.flush(TIMEOUT)?;
+        Ok(())
+    }
+
+    /// Produces flights.
+    pub fn produce_flights(&self, events: &[FlightEvent]) -> anyhow::Result<()> {
+        let values: Vec<Vec<u8>> = events.iter().map(FlightEvent::json).collect();
+        self.produce(events.iter().zip(&values).map(|(event, value)| Record {
+            key: event.key.as_deref(),
+            value: Some(value),
+            id: &event.id,
+        }))
+    }
+
+    /// The end of each partition.
+    pub fn ends(&self) -> anyhow::Result<Vec<i64>> {
+        let consumer: BaseConsumer = client_config().create()?;
+        (0..self.partitions)
+            .map(|partition| Ok(consumer.fetch_watermarks(&self.name, partition, TIMEOUT)?.1))
+            .collect()
+    }
+
+    /// What a group has committed at the broker, by partition.
+    pub fn committed(&self, group: &str) -> anyhow::Result<Vec<Option<i64>>> {
+        let consumer: BaseConsumer = client_config().set("group.id", group).create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(&self.name, 0, self.partitions - 1);
+        let committed = consumer.committed_offsets(list, TIMEOUT)?;
+        let elements = committed.elements();
+        let offsets = elements.iter().map(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        });
+        Ok(offsets.collect())
+    }
+}
+
+/// A producer that waits a little for batches.
+pub fn producer() -> anyhow::Result<ThreadedProducer<rdkafka::producer::DefaultProducerContext>> {
+    Ok(client_config().set("linger.ms", "5").create()?)
+}
+
+pub fn client_config() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers());
+    config
+}

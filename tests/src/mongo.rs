@@ -1,0 +1,90 @@
+//! Databases on the real MongoDB, read as users read them.
+
+use std::collections::BTreeMap;
+
+use bson::{Bson, Document, doc};
+use mongodb::Client;
+use mongodb::options::{ClientOptions, ReadConcern, SelectionCriteria};
+use serde_json::Value;
+
+/// The connection string.
+pub fn uri() -> String {
+    super::endpoint("PROJECTIONIST_TEST_MONGODB")
+}
+
+/// A database of one test.
+pub struct Database {
+    pub name: String,
+    database: mongodb::Database,
+}
+
+impl Database {
+    pub async fn new(what: &str) -> anyhow::Result<Self> {
+        let mut options = ClientOptions::parse(uri()).await?;
+        options.read_concern = Some(ReadConcern::majority());
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(
+            mongodb::options::ReadPreference::Primary,
+        ));
+        let name = super::unique(what);
+        let database = Client::with_options(options)?.database(&name);
+        Ok(Database { name, database })
+    }
+
+    pub fn collection(&self, name: &str) -> mongodb::Collection<Document> {
+        self.database.collection(name)
+    }
+
+    /// The documents of a view by their ids, as JSON, without the host's metadata. They are read
+    /// under the view's plain name.
+    pub async fn documents(&self, view: &str) -> anyhow::Result<BTreeMap<String, Value>> {
+        let mut cursor = self.collection(view).find(doc! {}).await?;
+        let mut documents = BTreeMap::new();
+        while cursor.advance().await? {
+            let mut document = cursor.deserialize_current()?;
+            let id = document.remove("_id");
+            let Some(Bson::String(id)) = id else {
+                anyhow::bail!("a document's _id is {id:?}");
+            };
+            anyhow::ensure!(document.remove("_m").is_some(), "{id} has no provenance");
+            let value = Bson::Document(document).into_relaxed_extjson();
+            anyhow::ensure!(documents.insert(id, value).is_none(), "an id came twice");
+        }
+        Ok(documents)
+    }
+
+    /// The checkpoints of a projection by partition.
+    pub async fn checkpoints(&self, projection: &str) -> anyhow::Result<BTreeMap<i32, Checkpoint>> {
+        let filter = doc! { "_id": { "$regex": format!("^{projection}/") } };
+        let mut cursor = self.collection("_checkpoints").find(filter).await?;
+        let mut checkpoints = BTreeMap::new();
+        while cursor.advance().await? {
+            let document = cursor.deserialize_current()?;
+            let id = document.get_str("_id")?;
+            let (_, partition) = id.rsplit_once('/').unwrap_or_default();
+            let checkpoint = Checkpoint {
+                epoch: document.get_i64("epoch")?,
+                next: document.get_i64("next")?,
+                owner: document.get_str("owner")?.to_owned(),
+            };
+            checkpoints.insert(partition.parse()?, checkpoint);
+        }
+        Ok(checkpoints)
+    }
+
+    /// The sum of a projection's positions: how many events of a plain topic it has stored.
+    pub async fn stored(&self, projection: &str) -> anyhow::Result<i64> {
+        let checkpoints = self.checkpoints(projection).await?;
+        Ok(checkpoints.values().map(|checkpoint| checkpoint.next).sum())
+    }
+
+    pub async fn drop(self) -> anyhow::Result<()> {
+        Ok(self.database.drop().await?)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub epoch: i64,
+    pub next: i64,
+    pub owner: String,
+}
