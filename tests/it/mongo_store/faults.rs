@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::ClientSession;
+use projectionist::store::mongo::MongoStore;
 use projectionist::store::{CommitError, Error, Guard, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -92,7 +93,7 @@ async fn each_fault_ends_with_the_event_stored_once_or_not_at_all() {
         (
             "an unknown error at the commit",
             fault(1, COMMIT, error(1)),
-            Stored,
+            StoredLater,
         ),
         ("cut at the update", fault(1, "update", cut()), Stored),
         (
@@ -166,18 +167,47 @@ async fn each_fault_ends_with_the_event_stored_once_or_not_at_all() {
 async fn a_claim_whose_answer_was_lost_counts_once() {
     let server = Mongod::replica_set().await;
     let scene = Scene::new(&server, "claims").await;
-    for (name, how) in [("cut", cut()), ("unknown", error(91))] {
-        let before = scene.store.checkpoint(&checkpoint()).await;
-        let before = before.expect("readable").expect("it was claimed");
-        let mut how = how;
-        how.insert("errorLabels", ["RetryableWriteError"].as_slice());
-        scene.break_down(&fault(1, "findAndModify", how)).await;
-        let claim = scene.store.claim(&checkpoint(), "test").await;
-        let claim = claim.expect("the driver asks again");
-        scene.heal().await;
-        assert_eq!(claim.epoch.0, before.epoch.0 + 1, "{name}");
-        assert_eq!(claim.next, before.next, "{name}");
-    }
+    let before = scene.store.checkpoint(&checkpoint()).await;
+    let before = before.expect("readable").expect("it was claimed");
+    scene.break_down(&fault(1, "findAndModify", cut())).await;
+    let claim = scene.store.claim(&checkpoint(), "test").await;
+    scene.heal().await;
+    let claim = claim.expect("the driver asks again");
+    assert_eq!(claim.epoch.0, before.epoch.0 + 1);
+    assert_eq!(claim.next, before.next);
+}
+
+/// Leaves a transaction open, as a host does that is killed before its commit.
+async fn killed_host(server: &Mongod, scene: &Scene) {
+    let host = MongoStore::connect(&server.uri(), scene.database.name()).await;
+    let host = host.expect("a replica set");
+    let claim = host.claim(&checkpoint(), "killed").await;
+    let mut commit = scene.commit(1, Guard::SoleWriter);
+    commit.advances[0].epoch = claim.expect("the server is in order").epoch;
+    scene
+        .break_down(&fault(0, "commitTransaction", cut()))
+        .await;
+    let killed = host.commit(&commit).await;
+    scene.heal().await;
+    assert_eq!(outcome(killed), Outcome::StoredLater);
+}
+
+#[tokio::test]
+async fn a_partition_of_a_killed_host_goes_on_without_delay() {
+    let server = Mongod::replica_set().await;
+    let mut scene = Scene::new(&server, "killed").await;
+    // A multiple of what a claim waits, and a fraction of what the server gives a transaction.
+    let in_time = Duration::from_secs(20);
+    killed_host(&server, &scene).await;
+    let claim = tokio::time::timeout(in_time, scene.store.claim(&checkpoint(), "next")).await;
+    let claim = claim.expect("in time").expect("the server is in order");
+    assert_eq!((claim.epoch.0, claim.next.0), (3, 1));
+
+    scene.claim = claim;
+    let commit = scene.commit(1, Scene::unchanged(1));
+    let stored = tokio::time::timeout(in_time, scene.store.commit(&commit)).await;
+    stored.expect("in time").expect("nobody else is here");
+    scene.assert_events(2, "by the next host").await;
 }
 
 /// A transaction of somebody else that has changed `N1` and stays open.

@@ -3,18 +3,32 @@
 //! Guarantee: a claim that answers has raised the epoch, on a majority. One that fails may have
 //! raised it too, which only costs a number.
 
-use bson::{Document, doc};
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use mongodb::error::Error as DriverError;
 use mongodb::options::{FindOneAndUpdateOptions, ReturnDocument};
 
 use super::command::CHECKPOINTS;
 use super::connect::write_concern;
 use super::error::{Failure, code};
-use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT, within};
+use super::load::ids_filter;
+use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT, sessions, within};
 use crate::record::{Epoch, NextOffset};
 use crate::store::{CheckpointId, Claim, Error};
 
 /// Two first claims of a partition may both insert; the second time around it exists.
 const CLAIMS_MAX: u32 = 3;
+
+/// How long to wait for a transaction that holds the checkpoint. One that is alive takes less.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A checkpoint as it is stored.
+struct Checkpoint {
+    claim: Claim,
+    /// The ids of its owner's sessions.
+    sessions: Vec<Bson>,
+}
 
 impl MongoStore {
     pub(super) async fn claim_checkpoint(
@@ -22,36 +36,66 @@ impl MongoStore {
         checkpoint: &CheckpointId,
         owner: &str,
     ) -> Result<Claim, Error> {
-        let id = checkpoint.to_string();
-        let mut claims = 1;
-        let claimed = loop {
-            match self.raise_epoch(&id, owner).await {
-                Err(failure)
-                    if failure.code() == Some(code::DUPLICATE_KEY) && claims < CLAIMS_MAX =>
-                {
-                    claims += 1;
-                }
-                other => break other,
-            }
-        };
-        claimed.map_err(|failure| failure.at(&self.place("claim partitions")))
+        self.take_over(&checkpoint.to_string(), owner)
+            .await
+            .map_err(|failure| failure.at(&self.place("claim partitions")))
     }
 
-    /// The claim itself, outside of any transaction: it waits for one that moves the same
-    /// checkpoint, so that either that one commits first and its progress is read here, or it
-    /// finds another epoch.
-    async fn raise_epoch(&self, id: &str, owner: &str) -> Result<Claim, Failure> {
+    async fn take_over(&self, id: &str, owner: &str) -> Result<Claim, Failure> {
+        let mut patience = PATIENCE;
+        let mut claims = 1;
+        let before = loop {
+            let failure = match self.raise_epoch(id, owner, patience).await {
+                Ok(before) => break before,
+                Err(failure) => failure,
+            };
+            let again = claims < CLAIMS_MAX;
+            match failure.code() {
+                Some(code::DUPLICATE_KEY) if again => {}
+                // The last owner was killed or stopped between its last write and its commit.
+                Some(code::MAX_TIME_EXPIRED) if again => {
+                    let last = self.read_checkpoints(&[id.to_owned()]).await?.pop();
+                    self.end_sessions_of(last.flatten().as_ref()).await;
+                    patience = SERVER_TIMEOUT;
+                }
+                _ => return Err(failure),
+            }
+            claims += 1;
+        };
+        // What the last owner still has open can no longer be stored, and would only be in the
+        // way of the batch that is now folded again. Not before the claim: that would cut off
+        // the answer to a commit that was just going through.
+        self.end_sessions_of(before.as_ref()).await;
+        let (epoch, next) = match before {
+            Some(before) => (before.claim.epoch, before.claim.next),
+            None => (Epoch(0), NextOffset::ZERO),
+        };
+        Ok(Claim {
+            epoch: Epoch(epoch.0 + 1),
+            next,
+        })
+    }
+
+    /// The claim itself. It is outside of any transaction, and waits for one that moves the same
+    /// checkpoint: so either that one commits first, and its progress is read here, or it finds
+    /// another epoch. Answers the checkpoint before; `None` where there was none.
+    async fn raise_epoch(
+        &self,
+        id: &str,
+        owner: &str,
+        patience: Duration,
+    ) -> Result<Option<Checkpoint>, Failure> {
         let update = doc! {
             "$inc": { "epoch": 1_i64 },
-            "$set": { "owner": owner },
+            "$set": { "owner": owner, "sessions": self.sessions.ids() },
             "$currentDate": { "claimed_at": true },
             "$setOnInsert": { "next": NextOffset::ZERO.0 },
         };
         let options = FindOneAndUpdateOptions::builder()
             .upsert(true)
-            .return_document(ReturnDocument::After)
+            .return_document(ReturnDocument::Before)
             .write_concern(write_concern())
-            .max_time(SERVER_TIMEOUT)
+            .max_time(patience)
             .build();
         let mut session = within(REQUEST_TIMEOUT, self.client.start_session()).await?;
         let checkpoints = self.database.collection::<Document>(CHECKPOINTS);
@@ -59,35 +103,34 @@ impl MongoStore {
             .find_one_and_update(doc! { "_id": id }, update)
             .with_options(options)
             .session(&mut session);
-        let claimed = within(REQUEST_TIMEOUT, claim).await?;
-        self.note(&session);
-        let claimed = claimed.ok_or(Failure::Reply("a claim answered without its checkpoint"))?;
-        read_claim(&claimed)
+        let before = within(REQUEST_TIMEOUT, claim).await?;
+        self.note(session.operation_time());
+        before.map(read_checkpoint).transpose()
     }
 
-    pub(super) async fn read_checkpoint(
-        &self,
-        checkpoint: &CheckpointId,
-    ) -> Result<Option<Claim>, Error> {
-        let found = self.read_checkpoints([checkpoint]).await;
-        let mut found = found.map_err(|failure| failure.at(&self.place("read checkpoints")))?;
-        Ok(found.pop().flatten())
+    async fn end_sessions_of(&self, owner: Option<&Checkpoint>) {
+        let sessions = owner.map_or(&[][..], |checkpoint| &checkpoint.sessions);
+        let others = sessions
+            .iter()
+            .filter(|session| !self.sessions.ids().contains(session));
+        sessions::end(&self.client, others).await;
     }
 
-    /// One answer per checkpoint, in their order.
-    pub(super) async fn read_checkpoints(
-        &self,
-        checkpoints: impl IntoIterator<Item = &CheckpointId>,
-    ) -> Result<Vec<Option<Claim>>, Failure> {
-        let ids: Vec<String> = checkpoints.into_iter().map(ToString::to_string).collect();
-        let mut found = vec![None; ids.len()];
-        let filter = super::load::ids_filter(ids.iter().map(String::as_str));
+    /// One answer per id, in their order.
+    pub(super) async fn read_claims(&self, ids: &[String]) -> Result<Vec<Option<Claim>>, Failure> {
+        let found = self.read_checkpoints(ids).await?.into_iter();
+        Ok(found.map(|found| found.map(|found| found.claim)).collect())
+    }
+
+    async fn read_checkpoints(&self, ids: &[String]) -> Result<Vec<Option<Checkpoint>>, Failure> {
+        let mut found: Vec<Option<Checkpoint>> = ids.iter().map(|_| None).collect();
+        let filter = ids_filter(ids.iter().map(String::as_str));
         let find = self.find(CHECKPOINTS, filter, ids.len());
         self.for_each(find, |document| {
-            let document = Document::try_from(document).map_err(mongodb::error::Error::from)?;
+            let document = Document::try_from(document).map_err(DriverError::from)?;
             let id = document.get_str("_id").unwrap_or_default();
             if let Some(index) = ids.iter().position(|wanted| wanted == id) {
-                found[index] = Some(read_claim(&document)?);
+                found[index] = Some(read_checkpoint(document)?);
             }
             Ok::<(), Failure>(())
         })
@@ -96,12 +139,19 @@ impl MongoStore {
     }
 }
 
-fn read_claim(document: &Document) -> Result<Claim, Failure> {
-    match (document.get_i64("epoch"), document.get_i64("next")) {
-        (Ok(epoch), Ok(next)) => Ok(Claim {
+fn read_checkpoint(mut document: Document) -> Result<Checkpoint, Failure> {
+    let (Ok(epoch), Ok(next)) = (document.get_i64("epoch"), document.get_i64("next")) else {
+        return Err(Failure::Reply("a checkpoint has no valid epoch and next"));
+    };
+    let sessions = match document.remove("sessions") {
+        Some(Bson::Array(sessions)) => sessions,
+        _ => Vec::new(),
+    };
+    Ok(Checkpoint {
+        claim: Claim {
             epoch: Epoch(epoch),
             next: NextOffset(next),
-        }),
-        _ => Err(Failure::Reply("a checkpoint has no valid epoch and next")),
-    }
+        },
+        sessions,
+    })
 }

@@ -3,22 +3,18 @@
 //! Guarantee: between the first command of a transaction and its commit, this host waits for
 //! nothing but the server. All commands are built before.
 //!
-//! All runs of one commit share a session. So whatever a run that was given up has left open on
+//! All runs of one commit share a session, and whatever a run that was given up has left open on
 //! the server ends when the next one starts.
 
 use std::time::Duration;
 
-use mongodb::ClientSession;
-use mongodb::options::{
-    ReadConcern, ReadPreference, SelectionCriteria, SessionOptions, TransactionOptions,
-};
 use tracing::debug;
 
 use super::command::{self, Command, Target};
-use super::connect::write_concern;
 use super::decision::{End, Event, Progress, Reply, Step, Suspects, differs, read_reply, verdict};
 use super::error::{Class, Failure};
 use super::load::{Part, Stopped};
+use super::sessions::Lease;
 use super::{MongoStore, REQUEST_TIMEOUT, within};
 use crate::projection::DocumentId;
 use crate::store::{Change, Commit, CommitError, Error, Guard, Write};
@@ -28,9 +24,7 @@ struct Attempt<'c> {
     store: &'c MongoStore,
     commit: &'c Commit,
     commands: &'c [Command],
-    session: ClientSession,
-    /// True while the session's transaction is neither committed nor aborted.
-    open: bool,
+    session: Lease<'c>,
     /// Writes (by index) of which one did not find its document as expected.
     suspects: Vec<usize>,
     /// The suspect (by index) that was found out.
@@ -50,15 +44,12 @@ impl MongoStore {
         );
         let commands = command::build(commit);
         let commands = commands.map_err(|error| CommitError::TooLarge(Box::new(error)))?;
-        let session = self.client.start_session().with_options(session_options());
-        let session = within(REQUEST_TIMEOUT, session).await;
-        let session = session.map_err(|failure| failure.at(&self.place("start a session")))?;
+        let session = self.sessions.lease().await;
         let mut attempt = Attempt {
             store: self,
             commit,
             commands: &commands,
             session,
-            open: false,
             suspects: Vec::new(),
             culprit: None,
             cause: Failure::Reply("other transactions were in the way each time"),
@@ -87,17 +78,14 @@ impl MongoStore {
 impl Attempt<'_> {
     /// Runs the transaction up to, not including, its commit.
     async fn run(&mut self) -> Event {
-        self.abort().await;
-        let started = within(REQUEST_TIMEOUT, self.session.start_transaction()).await;
-        if let Err(failure) = started {
+        if let Err(failure) = self.session.begin().await {
             return self.run_failed(failure);
         }
-        self.open = true;
         for command in self.commands {
             let database = &self.store.database;
             let request = database
                 .run_raw_command(command.body.clone())
-                .session(&mut self.session);
+                .session(self.session.session());
             let event = match within(REQUEST_TIMEOUT, request).await {
                 Ok(reply) => {
                     let reply = read_reply(&reply, command.target.statements());
@@ -107,7 +95,7 @@ impl Attempt<'_> {
             };
             if let Some(event) = event {
                 // Before any look at what the transaction ran into: it would be in the way.
-                self.abort().await;
+                self.session.abort().await;
                 return event;
             }
         }
@@ -187,13 +175,12 @@ impl Attempt<'_> {
     }
 
     async fn commit(&mut self) -> Event {
-        // From here on the server alone knows, and the driver only lets it be asked again.
-        self.open = false;
-        match within(REQUEST_TIMEOUT, self.session.commit_transaction()).await {
-            Ok(()) => {
-                self.store.note(&self.session);
-                Event::Committed
-            }
+        let committed = self.session.commit().await;
+        // Also where the server did not know: a look at the checkpoints then waits for what it
+        // did, whether a majority has it yet or not.
+        self.store.note(self.session.session().operation_time());
+        match committed {
+            Ok(()) => Event::Committed,
             Err(failure) => {
                 let class = failure.class();
                 debug!(?class, %failure, "the commit of a transaction failed");
@@ -203,22 +190,13 @@ impl Attempt<'_> {
         }
     }
 
-    async fn abort(&mut self) {
-        if !self.open {
-            return;
-        }
-        self.open = false;
-        let aborted = within(REQUEST_TIMEOUT, self.session.abort_transaction()).await;
-        if let Err(failure) = aborted {
-            // The server ends it when the session starts another one, or by its own time limit.
-            debug!(%failure, "a transaction could not be aborted");
-        }
-    }
-
     async fn read_checkpoints(&mut self) -> Event {
         let advances = &self.commit.advances;
-        let ids = advances.iter().map(|advance| &advance.checkpoint);
-        match self.store.read_checkpoints(ids).await {
+        let ids: Vec<String> = advances
+            .iter()
+            .map(|advance| advance.checkpoint.to_string())
+            .collect();
+        match self.store.read_claims(&ids).await {
             Ok(found) => Event::Checkpoints(verdict(advances, &found)),
             Err(failure) => self.look_failed(failure),
         }
@@ -300,15 +278,4 @@ async fn wait(pause: Duration) {
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-}
-
-fn session_options() -> SessionOptions {
-    let transaction = TransactionOptions::builder()
-        .read_concern(ReadConcern::snapshot())
-        .write_concern(write_concern())
-        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
-        .build();
-    SessionOptions::builder()
-        .default_transaction_options(transaction)
-        .build()
 }

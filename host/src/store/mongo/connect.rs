@@ -16,6 +16,7 @@ use mongodb::options::{
 
 use super::command::CHECKPOINTS;
 use super::error::Failure;
+use super::sessions::Sessions;
 use super::{MongoStore, REQUEST_TIMEOUT, within};
 use crate::store::Error;
 
@@ -45,10 +46,16 @@ impl MongoStore {
             address: address.clone(),
             message: Failure::Driver(error).to_string(),
         })?;
+        let sessions = Sessions::start(&client).await;
+        let sessions = sessions.map_err(|failure| Error::Unavailable {
+            address: address.clone(),
+            source: Box::new(failure),
+        })?;
         let store = MongoStore {
             database: client.database(database),
             client,
             address,
+            sessions,
             newest: AtomicU64::new(0),
         };
         match store.hello(&store.client).await {

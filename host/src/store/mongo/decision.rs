@@ -3,20 +3,23 @@
 //! ```text
 //!   run ──all matched──> commit ──ok──> stored
 //!    ^ │                   │ │
-//!    │ └─contradicted──┐   │ └─unknown, a few times──> commit again
-//!    │                 v   v
-//!    │         read the checkpoints ──all at `to`──> stored
-//!    │                 │       └──elsewhere──> fenced
-//!    │           all at `from`
-//!    │                 v
-//!    └──── read the documents ──one differs──> mismatch
+//!    │ └─contradicted      │ └─unknown, a few times──> commit again
+//!    │        v            v
+//!    │  read documents > read checkpoints ──all at `to`──> stored
+//!    │                     │        └──elsewhere──> fenced
+//!    │               all at `from`
+//!    │                     v
+//!    └──all as expected── what was doubtful? ──a document──> mismatch
+//!                          └──the commit──> unavailable
 //! ```
 //!
 //! Guarantees:
 //! - `Stored` only after the server confirmed the commit, or after the checkpoints were read where
 //!   this very commit moves them.
 //! - `Fenced` and `Mismatch` only after the checkpoints were read: a commit that had gone through
-//!   before, unnoticed, contradicts its own documents, and must not be taken for a failure.
+//!   before, unnoticed, contradicts its own documents, and must not be taken for a failure. The
+//!   documents are read first. The other way around, a commit that goes through between the two
+//!   would show in the documents alone.
 //! - It ends: the numbers of runs and of repeated commits are bounded.
 //!
 //! Running again is safe whatever became of the run before, because the checkpoints move only
@@ -84,7 +87,7 @@ pub(super) enum Event {
 pub(super) enum Suspects {
     /// The checkpoints alone.
     Checkpoints,
-    /// The documents of the command that did not match, if the checkpoints are in place.
+    /// The documents of the command that did not match, and the checkpoints.
     Documents,
 }
 
@@ -132,7 +135,18 @@ pub(super) enum End {
 pub(super) struct Progress {
     runs: u32,
     commits: u32,
-    suspects: Suspects,
+    doubt: Doubt,
+}
+
+/// What became doubtful in the last run; the checkpoints are read to settle it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Whether the checkpoints are in place.
+    Checkpoints,
+    /// Whether a document that is not as its write expects is so by this very commit.
+    Document,
+    /// Whether the commit was done.
+    Commit,
 }
 
 impl Progress {
@@ -140,7 +154,7 @@ impl Progress {
         Progress {
             runs: 0,
             commits: 0,
-            suspects: Suspects::Checkpoints,
+            doubt: Doubt::Checkpoints,
         }
     }
 
@@ -163,45 +177,52 @@ impl Progress {
                 }
             }
             // Even a duplicate key says nothing by itself: it may be this commit's own insert.
-            Event::Contradicted(suspects) => self.doubt(suspects),
-            Event::RunFailed(Class::Conflict | Class::Transient) => self.run_again(jitter),
+            Event::Contradicted(Suspects::Documents) => Step::ReadDocuments,
+            Event::Contradicted(Suspects::Checkpoints) => Step::ReadCheckpoints,
+            Event::RunFailed(Class::Conflict | Class::Transient | Class::Interrupted) => {
+                self.run_again(jitter)
+            }
             // The server keeps nothing of a transaction that was not committed.
             Event::RunFailed(
                 class @ (Class::Unknown | Class::Unavailable | Class::TooLarge | Class::Refused),
             ) => failed(class),
 
             Event::Committed => Step::Finish(End::Stored),
-            // The server says that nothing was committed.
+            // Nothing was committed, says the server. If it was, the next run is contradicted.
             Event::CommitFailed(Class::Conflict | Class::Transient) => self.run_again(jitter),
             Event::CommitFailed(Class::TooLarge) => failed(Class::TooLarge),
-            Event::CommitFailed(Class::Unknown) if self.commits < COMMITS_MAX => {
+            Event::CommitFailed(Class::Unknown | Class::Interrupted)
+                if self.commits < COMMITS_MAX =>
+            {
                 self.commits += 1;
                 Step::Commit {
                     after: pause(self.commits, jitter),
                 }
             }
             // Whatever else happened, the commit was sent and may have been done.
-            Event::CommitFailed(Class::Unknown | Class::Unavailable | Class::Refused) => {
-                self.doubt(Suspects::Checkpoints)
+            Event::CommitFailed(
+                Class::Unknown | Class::Interrupted | Class::Unavailable | Class::Refused,
+            ) => {
+                self.doubt = Doubt::Commit;
+                Step::ReadCheckpoints
             }
 
             Event::Checkpoints(Verdict::Done) => Step::Finish(End::Stored),
             Event::Checkpoints(Verdict::Lost(advances)) => Step::Finish(End::Fenced(advances)),
-            Event::Checkpoints(Verdict::Standing) => match self.suspects {
-                Suspects::Documents => Step::ReadDocuments,
-                // A claim or a commit was on its way while this one ran.
-                Suspects::Checkpoints => self.run_again(jitter),
+            Event::Checkpoints(Verdict::Standing) => match self.doubt {
+                Doubt::Document => Step::Finish(End::Mismatch),
+                // A server that does not say what it did will hardly say it the next time.
+                Doubt::Commit => Step::Finish(End::Unavailable),
+                // Somebody's claim or write was on its way, and may have come to nothing.
+                Doubt::Checkpoints => self.run_again(jitter),
             },
-            Event::DocumentDiffers => Step::Finish(End::Mismatch),
-            // Another transaction holds one of them and has not come to its end.
-            Event::DocumentsAgree => self.run_again(jitter),
+            Event::DocumentDiffers => {
+                self.doubt = Doubt::Document;
+                Step::ReadCheckpoints
+            }
+            Event::DocumentsAgree => Step::ReadCheckpoints,
             Event::LookFailed(class) => failed(class),
         }
-    }
-
-    fn doubt(&mut self, suspects: Suspects) -> Step {
-        self.suspects = suspects;
-        Step::ReadCheckpoints
     }
 
     fn run_again(&mut self, jitter: f64) -> Step {
@@ -209,6 +230,7 @@ impl Progress {
             return Step::Finish(End::Unavailable);
         }
         self.runs += 1;
+        self.doubt = Doubt::Checkpoints;
         Step::Run {
             after: pause(self.runs, jitter),
         }
@@ -219,9 +241,11 @@ fn failed(class: Class) -> Step {
     Step::Finish(match class {
         Class::Refused => End::Refused,
         Class::TooLarge => End::TooLarge,
-        Class::Conflict | Class::Transient | Class::Unknown | Class::Unavailable => {
-            End::Unavailable
-        }
+        Class::Conflict
+        | Class::Transient
+        | Class::Interrupted
+        | Class::Unknown
+        | Class::Unavailable => End::Unavailable,
     })
 }
 

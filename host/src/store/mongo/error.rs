@@ -22,6 +22,9 @@ pub(super) enum Class {
     Conflict,
     /// The transaction is gone; the same one may pass. Nothing was stored.
     Transient,
+    /// The request was ended from outside: a claim does so with what the partition's last owner
+    /// has under way, of whatever partitions.
+    Interrupted,
     /// The transaction may have been committed or not.
     Unknown,
     /// The transaction is more than the server takes.
@@ -52,6 +55,8 @@ pub(super) mod code {
     pub(crate) const NAMESPACE_EXISTS: i32 = 48;
     pub(crate) const WRITE_CONFLICT: i32 = 112;
     pub(crate) const DUPLICATE_KEY: i32 = 11000;
+    pub(crate) const MAX_TIME_EXPIRED: i32 = 50;
+    pub(crate) const INTERRUPTED: i32 = 11601;
 
     /// A transaction, or a document of it, is more than the server takes.
     pub(crate) const TOO_LARGE: &[i32] = &[
@@ -122,6 +127,7 @@ impl Failure {
             // Too large for a read or a claim means a server in need, not a wrong request.
             Class::Conflict
             | Class::Transient
+            | Class::Interrupted
             | Class::Unknown
             | Class::TooLarge
             | Class::Unavailable => store::Error::Unavailable {
@@ -183,6 +189,9 @@ fn classify(error: &DriverError) -> Class {
     }
     if code == Some(code::WRITE_CONFLICT) {
         return Class::Conflict;
+    }
+    if code == Some(code::INTERRUPTED) {
+        return Class::Interrupted;
     }
     if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
         return Class::Transient;

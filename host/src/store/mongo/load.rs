@@ -1,7 +1,7 @@
 //! Reads documents, from the primary and as a majority has them.
 //!
-//! Guarantee: nothing older than this store's own last claim or commit is read, also from a
-//! primary that was elsewhere at that time: each read waits for that point in the history
+//! Guarantee: nothing older than this store's own last claim, commit or read is read, also from
+//! a primary that was elsewhere at that time: each read waits for that point in the history
 //! (`afterClusterTime`).
 //!
 //! Not here: caching.
@@ -125,7 +125,7 @@ impl MongoStore {
         }
     }
 
-    /// A `find` of at most `count` documents that sees this store's own writes.
+    /// A `find` of about `count` documents that sees what this store has seen or written before.
     pub(super) fn find(
         &self,
         collection: &str,
@@ -163,6 +163,8 @@ impl MongoStore {
                 Ok(Some(batch)) => batch.map_err(Failure::from)?,
                 Err(_) => return Err(Failure::NoAnswer(REQUEST_TIMEOUT).into()),
             };
+            let time = batch.as_raw_document().get_timestamp("operationTime");
+            self.note(time.ok());
             for document in batch.doc_slices().map_err(Failure::from)? {
                 match document.map_err(|error| Failure::Driver(error.into()))? {
                     RawBsonRef::Document(document) => see(document)?,

@@ -3,20 +3,20 @@
 //! One database holds, for each version of a view, a collection (`aircraft.v1`) whose documents
 //! are `{_id, …, _m}` (`store::envelope`), a MongoDB view under the plain name (`aircraft`), and
 //! for all projections the collection `_checkpoints`:
-//! `{_id: "projection/v1/copy/topic/partition", epoch, next, owner, claimed_at}`.
+//! `{_id: "projection/v1/copy/topic/partition", epoch, next, owner, claimed_at, sessions}`.
 //!
 //! Guarantees, besides those of [`Store`]:
 //! - A commit is one transaction. It moves the checkpoints last, and only from where their owner
 //!   left them under its own epoch.
 //! - No upsert in a transaction.
 //! - A read goes to the primary, sees only what a majority has, and never less than this store's
-//!   own claims and commits, also after a failover.
+//!   own claims, commits and reads before it, also after a failover.
 //! - Every request has a time-out. Whoever waits longer than that does so by asking again.
 //!
 //! Cancellation: every future may be dropped at any await. What it leaves behind at worst is a
-//! transaction that is open on the server, which ends it as soon as its session starts another
-//! one, or after `transactionLifetimeLimitSeconds`; or a commit whose fate the caller has not
-//! heard of, which the checkpoints tell.
+//! transaction that is open on the server until the store's next commit, the next claim of one of
+//! its partitions (`sessions`), or `transactionLifetimeLimitSeconds`; or a commit whose fate the
+//! caller has not heard of, which the checkpoints tell.
 //!
 //! Not here: waiting for a server that is away. Each method fails after its time-outs, and the
 //! caller decides.
@@ -29,15 +29,17 @@ mod decision;
 mod error;
 mod load;
 mod prepare;
+mod sessions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::{Timestamp, doc};
-use mongodb::{Client, ClientSession, Database};
+use mongodb::{Client, Database};
 
 use self::error::{Failure, Place};
+use self::sessions::Sessions;
 use super::{CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId};
 use crate::projection::DocumentId;
 
@@ -54,7 +56,8 @@ pub struct MongoStore {
     client: Client,
     database: Database,
     address: String,
-    /// The newest operation time of this store's own writes, packed; 0 before the first.
+    sessions: Sessions,
+    /// The newest operation time that this store has heard of, packed; 0 before the first.
     newest: AtomicU64,
 }
 
@@ -81,7 +84,9 @@ impl Store for MongoStore {
     }
 
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error> {
-        self.read_checkpoint(checkpoint).await
+        let found = self.read_claims(&[checkpoint.to_string()]).await;
+        let found = found.map_err(|failure| failure.at(&self.place("read checkpoints")))?;
+        Ok(found.into_iter().next().flatten())
     }
 
     async fn load(
@@ -115,9 +120,9 @@ impl MongoStore {
         }
     }
 
-    /// Remembers how new the data is that this session has written.
-    fn note(&self, session: &ClientSession) {
-        if let Some(time) = session.operation_time() {
+    /// Remembers how new the data is that was written or read.
+    fn note(&self, time: Option<Timestamp>) {
+        if let Some(time) = time {
             let packed = u64::from(time.time) << 32 | u64::from(time.increment);
             self.newest.fetch_max(packed, Ordering::AcqRel);
         }

@@ -113,31 +113,39 @@ fn the_way_of_a_commit_without_trouble_is_run_and_commit() {
 }
 
 #[test]
-fn a_duplicate_is_believed_only_after_a_look_at_the_checkpoints() {
-    let contradicted = Event::Contradicted(Suspects::Documents);
-
-    let mut progress = Progress::new();
-    progress.start();
-    assert_eq!(
-        progress.next(contradicted.clone(), 0.0),
-        Step::ReadCheckpoints
-    );
-    let done = Event::Checkpoints(Verdict::Done);
-    assert_eq!(progress.next(done, 0.0), Step::Finish(End::Stored));
-
-    let mut progress = Progress::new();
-    progress.start();
-    progress.next(contradicted, 0.0);
-    let standing = Event::Checkpoints(Verdict::Standing);
-    assert_eq!(progress.next(standing, 0.0), Step::ReadDocuments);
-    assert_eq!(
-        progress.next(Event::DocumentDiffers, 0.0),
-        Step::Finish(End::Mismatch)
-    );
+fn a_contradiction_is_believed_only_after_a_look_at_the_checkpoints() {
+    let cases = [
+        (Verdict::Done, End::Stored),
+        (Verdict::Lost(vec![0]), End::Fenced(vec![0])),
+        (Verdict::Standing, End::Mismatch),
+    ];
+    for (verdict, end) in cases {
+        let mut progress = Progress::new();
+        progress.start();
+        let step = progress.next(Event::Contradicted(Suspects::Documents), 0.0);
+        assert_eq!(step, Step::ReadDocuments);
+        let step = progress.next(Event::DocumentDiffers, 0.0);
+        assert_eq!(step, Step::ReadCheckpoints);
+        let step = progress.next(Event::Checkpoints(verdict), 0.0);
+        assert_eq!(step, Step::Finish(end));
+    }
 }
 
 #[test]
-fn an_unknown_commit_is_sent_again_and_then_looked_up() {
+fn a_document_that_differed_before_another_run_is_forgotten() {
+    let mut progress = Progress::new();
+    progress.start();
+    progress.next(Event::Contradicted(Suspects::Documents), 0.0);
+    progress.next(Event::DocumentsAgree, 0.0);
+    let step = progress.next(Event::Checkpoints(Verdict::Standing), 0.0);
+    assert!(matches!(step, Step::Run { .. }), "{step:?}");
+    progress.next(Event::Contradicted(Suspects::Checkpoints), 0.0);
+    let step = progress.next(Event::Checkpoints(Verdict::Standing), 0.0);
+    assert!(matches!(step, Step::Run { .. }), "{step:?}");
+}
+
+#[test]
+fn an_unknown_commit_is_sent_again_and_then_looked_up_and_then_left_to_the_caller() {
     let mut progress = Progress::new();
     progress.start();
     progress.next(Event::Ran, 0.0);
@@ -145,6 +153,8 @@ fn an_unknown_commit_is_sent_again_and_then_looked_up() {
     let again = progress.next(unknown.clone(), 0.0);
     assert!(matches!(again, Step::Commit { .. }), "{again:?}");
     assert_eq!(progress.next(unknown, 0.0), Step::ReadCheckpoints);
+    let standing = Event::Checkpoints(Verdict::Standing);
+    assert_eq!(progress.next(standing, 0.0), Step::Finish(End::Unavailable));
 }
 
 #[test]
@@ -192,6 +202,7 @@ fn class() -> impl Strategy<Value = Class> {
         Just(Class::Conflict),
         Just(Class::Transient),
         Just(Class::Unknown),
+        Just(Class::Interrupted),
         Just(Class::TooLarge),
         Just(Class::Refused),
         Just(Class::Unavailable),
@@ -274,7 +285,6 @@ proptest! {
         };
 
         let last = history.last().expect("at least one run").clone();
-        let looked = history.iter().rev().find(|e| matches!(e, Event::Checkpoints(_)));
         match end {
             End::Stored => prop_assert!(
                 matches!(last, Event::Committed | Event::Checkpoints(Verdict::Done)),
@@ -282,8 +292,9 @@ proptest! {
             ),
             End::Fenced(lost) => prop_assert_eq!(last, Event::Checkpoints(Verdict::Lost(lost))),
             End::Mismatch => {
-                prop_assert_eq!(last, Event::DocumentDiffers);
-                prop_assert_eq!(looked, Some(&Event::Checkpoints(Verdict::Standing)));
+                prop_assert_eq!(last, Event::Checkpoints(Verdict::Standing));
+                let before = &history[history.len() - 2];
+                prop_assert_eq!(before, &Event::DocumentDiffers);
             }
             // Never after a commit that may have gone through.
             End::TooLarge | End::Refused => prop_assert!(
