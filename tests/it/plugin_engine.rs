@@ -160,6 +160,26 @@ fn events_come_out_as_documents() {
 }
 
 #[test]
+fn plugins_made_with_the_sdk_run() {
+    for (name, views) in [("aircraft", 1), ("airports", 1), ("latest", 1)] {
+        let program = Program::load(engine(), name, &guest(name)).expect(name);
+        assert_eq!(program.descriptor().views.len(), views, "{name}");
+        let config = serde_json::json!({});
+        let projection = Projection::new(program, name, &config, Limits::default());
+        let mut lane = Lane {
+            projection: projection.expect(name),
+            documents: HashMap::new(),
+        };
+        let fault = lane.fault(&[event(0, "a", "no JSON")]);
+        assert_eq!(
+            (fault.kind, fault.event),
+            (FaultKind::Rejected, Some(0)),
+            "{name}: {fault}"
+        );
+    }
+}
+
+#[test]
 fn a_plugin_sees_offsets_times_and_the_headers_that_it_asked_for() {
     let mut lane = Lane::new("headers");
     let events = [
