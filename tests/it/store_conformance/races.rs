@@ -1,6 +1,7 @@
 //! What holds when hosts meet.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use projectionist::record::Offset;
@@ -13,6 +14,11 @@ use crate::fixtures::{
     Batch, State, aircraft, claim, document, fenced, load, owner, partition, value,
 };
 use crate::site::Site;
+
+/// A race in which nobody is overtaken shows nothing.
+const FENCES_MIN: usize = 10;
+const ROUNDS_MIN: usize = 200;
+const ROUNDS_MAX: usize = 50_000;
 
 pub(crate) async fn concurrent_commits_of_different_partitions_all_land(site: Arc<Site>) {
     const PARTITIONS: i32 = 4;
@@ -96,18 +102,15 @@ pub(crate) async fn a_claim_and_a_commit_never_cross(site: Arc<Site>) {
 /// each from what it read when it claimed. An event that is lost or counted twice shows.
 pub(crate) async fn of_racing_owners_each_event_is_counted_once(site: Arc<Site>) {
     let (store, _) = owner(&site).await;
+    let fences = Arc::new(AtomicUsize::new(0));
     let mut hosts = JoinSet::new();
     for seed in 0..2 {
-        let host = site.host().await;
-        hosts.spawn(async move { race(&host, StdRng::seed_from_u64(seed)).await });
+        let (host, fences) = (site.host().await, Arc::clone(&fences));
+        let random = StdRng::seed_from_u64(seed);
+        hosts.spawn(async move { race(&host, random, &fences).await });
     }
-    let mut stored = Vec::new();
-    let mut fences = 0;
-    for (runs, lost) in hosts.join_all().await {
-        stored.extend(runs);
-        fences += lost;
-    }
-    assert!(fences > 0, "the hosts never met");
+    let mut stored: Vec<StoredRun> = hosts.join_all().await.into_iter().flatten().collect();
+    assert!(fences.load(Ordering::SeqCst) >= FENCES_MIN, "too few met");
 
     stored.sort_by_key(|run| run.from);
     let mut end = 0;
@@ -132,12 +135,15 @@ struct StoredRun {
     to: i64,
 }
 
-/// Answers what was stored, and how often the other host was in between.
-async fn race(host: &Arc<dyn Store>, mut random: StdRng) -> (Vec<StoredRun>, usize) {
-    let mut stored: Vec<StoredRun> = Vec::new();
-    let mut fences = 0;
+/// Goes on until the hosts have got into each other's way often enough, and answers what was
+/// stored. `fences` counts that for both.
+async fn race(host: &Arc<dyn Store>, mut random: StdRng, fences: &AtomicUsize) -> Vec<StoredRun> {
+    let mut stored = Vec::new();
     let mut owned = None;
-    for _ in 0..200 {
+    for round in 0..ROUNDS_MAX {
+        if round >= ROUNDS_MIN && fences.load(Ordering::SeqCst) >= FENCES_MIN {
+            break;
+        }
         let (epoch, from, counter) = match owned.take() {
             Some(state) if !random.random_bool(0.1) => state,
             _ => {
@@ -161,11 +167,13 @@ async fn race(host: &Arc<dyn Store>, mut random: StdRng) -> (Vec<StoredRun>, usi
                 });
                 owned = Some((epoch, to, Some(counted)));
             }
-            Err(CommitError::Fenced { .. }) => fences += 1,
+            Err(CommitError::Fenced { .. }) => {
+                fences.fetch_add(1, Ordering::SeqCst);
+            }
             Err(other) => panic!("only a fence may stop a commit, not {other}"),
         }
     }
-    (stored, fences)
+    stored
 }
 
 /// Adds to the counter that this host knows.

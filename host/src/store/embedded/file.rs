@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{error, schema};
 use crate::store::Error;
@@ -30,8 +30,6 @@ const CACHED_STATEMENTS_MAX: usize = 128;
 /// Whose a file is.
 enum Identity {
     Ours,
-    /// Nothing is in it yet.
-    Empty,
     OtherFormat(i32),
     Foreign,
 }
@@ -50,9 +48,8 @@ pub(super) fn open(path: &Path, address: &str) -> Result<Connection, Error> {
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(|e| error::opening(address, e))?;
 
-    match identify(&connection).map_err(|e| error::opening(address, e))? {
+    match take(&mut connection).map_err(|e| error::opening(address, e))? {
         Identity::Ours => {}
-        Identity::Empty => create(&mut connection).map_err(|e| error::opening(address, e))?,
         Identity::OtherFormat(format) => return Err(error::other_format(address, format, FORMAT)),
         Identity::Foreign => return Err(error::foreign_file(address)),
     }
@@ -76,27 +73,38 @@ pub(super) fn open_reader(path: &Path, address: &str) -> Result<Connection, Erro
     open().map_err(|e| error::opening(address, e))
 }
 
-fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    let (application_id, format) = (number("application_id")?, number("user_version")?);
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(match (application_id, format, objects) {
-        (APPLICATION_ID, FORMAT, _) => Identity::Ours,
-        (APPLICATION_ID, other, _) => Identity::OtherFormat(other),
-        (0, 0, 0) => Identity::Empty,
-        _ => Identity::Foreign,
-    })
-}
+/// Makes an empty file ours; leaves any other as it is.
+fn take(connection: &mut Connection) -> rusqlite::Result<Identity> {
+    // Each look is one transaction: another process may be making the file its own right now.
+    let look = connection.transaction()?;
+    if let Some(identity) = identify(&look)? {
+        return Ok(identity);
+    }
+    look.finish()?;
 
-/// Marks the file as ours and creates what every store has.
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have done the same since; then this changes nothing.
+    if let Some(identity) = identify(&transaction)? {
+        return Ok(identity);
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     schema::create_checkpoints(&transaction)?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(Identity::Ours)
+}
+
+/// Says whose the file is; `None` where nothing is in it yet.
+fn identify(transaction: &Transaction) -> rusqlite::Result<Option<Identity>> {
+    let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let (application_id, format) = (number("application_id")?, number("user_version")?);
+    let objects: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (application_id, format, objects) {
+        (APPLICATION_ID, FORMAT, _) => Some(Identity::Ours),
+        (APPLICATION_ID, other, _) => Some(Identity::OtherFormat(other)),
+        (0, 0, 0) => None,
+        _ => Some(Identity::Foreign),
+    })
 }
 
 /// Sets the connection up, and answers the file's journal mode.

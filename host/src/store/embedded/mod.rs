@@ -47,10 +47,17 @@ impl EmbeddedStore {
         let address: Arc<str> = format!("embedded store {}", path.display()).into();
         let writer = file::open(path, &address)?;
         let reader = file::open_reader(path, &address)?;
+        // The writer closes last: when two close at once, SQLite takes neither for the last one,
+        // and the log stays.
+        let worker = |name, connection, earlier| {
+            Worker::start(name, Arc::clone(&address), connection, earlier)
+        };
+        let (reader, reads) = worker("store-reader", reader, None)?;
+        let (writer, _) = worker("store-writer", writer, Some(reads))?;
         Ok(EmbeddedStore {
             path: path.to_owned(),
-            writer: Worker::start("store-writer", Arc::clone(&address), writer)?,
-            reader: Worker::start("store-reader", Arc::clone(&address), reader)?,
+            writer,
+            reader,
             address,
         })
     }

@@ -64,7 +64,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 pub(super) fn create_checkpoints(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS _checkpoints (
+        "CREATE TABLE _checkpoints (
              id TEXT PRIMARY KEY NOT NULL,
              epoch INTEGER NOT NULL,
              next INTEGER NOT NULL,

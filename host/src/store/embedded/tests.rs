@@ -121,45 +121,28 @@ fn a_new_file_comes_with_its_folders() {
 
 #[test]
 fn a_file_of_somebody_elses_is_refused_and_left_as_it_is() {
-    let table = "CREATE TABLE t (a)";
-    let newer = "PRAGMA application_id = 0x50726a6e; PRAGMA user_version = 9";
-    let cases: [(&str, Box<dyn Fn(&Place)>, &str); 5] = [
+    const OTHERS: &str = "database of another application";
+    let cases = [
+        ("a table", "CREATE TABLE t (a)", OTHERS),
+        ("an application's mark", "PRAGMA application_id = 7", OTHERS),
         (
-            "a text file",
-            Box::new(|place| fs::write(place.file(), "a,b\n".repeat(200)).expect("written")),
-            "it is no SQLite database",
-        ),
-        (
-            "another application's database",
-            Box::new(|place| place.tool().execute_batch(table).expect("created")),
-            "database of another application",
-        ),
-        (
-            "another application's empty database",
-            Box::new(|place| {
-                let id = "PRAGMA application_id = 7";
-                place.tool().execute_batch(id).expect("set");
-            }),
-            "database of another application",
+            "a table and a log",
+            "PRAGMA journal_mode = WAL; CREATE TABLE t (a)",
+            OTHERS,
         ),
         (
             "a newer format",
-            Box::new(|place| place.tool().execute_batch(newer).expect("set")),
+            "PRAGMA application_id = 0x50726a6e; PRAGMA user_version = 9",
             "it has format 9 and this host reads format 1",
         ),
-        (
-            "a log of another application's database",
-            Box::new(|place| {
-                let tool = place.tool();
-                let wal = "PRAGMA journal_mode = WAL; CREATE TABLE t (a)";
-                tool.execute_batch(wal).expect("created");
-            }),
-            "database of another application",
-        ),
+        ("no SQLite at all", "", "it is no SQLite database"),
     ];
-    for (name, make, reason) in cases {
+    for (name, content, reason) in cases {
         let place = Place::new();
-        make(&place);
+        match content {
+            "" => fs::write(place.file(), "a,b\n".repeat(200)).expect("written"),
+            content => place.tool().execute_batch(content).expect("valid"),
+        }
         let before = fs::read(place.file()).expect("readable");
 
         let refusal = place.refusal();

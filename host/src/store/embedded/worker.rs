@@ -7,7 +7,7 @@
 //! On drop: the thread finishes what is queued, closes its connection and ends by itself.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -26,25 +26,31 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. It ends when the handle is dropped.
+    /// Starts the thread. It ends when the handle is dropped, and closes its connection once
+    /// `earlier`, if any, has ended.
     pub(super) fn start(
         name: &str,
         address: Arc<str>,
         mut connection: Connection,
-    ) -> Result<Self, Error> {
+        earlier: Option<JoinHandle<()>>,
+    ) -> Result<(Self, JoinHandle<()>), Error> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUED_JOBS_MAX);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
                     job(&mut connection);
+                }
+                if let Some(earlier) = earlier {
+                    // Its panic, if any, has been told to those who waited for its jobs.
+                    earlier.join().ok();
                 }
             })
             .map_err(|e| Error::Unavailable {
                 address: address.to_string(),
                 source: e.into(),
             })?;
-        Ok(Worker { address, jobs })
+        Ok((Worker { address, jobs }, thread))
     }
 
     /// Runs a job on the connection and waits for its result.
