@@ -39,8 +39,8 @@ impl Flights {
 [kafka]
 brokers = "{}"
 [kafka.properties]
-"session.timeout.ms" = 6000
-"heartbeat.interval.ms" = 500
+"session.timeout.ms" = 3500
+"heartbeat.interval.ms" = 300
 [stores.main]
 kind = "mongodb"
 uri = "{}"

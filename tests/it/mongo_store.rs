@@ -5,8 +5,6 @@
 
 #[path = "mongo_store/faults.rs"]
 mod faults;
-#[path = "mongo_store/mongod.rs"]
-mod mongod;
 #[path = "mongo_store/refusals.rs"]
 mod refusals;
 #[path = "mongo_store/scene.rs"]

@@ -7,6 +7,7 @@ pub mod guests;
 pub mod host;
 pub mod kafka;
 pub mod mongo;
+pub mod mongod;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};

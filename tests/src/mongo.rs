@@ -19,15 +19,28 @@ pub struct Database {
 }
 
 impl Database {
+    /// A database with a name of its own.
     pub async fn new(what: &str) -> anyhow::Result<Self> {
-        let mut options = ClientOptions::parse(uri()).await?;
+        Database::named(&super::unique(what)).await
+    }
+
+    /// The database of this name.
+    pub async fn named(name: &str) -> anyhow::Result<Self> {
+        Database::at(&uri(), name).await
+    }
+
+    /// A database of another server.
+    pub async fn at(uri: &str, name: &str) -> anyhow::Result<Self> {
+        let mut options = ClientOptions::parse(uri).await?;
         options.read_concern = Some(ReadConcern::majority());
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(
             mongodb::options::ReadPreference::Primary,
         ));
-        let name = super::unique(what);
-        let database = Client::with_options(options)?.database(&name);
-        Ok(Database { name, database })
+        let database = Client::with_options(options)?.database(name);
+        Ok(Database {
+            name: name.to_owned(),
+            database,
+        })
     }
 
     pub fn collection(&self, name: &str) -> mongodb::Collection<Document> {

@@ -19,6 +19,7 @@ use crate::app::{App, Catalogue, open_store};
 use crate::config::{self, Config};
 use crate::document;
 use crate::kafka::mock::{MockBroker, Record};
+use crate::record::NextOffset;
 use crate::store::{Store, ViewId};
 use crate::telemetry::health::Health;
 
@@ -108,20 +109,18 @@ async fn project(config: &Config, events: usize) -> Result<(Stored, Stored), Fai
     let projections: Vec<String> = config.projections.keys().cloned().collect();
     let health = app.health().clone();
     let stop = CancellationToken::new();
-    let started = Instant::now();
     let running = tokio::spawn(app.run(stop.clone()));
     let stored = wait_until_stored(&health, &projections, events).await;
-    let elapsed = started.elapsed();
     stop.cancel();
     running.await.context("the host ended unexpectedly")??;
-    stored?;
+    let elapsed = stored?;
 
-    let folds = events * projections.len();
     println!(
-        "{events} events, folded by {} plugins and stored exactly once, in {:.2} s: {:.0} folds/s",
+        "{events} events, each folded by {} plugins and stored exactly once, in {:.2} s: {:.0} \
+         events/s (measured from the first claimed partition on)",
         projections.len(),
         elapsed.as_secs_f64(),
-        folds as f64 / elapsed.as_secs_f64(),
+        events as f64 / elapsed.as_secs_f64(),
     );
     let store = open_store(&config.stores["main"]).await?;
     let catalogue = Catalogue::load(config)?;
@@ -132,25 +131,31 @@ async fn project(config: &Config, events: usize) -> Result<(Stored, Stored), Fai
     Ok((aircraft, airports))
 }
 
+/// Shows the progress until everything is stored, and returns the time that it took since the
+/// group had given this host its first partitions.
 async fn wait_until_stored(
     health: &Health,
     projections: &[String],
     events: usize,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Duration> {
     let total = events * projections.len();
     let progress = progress_bar("projecting", total);
     let deadline = Instant::now() + TIMEOUT;
+    let mut started = None;
     loop {
-        let stored: i64 = projections
+        let positions: Vec<NextOffset> = projections
             .iter()
             .flat_map(|projection| health.positions(projection).into_values())
-            .map(|next| next.0)
-            .sum();
+            .collect();
+        if started.is_none() && !positions.is_empty() {
+            started = Some(Instant::now());
+        }
+        let stored: i64 = positions.iter().map(|next| next.0).sum();
         let stored = usize::try_from(stored).context("positions are not negative")?;
         progress.set_position(stored as u64);
         if stored == total {
             progress.finish();
-            return Ok(());
+            return Ok(started.map_or(Duration::ZERO, |started| started.elapsed()));
         }
         let reasons = health.readiness().reasons;
         if let Some(reason) = reasons
@@ -166,7 +171,7 @@ async fn wait_until_stored(
                 reasons.join("; ")
             );
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

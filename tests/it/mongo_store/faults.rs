@@ -9,8 +9,8 @@ use projectionist::store::{CommitError, Error, Guard, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::mongod::Mongod;
 use crate::scene::{Scene, checkpoint};
+use projectionist_tests::mongod::Mongod;
 
 /// What becomes of a commit while the server fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use bson::doc;
 use projectionist::store::mongo::MongoStore;
 use projectionist::store::{Error, Store, ViewId};
 
-use crate::mongod::{Mongod, free_port};
+use projectionist_tests::host::free_address;
+use projectionist_tests::mongod::Mongod;
+
 use crate::scene::causes;
 
 /// Connects where that must fail, and gives the error.
@@ -62,7 +64,8 @@ async fn wrong_credentials_are_refused_without_showing_them() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_unavailable_in_good_time() {
-    let uri = format!("mongodb://user:s3cret@127.0.0.1:{}/", free_port());
+    let address = free_address().expect("a port of the loopback is free");
+    let uri = format!("mongodb://user:s3cret@{address}/");
     let error = tokio::time::timeout(Duration::from_secs(20), refused(&uri)).await;
     let error = error.expect("it gives up in time");
     assert!(error.is_transient(), "{error:?}");

@@ -11,7 +11,7 @@ use projectionist::store::{
     Write,
 };
 
-use crate::mongod::Mongod;
+use projectionist_tests::mongod::Mongod;
 
 /// A database of a server, with a claimed partition.
 pub(crate) struct Scene {

@@ -1,7 +1,7 @@
 //! A mongod of a test's own, for tests that break it or need it set up wrongly.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -10,40 +10,30 @@ use mongodb::Client;
 use mongodb::options::ClientOptions;
 use tempfile::TempDir;
 
+use crate::host::free_address;
+
 /// Ends with its handle.
-pub(crate) struct Mongod {
+pub struct Mongod {
     process: Child,
     port: u16,
+    arguments: Vec<String>,
     /// Data and log.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Mongod {
     /// Starts a server with these arguments, and waits until it answers.
-    pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let binary = std::env::var("PROJECTIONIST_TEST_MONGOD").expect(
-            "PROJECTIONIST_TEST_MONGOD names the mongod binary; `make test` sets it, and so does \
-             eval \"$(scripts/services.sh env)\"",
-        );
+    pub async fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("the test needs a temporary folder");
-        let port = free_port();
-        let log = File::create(folder.path().join("mongod.log")).expect("the folder is writable");
-        let process = Command::new(binary)
-            .args(["--bind_ip", "127.0.0.1", "--nounixsocket"])
-            .args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
-            .args(["--setParameter", "enableTestCommands=1"])
-            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
-            .args(["--port", &port.to_string()])
-            .args(arguments)
-            .arg("--dbpath")
-            .arg(folder.path())
-            .stdout(log)
-            .spawn()
-            .expect("PROJECTIONIST_TEST_MONGOD can be started");
+        let port = free_address()
+            .expect("a port of the loopback is free")
+            .port();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let server = Mongod {
-            process,
+            process: spawn(port, folder.path(), &arguments),
             port,
-            _folder: folder,
+            arguments,
+            folder,
         };
         let hello = doc! { "hello": 1 };
         let admin = server.direct().await.database("admin");
@@ -52,7 +42,7 @@ impl Mongod {
     }
 
     /// Starts a replica set of one member, and waits until it takes writes.
-    pub(crate) async fn replica_set() -> Self {
+    pub async fn replica_set() -> Self {
         let server = Mongod::start(&["--replSet", "rs0"]).await;
         let member = doc! { "_id": 0, "host": server.host() };
         let initiate = doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } };
@@ -66,16 +56,27 @@ impl Mongod {
         server
     }
 
-    pub(crate) fn host(&self) -> String {
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        let ended = self.process.kill().and_then(|()| self.process.wait());
+        ended.expect("a child can be killed");
+    }
+
+    /// Starts it again, with the same data on the same port.
+    pub fn start_again(&mut self) {
+        self.process = spawn(self.port, self.folder.path(), &self.arguments);
+    }
+
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn uri(&self) -> String {
+    pub fn uri(&self) -> String {
         format!("mongodb://{}/?replicaSet=rs0", self.host())
     }
 
     /// A client that looks from outside at what was stored.
-    pub(crate) async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         client(&self.uri()).await
     }
 
@@ -100,8 +101,19 @@ async fn client(uri: &str) -> Client {
     Client::with_options(options).expect("valid options")
 }
 
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback is free");
-    let address = listener.local_addr().expect("it is bound");
-    address.port()
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
+    let binary = crate::endpoint("PROJECTIONIST_TEST_MONGOD");
+    let log = File::create(folder.join("mongod.log")).expect("the folder is writable");
+    Command::new(binary)
+        .args(["--bind_ip", "127.0.0.1", "--nounixsocket"])
+        .args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
+        .args(["--setParameter", "enableTestCommands=1"])
+        .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+        .args(["--port", &port.to_string()])
+        .args(arguments)
+        .arg("--dbpath")
+        .arg(folder)
+        .stdout(log)
+        .spawn()
+        .expect("PROJECTIONIST_TEST_MONGOD can be started")
 }

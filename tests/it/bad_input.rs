@@ -1,0 +1,323 @@
+//! What is wrong ends in one clear message that names the thing, the place and the way out, and
+//! nothing stored is lost or changed.
+
+use projectionist_tests::host::{Config, Finished, Host, command, free_address};
+use projectionist_tests::kafka::{Record, Topic, brokers};
+use projectionist_tests::mongo::{Database, uri};
+use projectionist_tests::mongod::Mongod;
+use projectionist_tests::{guests, unique, wait};
+use serde_json::json;
+
+/// A host's configuration, right but for what a test replaces.
+struct Settings {
+    brokers: String,
+    uri: String,
+    database: String,
+    plugin: String,
+    topic: String,
+}
+
+impl Settings {
+    fn new(what: &str) -> Self {
+        Settings {
+            brokers: brokers(),
+            uri: uri(),
+            database: unique(what),
+            plugin: guests::path("aircraft").display().to_string(),
+            topic: unique(what),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let text = format!(
+            r#"
+[kafka]
+brokers = "{}"
+[stores.main]
+kind = "mongodb"
+uri = "{}"
+database = "{}"
+[projections.aircraft]
+plugin = "{}"
+topics = ["{}"]
+group-id = "{}"
+"#,
+            self.brokers, self.uri, self.database, self.plugin, self.topic, self.topic
+        );
+        Config::new("host", &text).expect("a configuration")
+    }
+
+    /// Runs a host that must give up, and returns how.
+    async fn run(&self) -> Finished {
+        Host::start(&self.config()).expect("a host").finish().await
+    }
+}
+
+/// The lines that are not logs.
+fn message(finished: &Finished) -> Vec<&str> {
+    let is_log = |line: &&str| line.contains(" INFO ") || line.contains(" WARN ");
+    finished
+        .stderr
+        .lines()
+        .filter(|line| !is_log(line))
+        .collect()
+}
+
+#[test]
+fn a_wrong_configuration_is_told_whole_and_ends_with_64() {
+    let text = r#"
+[kafka]
+brokers = 9092
+[stores.main]
+kind = "mongodb"
+uri = "mongodb://localhost/?replicaSet=rs0"
+database = "views"
+[projections.aircraft]
+plugin = "aircraft.wasm"
+topcis = ["flights"]
+[projections.aircraft.limits]
+call-max = "soon"
+"#;
+    let config = Config::new("host", text).expect("a configuration");
+    for command_name in ["check", "run"] {
+        let finished = command(&[command_name], &config).expect("a command");
+        assert_eq!(finished.code, Some(64), "{finished:?}");
+        let problems = [
+            ":9:11: kafka.brokers: expected a string",
+            ":16:1: projections.aircraft.topcis: unknown key; did you mean \"topics\"?",
+            ": projections.aircraft.topics: ",
+            ":18:12: projections.aircraft.limits.call-max: ",
+        ];
+        for problem in problems {
+            assert!(
+                finished.stderr.contains(problem),
+                "{problem} in {}",
+                finished.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_does_not_exist_is_named() {
+    let config = Config::new("host", "").expect("a configuration");
+    std::fs::remove_file(config.path()).expect("the file was there");
+    let finished = command(&["check"], &config).expect("a command");
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    assert!(
+        finished
+            .stderr
+            .contains("projectionist.toml: cannot be read"),
+        "{finished:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_none_is_refused_before_anything_runs() {
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("text.wasm", b"hello, world", "is not Wasm"),
+        ("empty.wasm", b"", "is an empty file"),
+        (
+            "bare.wasm",
+            b"\0asm\x01\0\0\0",
+            "does not say which interfaces it implements",
+        ),
+        ("missing.wasm", b"", "cannot be read"),
+    ];
+    for (name, bytes, reason) in cases {
+        let mut settings = Settings::new("plugin");
+        settings.plugin = name.to_owned();
+        let config = settings.config();
+        if name != "missing.wasm" {
+            config.add_file(name, bytes).expect("a file");
+        }
+        let checked = command(&["check"], &config).expect("a command");
+        let run = Host::start(&config).expect("a host").finish().await;
+        for finished in [checked, run] {
+            assert_eq!(finished.code, Some(64), "{name}: {finished:?}");
+            let text = message(&finished).join("\n");
+            assert!(
+                text.contains("projection \"aircraft\"")
+                    && text.contains(name)
+                    && text.contains(reason),
+                "{name}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_component_of_another_world_is_refused_by_what_it_exports() {
+    let component = wat::parse_str(
+        r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+             (func $f (canon lift (core func $i "f"))) (export "hello" (func $f)))"#,
+    )
+    .expect("a valid component");
+    let mut settings = Settings::new("world");
+    settings.plugin = "hello.wasm".to_owned();
+    let config = settings.config();
+    config.add_file("hello.wasm", &component).expect("a file");
+    let finished = command(&["check"], &config).expect("a command");
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    assert!(
+        finished.stderr.contains("is no projection: it exports"),
+        "{finished:?}"
+    );
+    assert!(finished.stderr.contains("hello"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_exist_is_named_with_the_way_out() {
+    let settings = Settings::new("nowhere");
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let text = message(&finished).join("\n");
+    let expected = format!(
+        "topic \"{}\" does not exist at {}",
+        settings.topic, settings.brokers
+    );
+    assert!(
+        text.contains(&expected) && text.contains("--create"),
+        "{text}"
+    );
+    Database::named(&settings.database)
+        .await
+        .expect("a database")
+        .drop()
+        .await
+        .expect("dropped");
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_reached_is_named_and_ends_with_69() {
+    let mut settings = Settings::new("broker");
+    settings.brokers = free_address().expect("an address").to_string();
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    let text = message(&finished).join("\n");
+    let expected = format!(
+        "Kafka at {} does not answer; check kafka.brokers",
+        settings.brokers
+    );
+    assert!(text.contains(&expected), "{text}");
+    Database::named(&settings.database)
+        .await
+        .expect("a database")
+        .drop()
+        .await
+        .expect("dropped");
+}
+
+#[tokio::test]
+async fn a_mongodb_that_cannot_be_reached_is_named_and_ends_with_69() {
+    let mut settings = Settings::new("mongodb");
+    let address = free_address().expect("an address");
+    settings.uri = format!("mongodb://reader:s3cret@{address}/?replicaSet=rs0");
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    let text = message(&finished).join("\n");
+    assert!(
+        text.contains("store \"main\"") && text.contains(&address.to_string()),
+        "{text}"
+    );
+    assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_mongodb_that_is_no_replica_set_is_refused_with_the_way_out() {
+    let mongod = Mongod::start(&[]).await;
+    let mut settings = Settings::new("standalone");
+    settings.uri = format!("mongodb://{}/", mongod.host());
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let text = message(&finished).join("\n");
+    assert!(
+        text.contains("store \"main\"") && text.contains(&mongod.host()),
+        "{text}"
+    );
+    assert!(
+        text.contains("standalone") && text.contains("--replSet"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_cannot_be_decoded_stops_its_partition_there_and_loses_nothing() {
+    const GOOD: i64 = 20;
+    let mut settings = Settings::new("poison");
+    let topic = Topic::create("poison", 2).await.expect("a topic");
+    settings.topic.clone_from(&topic.name);
+    let flight = |leg: i64| {
+        let flight = json!({
+            "dep_time": 900, "dep_delay": leg, "origin": "JFK", "dest": "BOS", "distance": 187,
+        });
+        flight.to_string().into_bytes()
+    };
+    // One key a partition (by its CRC-32): "a" meets the poison in the middle, "d" does not.
+    let mut records: Vec<(&str, Vec<u8>)> = Vec::new();
+    for leg in 0..GOOD {
+        records.push(("a", flight(leg)));
+        records.push(("d", flight(leg)));
+    }
+    let poison = records
+        .iter()
+        .position(|(key, _)| *key == "a")
+        .expect("it is there")
+        + 20;
+    records.insert(poison, ("a", b"{\"dep_time\": \"late\"}".to_vec()));
+    let produced = records.iter().map(|(key, value)| Record {
+        key: Some(key),
+        value: Some(value),
+        id: "id",
+    });
+    topic.produce(produced).expect("events are produced");
+
+    let before = records[..poison]
+        .iter()
+        .filter(|(key, _)| *key == "a")
+        .count();
+    let before = i64::try_from(before).expect("few events");
+    let database = Database::named(&settings.database)
+        .await
+        .expect("a database");
+    let config = settings.config();
+    // The second life meets the same event: nothing was skipped.
+    for life in 1..=2 {
+        let host = Host::start(&config).expect("a host");
+        let reason = wait::until("the partition to stand still", async || {
+            let readiness = host.readiness().map_err(|error| error.to_string())?;
+            let reasons = readiness["reasons"].to_string();
+            if reasons.contains("cannot fold the event at") {
+                Ok(reasons)
+            } else {
+                Err(reasons)
+            }
+        })
+        .await;
+        let place = format!("offset {before}: ");
+        assert!(reason.contains(&place), "life {life}: {reason}");
+        assert!(
+            reason.contains("rejected the event") && reason.contains("nothing is lost"),
+            "{reason}"
+        );
+        assert_eq!(host.get("/health/ready").expect("health").0, 503);
+
+        wait::until("the other partition to be stored", async || {
+            let stored = database
+                .stored("aircraft")
+                .await
+                .map_err(|error| error.to_string())?;
+            if stored == GOOD + before {
+                Ok(())
+            } else {
+                Err(format!("{stored} events"))
+            }
+        })
+        .await;
+        let documents = database.documents("aircraft").await.expect("documents");
+        assert_eq!(documents["a"]["legs"], before, "life {life}");
+        assert_eq!(documents["d"]["legs"], GOOD, "life {life}");
+        assert!(host.terminate().await.expect("it ends").success());
+    }
+    database.drop().await.expect("the database is dropped");
+}
