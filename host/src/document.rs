@@ -74,6 +74,13 @@ pub fn to_json(document: &RawDocument) -> Result<Vec<u8>, Error> {
     Ok(serde_json::to_vec(&Json(RawBsonRef::Document(document)))?)
 }
 
+/// The same for people to read: indented, one field a line.
+pub fn to_json_pretty(document: &RawDocument) -> Result<Vec<u8>, Error> {
+    Ok(serde_json::to_vec_pretty(&Json(RawBsonRef::Document(
+        document,
+    )))?)
+}
+
 fn check(body: &RawDocument) -> Result<(), Error> {
     for element in body.iter() {
         let (name, _) = element?;

@@ -297,3 +297,48 @@ async fn sigterm_leaves_nothing_uncommitted() {
     drop(host);
     flights.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_partitions_another_claims_under_load_claims_them_again_and_goes_on() {
+    let flights = Flights::new("rival").await;
+    flights.produce();
+    let config = flights.config("host");
+    let host = Host::start(&config).expect("a host");
+    let checkpoints = flights.database.collection("_checkpoints");
+    for round in 1..=3 {
+        wait::until("some progress", async || {
+            let stored = flights.stored().await;
+            if stored >= round * 5000 {
+                Ok(())
+            } else {
+                Err(format!("{stored}; {}", host.log()))
+            }
+        })
+        .await;
+        // What a claim by another host does to these checkpoints.
+        let claim = bson::doc! { "$inc": { "epoch": 1_i64 }, "$set": { "owner": "rival" } };
+        checkpoints
+            .update_many(bson::doc! {}, claim)
+            .await
+            .expect("the rival claims");
+        wait::until("the host to have claimed again", async || {
+            let rival = checkpoints.find_one(bson::doc! { "owner": "rival" }).await;
+            match rival.map_err(|error| error.to_string())? {
+                None => Ok(()),
+                Some(checkpoint) => Err(format!("{checkpoint}; {}", host.log())),
+            }
+        })
+        .await;
+    }
+    assert!(
+        host.log()
+            .contains("another host has claimed this partition"),
+        "{}",
+        host.log()
+    );
+    flights.wait_until_stored(&[&host]).await;
+    flights.verify().await;
+    host.wait_until_ready().await;
+    drop(host);
+    flights.drop().await;
+}

@@ -14,12 +14,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, documents, host_name, runtime, start_logging};
+use super::{Failure, host_name, runtime, start_logging};
 use crate::app::{App, Catalogue, open_store};
 use crate::config::{self, Config};
 use crate::document;
 use crate::kafka::mock::{MockBroker, Record};
 use crate::record::NextOffset;
+use crate::store::envelope::seal;
 use crate::store::{Store, ViewId};
 use crate::telemetry::health::Health;
 
@@ -210,7 +211,8 @@ async fn show(
         .pop()
         .flatten();
     let found = found.ok_or_else(|| anyhow!("view \"{view}\" has no document \"{id}\""))?;
-    let mut text = documents::whole(id, &found)?.to_string();
+    let json = document::to_json(&seal(id, &found)).context("cannot write a document")?;
+    let mut text = String::from_utf8(json).context("JSON is UTF-8")?;
     if let Some((cut, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(cut);
         text.push_str(" …");

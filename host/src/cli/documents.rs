@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde_json::{Map, Value, json};
 
 use super::{ConfigFile, Failure, load, runtime};
 use crate::app::{Catalogue, open_store};
 use crate::document;
 use crate::projection::DocumentId;
-use crate::store::{Store, StoredDocument, ViewId};
+use crate::store::envelope::seal;
+use crate::store::{Store, ViewId};
 
 #[derive(Debug, Args)]
 pub(super) struct Get {
@@ -51,9 +51,8 @@ impl Get {
                     store.address()
                 )
             })?;
-            let text = serde_json::to_string_pretty(&whole(&id, &found)?)
-                .context("cannot write the document")?;
-            print_line(&text)?;
+            let text = document::to_json_pretty(&seal(&id, &found));
+            print_line(&text.context("cannot write the document")?)?;
             Ok(())
         })
     }
@@ -65,7 +64,8 @@ impl List {
             let (store, view) = open(&self.file, &self.view).await?;
             let found = store.scan(&view, self.after.as_deref(), self.limit).await?;
             for (id, document) in found {
-                print_line(&whole(&id, &document)?.to_string())?;
+                let text = document::to_json(&seal(&id, &document));
+                print_line(&text.context("cannot write the document")?)?;
             }
             Ok(())
         })
@@ -84,32 +84,9 @@ async fn open(file: &ConfigFile, view: &str) -> Result<(Arc<dyn Store>, ViewId),
     Ok((opened, id))
 }
 
-/// A document as it is stored: `_id`, its fields, `_m`.
-pub(super) fn whole(id: &str, document: &StoredDocument) -> anyhow::Result<Value> {
-    let body = document::to_json(&document.body)?;
-    let fields: Map<String, Value> = serde_json::from_slice(&body)?;
-    let provenance = &document.provenance;
-    let mut whole = Map::new();
-    whole.insert("_id".to_owned(), id.into());
-    whole.extend(fields);
-    whole.insert(
-        "_m".to_owned(),
-        json!({
-            "rev": provenance.revision,
-            "at": {
-                "topic": &*provenance.partition.topic,
-                "partition": provenance.partition.partition,
-                "offset": provenance.offset.0,
-            },
-            "plugin": &*provenance.plugin,
-        }),
-    );
-    Ok(Value::Object(whole))
-}
-
 /// Prints a line; a reader that has seen enough (`| head`) is no error.
-fn print_line(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+fn print_line(text: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(&[text, b"\n"].concat()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result.context("cannot print"),
     }

@@ -31,7 +31,7 @@ use crate::record::{Event, Header, NextOffset, Offset, TopicPartition};
 mod context;
 mod partitions;
 
-use context::{Context, Rebalance};
+use context::{Context, Note};
 use partitions::Partitions;
 
 /// What to consume.
@@ -155,7 +155,7 @@ impl PollThread {
                 Some(Err(error)) => self.failed(&error),
                 // Nothing there, or a callback has run.
                 None => {
-                    let idle = !self.take_rebalances();
+                    let idle = !self.take_notes();
                     self.send_notices();
                     self.report_if_due();
                     if idle {
@@ -213,7 +213,7 @@ impl PollThread {
     fn release(&mut self, partitions: &[TopicPartition]) {
         self.report(CommitMode::Async);
         let mut list = TopicPartitionList::new();
-        for partition in self.partitions.remove(partitions) {
+        for partition in self.partitions.remove(&self.consumer, partitions) {
             list.add_partition(&partition.topic, partition.partition);
         }
         if let Err(error) = self.consumer.incremental_unassign(&list) {
@@ -222,28 +222,35 @@ impl PollThread {
         }
     }
 
-    /// Announces the rebalances that the last polls brought. True where there were any.
-    fn take_rebalances(&mut self) -> bool {
-        let rebalances = self.consumer.context().take_rebalances();
-        let any = !rebalances.is_empty();
-        for rebalance in rebalances {
-            self.outbox.push_back(match rebalance {
-                Rebalance::Assign(partitions) => Notice::Assigned(partitions),
-                Rebalance::Revoke { partitions, lost } => Notice::Revoked { partitions, lost },
-                Rebalance::Ends(ends) => Notice::Ends(ends),
-            });
+    /// Announces what the callbacks of the last polls noted. True where there was anything.
+    fn take_notes(&mut self) -> bool {
+        let notes = self.consumer.context().take_notes();
+        let any = !notes.is_empty();
+        for note in notes {
+            match note {
+                Note::Assign(partitions) => self.outbox.push_back(Notice::Assigned(partitions)),
+                Note::Revoke { partitions, lost } => {
+                    self.outbox.push_back(Notice::Revoked { partitions, lost });
+                }
+                Note::Ends(ends) => self.outbox.push_back(Notice::Ends(ends)),
+                Note::BrokerUp => self.reached(),
+            }
         }
         any
     }
 
     fn deliver(&mut self, message: &BorrowedMessage<'_>) {
+        self.reached();
+        let item = Item::Event(Arc::new(event(message)));
+        self.partitions
+            .deliver(&self.consumer, message.topic(), message.partition(), item);
+    }
+
+    fn reached(&mut self) {
         if !self.reachable {
             self.reachable = true;
             self.outbox.push_back(Notice::Reachable);
         }
-        let item = Item::Event(Arc::new(event(message)));
-        self.partitions
-            .deliver(&self.consumer, message.topic(), message.partition(), item);
     }
 
     fn failed(&mut self, error: &KafkaError) {
@@ -263,10 +270,13 @@ impl PollThread {
                     "Kafka refuses: {code}; check the credentials and the ACLs"
                 ));
             }
-            KafkaError::MessageConsumption(code) => {
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown) => {
                 self.reachable = false;
-                self.outbox.push_back(Notice::Unreachable(code.to_string()));
+                let reason = "no broker can be reached".to_owned();
+                self.outbox.push_back(Notice::Unreachable(reason));
             }
+            // One connection of several, a coordinator that moves: librdkafka tries again.
+            KafkaError::MessageConsumption(code) => warn!(%code, "Kafka reports"),
             other => debug!(error = %other, "the consumer reports"),
         }
         self.send_notices();

@@ -32,7 +32,7 @@ use crate::telemetry::health::{PartitionState, ProjectionState, Reachability, de
 
 mod claim;
 
-use claim::{Claimant, Claimed, Claims, Round, fetch_from};
+use claim::{Claimant, Claimed, Claims, Round};
 
 /// Makes an instance of the projection for a lane.
 pub type MakeProjector = Arc<dyn Fn() -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
@@ -67,6 +67,8 @@ pub struct Runner {
     setup: Setup,
     claimant: Claimant,
     claims: JoinSet<Claims>,
+    /// Looks at positions that may have left their topics.
+    checks: JoinSet<Vec<(TopicPartition, String)>>,
     committer: CommitterHandle,
     /// The committer and the domains.
     tasks: JoinSet<()>,
@@ -161,6 +163,7 @@ impl Runner {
             setup,
             claimant,
             claims: JoinSet::new(),
+            checks: JoinSet::new(),
             committer: handle,
             tasks,
             outcomes,
@@ -189,6 +192,11 @@ impl Runner {
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => self.leave(Some(format!("claiming ended: {error}"))).await,
                 },
+                Some(checked) = self.checks.join_next() => match checked {
+                    Ok(gone) => self.stop_partitions(gone).await,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => self.leave(Some(format!("a check ended: {error}"))).await,
+                },
                 notice = self.setup.notices.recv() => match notice {
                     Some(notice) => self.notice(notice).await,
                     None => break,
@@ -216,7 +224,7 @@ impl Runner {
                 };
                 self.revoke(partitions, drain_timeout).await;
             }
-            Notice::OutOfRange => self.check_positions().await,
+            Notice::OutOfRange => self.check_positions(),
             Notice::Ends(ends) => {
                 let context = &self.setup.context;
                 for (partition, end) in ends {
@@ -439,14 +447,15 @@ impl Runner {
         }
     }
 
-    /// Fetching has left what the topic holds: finds the partitions and stops them.
-    async fn check_positions(&mut self) {
-        let context = &self.setup.context;
-        for (partition, next) in context.health.positions(&context.projection) {
-            let bounds = self.claimant.bounds(&partition).await;
-            let Err(reason) = fetch_from(&context.projection, &partition, next, bounds) else {
-                continue;
-            };
+    /// Fetching has left what the topic holds: finds the partitions.
+    fn check_positions(&mut self) {
+        let claimant = self.claimant.clone();
+        self.checks
+            .spawn(async move { claimant.out_of_range().await });
+    }
+
+    async fn stop_partitions(&mut self, partitions: Vec<(TopicPartition, String)>) {
+        for (partition, reason) in partitions {
             if let Some(Stage::Running(domain)) = self.partitions.get(&partition).map(|a| &a.stage)
             {
                 // A domain that has ended has let go of the partition already.
@@ -551,6 +560,7 @@ impl Runner {
             deadline: None,
         });
         self.claims.abort_all();
+        self.checks.abort_all();
         let all = self.partitions.keys().cloned().collect();
         self.revoke(all, self.setup.drain_timeout).await;
     }

@@ -16,24 +16,26 @@ use crate::record::{NextOffset, TopicPartition};
 
 /// What a callback noted.
 #[derive(Debug)]
-pub(super) enum Rebalance {
+pub(super) enum Note {
     Assign(Vec<TopicPartition>),
     Revoke {
         partitions: Vec<TopicPartition>,
         lost: bool,
     },
     Ends(Vec<(TopicPartition, NextOffset)>),
+    /// At least one broker is connected.
+    BrokerUp,
 }
 
 /// Both fields are used on the polling thread alone; librdkafka's bindings ask for `Sync`.
 #[derive(Debug, Default)]
 pub(super) struct Context {
-    notes: Mutex<Vec<Rebalance>>,
+    notes: Mutex<Vec<Note>>,
     closing: AtomicBool,
 }
 
 impl Context {
-    pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
+    pub(super) fn take_notes(&self) -> Vec<Note> {
         std::mem::take(&mut *self.notes.lock().expect("no callback panics"))
     }
 
@@ -42,11 +44,8 @@ impl Context {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    fn note(&self, rebalance: Rebalance) {
-        self.notes
-            .lock()
-            .expect("no callback panics")
-            .push(rebalance);
+    fn note(&self, note: Note) {
+        self.notes.lock().expect("no callback panics").push(note);
     }
 }
 
@@ -67,7 +66,7 @@ impl ConsumerContext for Context {
             .collect();
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.note(Rebalance::Assign(partitions));
+                self.note(Note::Assign(partitions));
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS
                 if self.closing.load(Ordering::Relaxed) =>
@@ -76,7 +75,7 @@ impl ConsumerContext for Context {
                     debug!(%error, "cannot give partitions up while closing");
                 }
             }
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.note(Rebalance::Revoke {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.note(Note::Revoke {
                 partitions,
                 lost: consumer.assignment_lost(),
             }),
@@ -112,7 +111,14 @@ impl ClientContext for Context {
             }
         }
         if !ends.is_empty() {
-            self.note(Rebalance::Ends(ends));
+            self.note(Note::Ends(ends));
+        }
+        if statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP")
+        {
+            self.note(Note::BrokerUp);
         }
     }
 }

@@ -26,6 +26,8 @@ struct Fetched {
     paused: bool,
     /// What the queue refused; sent before anything else.
     held: VecDeque<Item>,
+    /// True once an event of this assignment has come, and librdkafka's position is one of it.
+    delivered: bool,
     /// What was last reported to Kafka.
     reported: NextOffset,
 }
@@ -45,6 +47,7 @@ impl Partitions {
                 queue,
                 paused: false,
                 held: VecDeque::new(),
+                delivered: false,
             };
             self.topics
                 .entry(partition.topic)
@@ -54,7 +57,14 @@ impl Partitions {
     }
 
     /// Forgets partitions, and returns those that were fetched.
-    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+    ///
+    /// librdkafka remembers a pause beyond the assignment, so it is ended here: the partition may
+    /// come back.
+    pub(super) fn remove(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        partitions: &[TopicPartition],
+    ) -> Vec<TopicPartition> {
         let mut removed = Vec::new();
         for partition in partitions {
             let fetched = self
@@ -62,7 +72,10 @@ impl Partitions {
                 .get_mut(&partition.topic)
                 .and_then(|partitions| partitions.remove(&partition.partition));
             if let Some(fetched) = fetched {
-                self.paused -= usize::from(fetched.paused);
+                if fetched.paused {
+                    self.paused -= 1;
+                    fetched.resume_fetching(consumer);
+                }
                 removed.push(partition.clone());
             }
         }
@@ -85,6 +98,7 @@ impl Partitions {
             return;
         };
         let was_paused = fetched.paused;
+        fetched.delivered = true;
         fetched.send(consumer, item);
         self.paused += usize::from(fetched.paused && !was_paused);
     }
@@ -98,11 +112,20 @@ impl Partitions {
         for element in positions.elements() {
             if let KafkaOffset::Offset(position) = element.offset()
                 && element.partition() == partition
+                && self.has_delivered(element.topic(), partition)
             {
                 let item = Item::Position(NextOffset(position));
                 self.deliver(consumer, element.topic(), partition, item);
             }
         }
+    }
+
+    /// Before its first event, a partition's position may be that of an earlier assignment.
+    fn has_delivered(&self, topic: &str, partition: i32) -> bool {
+        self.topics
+            .get(topic)
+            .and_then(|partitions| partitions.get(&partition))
+            .is_some_and(|fetched| fetched.delivered)
     }
 
     pub(super) fn resume_where_there_is_room(&mut self, consumer: &BaseConsumer<Context>) {
@@ -167,16 +190,16 @@ impl Fetched {
                 }
             }
         }
-        match consumer.resume(&self.list()) {
-            Ok(()) => {
-                self.paused = false;
-                true
-            }
-            Err(error) => {
-                warn!(partition = %self.queue.partition(), %error, "cannot resume");
-                false
-            }
+        self.paused = !self.resume_fetching(consumer);
+        !self.paused
+    }
+
+    fn resume_fetching(&self, consumer: &BaseConsumer<Context>) -> bool {
+        let resumed = consumer.resume(&self.list());
+        if let Err(error) = &resumed {
+            warn!(partition = %self.queue.partition(), %error, "cannot resume");
         }
+        resumed.is_ok()
     }
 
     fn list(&self) -> TopicPartitionList {

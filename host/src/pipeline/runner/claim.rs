@@ -96,7 +96,21 @@ impl Claimant {
         })
     }
 
-    pub(super) async fn bounds(&self, partition: &TopicPartition) -> Bounds {
+    /// The partitions of this host whose positions their topics do not hold any more, and why
+    /// they cannot go on.
+    pub(super) async fn out_of_range(self) -> Vec<(TopicPartition, String)> {
+        let mut gone = Vec::new();
+        let projection = &self.context.projection;
+        for (partition, next) in self.context.health.positions(projection) {
+            let bounds = self.bounds(&partition).await;
+            if let Err(reason) = fetch_from(projection, &partition, next, bounds) {
+                gone.push((partition, reason));
+            }
+        }
+        gone
+    }
+
+    async fn bounds(&self, partition: &TopicPartition) -> Bounds {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match self.positions.bounds(partition).await {
@@ -114,7 +128,7 @@ impl Claimant {
 }
 
 /// Where to start fetching, or why going on would lose or repeat events.
-pub(super) fn fetch_from(
+fn fetch_from(
     projection: &str,
     partition: &TopicPartition,
     next: NextOffset,
