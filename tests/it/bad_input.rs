@@ -15,6 +15,8 @@ struct Settings {
     database: String,
     plugin: String,
     topic: String,
+    /// What stands below `[kafka]`.
+    properties: &'static str,
 }
 
 impl Settings {
@@ -25,6 +27,7 @@ impl Settings {
             database: unique(what),
             plugin: guests::path("aircraft").display().to_string(),
             topic: unique(what),
+            properties: "",
         }
     }
 
@@ -33,6 +36,7 @@ impl Settings {
             r#"
 [kafka]
 brokers = "{}"
+{}
 [stores.main]
 kind = "mongodb"
 uri = "{}"
@@ -42,7 +46,13 @@ plugin = "{}"
 topics = ["{}"]
 group-id = "{}"
 "#,
-            self.brokers, self.uri, self.database, self.plugin, self.topic, self.topic
+            self.brokers,
+            self.properties,
+            self.uri,
+            self.database,
+            self.plugin,
+            self.topic,
+            self.topic
         );
         Config::new("host", &text).expect("a configuration")
     }
@@ -96,6 +106,19 @@ call-max = "soon"
             );
         }
     }
+}
+
+#[test]
+fn a_property_that_librdkafka_does_not_know_is_named() {
+    let mut settings = Settings::new("property");
+    settings.properties = "[kafka.properties]\n\"sesion.timeout.ms\" = 9000\n";
+    let finished = command(&["check"], &settings.config()).expect("a command");
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    let text = &finished.stderr;
+    assert!(
+        text.contains("[kafka.properties]") && text.contains("sesion.timeout.ms"),
+        "{text}"
+    );
 }
 
 #[test]

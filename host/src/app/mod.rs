@@ -64,7 +64,7 @@ pub enum Error {
 impl App {
     /// Builds and checks everything, waiting for Kafka and the stores up to the start-up time-out.
     pub async fn build(config: &Config) -> Result<App, Error> {
-        let catalogue = Catalogue::load(config)?;
+        let catalogue = check(config)?;
         let health = Health::default();
         let metrics = Metrics::global()?;
         let admin = Admin::bind(config.host.listen, health.clone(), metrics.clone()).await?;
@@ -120,6 +120,14 @@ impl App {
         info!("ended");
         result
     }
+}
+
+/// Checks what can be checked without Kafka and without the stores: the plugins, and whether
+/// librdkafka takes the properties.
+pub fn check(config: &Config) -> Result<Catalogue, Error> {
+    let catalogue = Catalogue::load(config)?;
+    Metadata::new(&connection(config))?;
+    Ok(catalogue)
 }
 
 /// Builds one projection's consumer and runner.
@@ -251,6 +259,19 @@ fn join(problems: &[catalogue::Problem]) -> String {
 }
 
 impl Error {
+    /// True where the configuration, or a plugin that it names, is wrong.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Error::Plugins(_) | Error::Kafka(kafka::Error::Config(_)) => true,
+            Error::Engine(_)
+            | Error::Metrics(_)
+            | Error::Admin(_)
+            | Error::Store { .. }
+            | Error::Kafka(_)
+            | Error::Projection(_) => false,
+        }
+    }
+
     /// True where Kafka or a store did not answer, so that starting again later may help.
     pub fn is_unavailable(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{ConfigFile, Failure, load};
-use crate::app::Catalogue;
+use crate::app;
 use crate::projection::Ownership;
 
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = load(&self.file.config)?;
-        let catalogue = Catalogue::load(&config)?;
+        let catalogue = app::check(&config)?;
         if self.print {
             print!("{}", config.to_toml_redacted());
             return Ok(());

@@ -135,10 +135,12 @@ impl From<Problems> for Failure {
 
 impl From<crate::app::Error> for Failure {
     fn from(error: crate::app::Error) -> Self {
-        match &error {
-            crate::app::Error::Plugins(_) => Failure::Wrong(error.into()),
-            other if other.is_unavailable() => Failure::Unavailable(error.into()),
-            _ => Failure::Other(error.into()),
+        if error.is_configuration() {
+            Failure::Wrong(error.into())
+        } else if error.is_unavailable() {
+            Failure::Unavailable(error.into())
+        } else {
+            Failure::Other(error.into())
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
 use tracing::{debug, error, info, warn};
 
 pub mod consumer;
@@ -28,7 +29,7 @@ pub struct Connection {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("librdkafka does not take the configuration under [kafka.properties]")]
+    #[error("librdkafka does not take what the configuration has under [kafka.properties]")]
     Config(#[source] Box<KafkaError>),
     #[error(
         "Kafka at {brokers} does not answer; check kafka.brokers, and that the brokers advertise \
@@ -84,6 +85,9 @@ impl ClientContext for LogContext {
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(target: "librdkafka", %error, "{reason}");
     }
+
+    /// The consumers' statistics are the ones to look at.
+    fn stats(&self, _statistics: Statistics) {}
 }
 
 fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -117,6 +117,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<String> {
 }
 
 /// Switches to the write-ahead log. SQLite does not wait by itself for others who do the same.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread opens the file and nothing else, and SQLite has no event to wait for"
+)]
 fn write_ahead_log(connection: &Connection) -> rusqlite::Result<String> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
