@@ -55,6 +55,10 @@ struct PollThread {
     /// Notices that found no room yet; their order matters.
     outbox: VecDeque<Notice>,
     partitions: Partitions,
+    /// Rebalances that the pipeline has not answered. librdkafka takes any change of the
+    /// assignment for the answer, so others wait.
+    unanswered: usize,
+    waiting: Vec<Start>,
     reported: Instant,
     reachable: bool,
 }
@@ -113,6 +117,8 @@ pub fn start(options: Options) -> Result<Started, Error> {
                 notices,
                 outbox: VecDeque::new(),
                 partitions: Partitions::default(),
+                unanswered: 0,
+                waiting: Vec::new(),
                 reported: Instant::now(),
                 reachable: true,
             }
@@ -143,6 +149,7 @@ impl PollThread {
         let consumer = Arc::clone(&self.consumer);
         let mut delivered: u32 = 0;
         while self.take_commands() == Flow::Continue {
+            self.fetch_waiting();
             self.partitions.resume_where_there_is_room(&consumer);
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
@@ -171,8 +178,9 @@ impl PollThread {
     fn take_commands(&mut self) -> Flow {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Assign(starts) | Command::Restart(starts)) => self.assign(starts),
-                Ok(Command::Release(partitions)) => self.release(&partitions),
+                Ok(Command::Acknowledge) => self.acknowledge(),
+                Ok(Command::Fetch(starts)) => self.waiting.extend(starts),
+                Ok(Command::Release(partitions)) => self.answer_revocation(&partitions),
                 // A pipeline that is gone has no use for events.
                 Ok(Command::Leave) | Err(mpsc::error::TryRecvError::Disconnected) => {
                     return Flow::Leave;
@@ -182,8 +190,27 @@ impl PollThread {
         }
     }
 
+    /// Answers an assignment: the partitions themselves follow, each as it is claimed.
+    fn acknowledge(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if let Err(error) = self.consumer.incremental_assign(&TopicPartitionList::new()) {
+            self.fail(format!("cannot answer an assignment: {error}"));
+        }
+    }
+
+    fn answer_revocation(&mut self, partitions: &[TopicPartition]) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.waiting
+            .retain(|start| !partitions.contains(start.queue.partition()));
+        self.release(partitions);
+    }
+
     /// Starts fetching, on top of what is fetched already.
-    fn assign(&mut self, starts: Vec<Start>) {
+    fn fetch_waiting(&mut self) {
+        if self.waiting.is_empty() || self.unanswered > 0 {
+            return;
+        }
+        let starts = std::mem::take(&mut self.waiting);
         let again: Vec<TopicPartition> = starts
             .iter()
             .map(|start| start.queue.partition().clone())
@@ -202,7 +229,6 @@ impl PollThread {
             )
             .expect("an offset is a valid position");
         }
-        // Also with an empty list: librdkafka waits for the call before it goes on.
         if let Err(error) = self.consumer.incremental_assign(&list) {
             self.fail(format!("cannot assign partitions: {error}"));
             return;
@@ -228,8 +254,12 @@ impl PollThread {
         let any = !notes.is_empty();
         for note in notes {
             match note {
-                Note::Assign(partitions) => self.outbox.push_back(Notice::Assigned(partitions)),
+                Note::Assign(partitions) => {
+                    self.unanswered += 1;
+                    self.outbox.push_back(Notice::Assigned(partitions));
+                }
                 Note::Revoke { partitions, lost } => {
+                    self.unanswered += 1;
                     self.outbox.push_back(Notice::Revoked { partitions, lost });
                 }
                 Note::Ends(ends) => self.outbox.push_back(Notice::Ends(ends)),
@@ -263,7 +293,8 @@ impl PollThread {
                  cause"
             )),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                self.outbox.push_back(Notice::OutOfRange);
+                let standings = self.partitions.standings();
+                self.outbox.push_back(Notice::OutOfRange(standings));
             }
             KafkaError::MessageConsumption(code) if is_refusal(*code) => {
                 self.fail(format!(
@@ -333,6 +364,11 @@ impl PollThread {
     fn leave(mut self) {
         self.report(CommitMode::Sync);
         self.consumer.context().close();
+        // An unanswered rebalance would hold the closing up for ever. Answers to none are
+        // harmless, and what fails here is over anyway.
+        drop(self.consumer.incremental_assign(&TopicPartitionList::new()));
+        let all = self.partitions.all();
+        self.release(&all);
         // Closes the consumer: it leaves the group and may wait for the broker, on this thread.
         drop(self.consumer);
         drop(self.notices);

@@ -91,6 +91,23 @@ impl Cache {
         self.stored = self.stored.max(commit);
     }
 
+    /// Forgets what the store holds as well: the next reads of it are fresh.
+    pub fn forget_stored(&mut self) {
+        let stored = self.stored;
+        for view in &mut self.views {
+            let known: Vec<DocumentId> = view
+                .iter()
+                .filter(|(_, entry)| entry.commit <= stored)
+                .map(|(id, _)| DocumentId::clone(id))
+                .collect();
+            for id in known {
+                if let Some(entry) = view.pop(&id) {
+                    self.bytes -= entry_bytes(id.len(), &entry.state);
+                }
+            }
+        }
+    }
+
     /// Forgets everything: the next reads are fresh.
     pub fn clear(&mut self) {
         self.views.iter_mut().for_each(LruCache::clear);
@@ -192,6 +209,21 @@ mod tests {
         cache.trim();
         assert!(cache.peek(VIEW, "dirtier").is_none());
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn what_the_store_holds_can_be_forgotten_and_the_rest_stays() {
+        let mut cache = Cache::new(1, usize::MAX);
+        cache.insert_loaded(key("loaded"), document(10));
+        cache.insert_folded(key("stored"), document(10), CommitNumber(1));
+        cache.insert_folded(key("folded"), document(10), CommitNumber(2));
+        cache.set_stored(CommitNumber(1));
+        cache.forget_stored();
+
+        assert_eq!(cache.peek(VIEW, "loaded"), None);
+        assert_eq!(cache.peek(VIEW, "stored"), None);
+        assert_eq!(cache.peek(VIEW, "folded"), Some(&document(10)));
+        assert_eq!(cache.bytes(), ENTRY_BYTES + "folded".len() + 10);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 
 use super::backoff::Backoff;
 use crate::projection::DocumentId;
-use crate::store::{Advance, CheckpointId, Commit, CommitError, Error, Store, ViewId, Write};
-use crate::telemetry::health::Reachability;
+use crate::store::{Advance, CheckpointId, Commit, CommitError, Store, ViewId, Write};
+use crate::telemetry::health::{Reachability, describe};
 
 /// How a domain hands its batches over.
 #[derive(Clone, Debug)]
@@ -51,8 +51,8 @@ pub enum Outcome {
     },
     /// More than one transaction takes. Nothing is stored.
     TooLarge(String),
-    /// The store refuses, and trying again cannot help.
-    Refused(Error),
+    /// The store refuses, and trying again cannot help. The text says why and the way out.
+    Refused(String),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,12 +153,27 @@ impl Committer {
         while let Ok(next) = self.submissions.try_recv() {
             documents += next.writes.len();
             bytes += next.bytes;
-            if documents > self.options.documents_max || bytes > self.options.bytes_max {
+            let full = documents > self.options.documents_max || bytes > self.options.bytes_max;
+            // A partition that was abandoned and came back: its two batches are of two epochs.
+            let twice = group
+                .iter()
+                .any(|submission| submission.shares_partition(&next));
+            if full || twice {
                 return (group, Some(next));
             }
             group.push(next);
         }
         (group, None)
+    }
+}
+
+impl Submission {
+    fn shares_partition(&self, other: &Submission) -> bool {
+        let moves =
+            |checkpoint: &CheckpointId| other.advances.iter().any(|a| a.checkpoint == *checkpoint);
+        self.advances
+            .iter()
+            .any(|advance| moves(&advance.checkpoint))
     }
 }
 
@@ -200,22 +215,24 @@ impl GroupCommit {
             };
             match error {
                 CommitError::Fenced { checkpoints } => self.drop_fenced(&checkpoints),
-                CommitError::Mismatch { view, id } => {
-                    counter!("projectionist_commit_conflicts_total", "projection" => self.projection.to_string())
-                        .increment(1);
-                    debug!(projection = %self.projection, %view, id = %id, "a document changed meanwhile");
-                    return self.answer_all(|| Outcome::Mismatch {
-                        view: view.clone(),
-                        id: id.clone(),
-                    });
-                }
-                CommitError::TooLarge(source) => return self.split(&source.to_string()).await,
+                CommitError::Mismatch { view, id } => self.drop_mismatched(&view, &id),
                 CommitError::Store(error) if error.is_transient() => {
                     self.reachability.lost(&error);
                     tokio::time::sleep(backoff.next_delay()).await;
                     self.drop_abandoned();
                 }
-                CommitError::Store(error) => return self.refuse(error),
+                // What is too large or refused together may pass alone, but for the one at fault.
+                CommitError::TooLarge(_) | CommitError::Store(_) if self.group.len() > 1 => {
+                    return self.split().await;
+                }
+                CommitError::TooLarge(source) => {
+                    let reason = source.to_string();
+                    return self.answer_all(|| Outcome::TooLarge(reason.clone()));
+                }
+                CommitError::Store(error) => {
+                    let reason = describe(&error);
+                    return self.answer_all(|| Outcome::Refused(reason.clone()));
+                }
             }
         }
     }
@@ -254,6 +271,25 @@ impl GroupCommit {
         }
     }
 
+    /// The document is one batch's; the others go again.
+    fn drop_mismatched(&mut self, view: &ViewId, id: &DocumentId) {
+        counter!("projectionist_commit_conflicts_total", "projection" => self.projection.to_string())
+            .increment(1);
+        debug!(projection = %self.projection, %view, id = %id, "a document changed meanwhile");
+        let writes_it = |write: &Write| write.view == *view && write.id == *id;
+        let (mismatched, kept) = std::mem::take(&mut self.group)
+            .into_iter()
+            .partition::<Vec<Submission>, _>(|submission| submission.writes.iter().any(writes_it));
+        self.group = kept;
+        for submission in mismatched {
+            let outcome = Outcome::Mismatch {
+                view: view.clone(),
+                id: DocumentId::clone(id),
+            };
+            drop(submission.reply.send(outcome));
+        }
+    }
+
     /// Those for whom nobody waits any more need not be stored: whoever claims their partitions
     /// next starts from the checkpoint.
     fn drop_abandoned(&mut self) {
@@ -261,11 +297,8 @@ impl GroupCommit {
             .retain(|submission| !submission.reply.is_closed());
     }
 
-    /// Several batches that are too large together may each be small enough.
-    async fn split(self, reason: &str) {
-        if self.group.len() == 1 {
-            return self.answer_all(|| Outcome::TooLarge(reason.to_owned()));
-        }
+    /// Each batch by itself, one after the other.
+    async fn split(self) {
         for submission in self.group {
             let alone = GroupCommit {
                 projection: Arc::clone(&self.projection),
@@ -274,18 +307,6 @@ impl GroupCommit {
                 group: vec![submission],
             };
             Box::pin(alone.run()).await;
-        }
-    }
-
-    fn refuse(self, error: Error) {
-        let message = error.to_string();
-        let mut error = Some(error);
-        for submission in self.group {
-            let outcome = error.take().unwrap_or_else(|| Error::Refused {
-                address: self.store.address().to_owned(),
-                message: message.clone(),
-            });
-            drop(submission.reply.send(Outcome::Refused(outcome)));
         }
     }
 

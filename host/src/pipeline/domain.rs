@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::Context;
 use super::backoff::Backoff;
@@ -30,7 +30,7 @@ use super::queue::{Item, Receiver};
 use crate::projection::{DocumentId, Fault, Ownership};
 use crate::record::{Epoch, Generation, TopicPartition};
 use crate::store::{Advance, CheckpointId, Store, ViewId};
-use crate::telemetry::health::{Reachability, describe};
+use crate::telemetry::health::Reachability;
 
 mod fold;
 
@@ -110,6 +110,9 @@ pub struct Domain {
     contended: u32,
     /// A document of a `by-key` view that was not as this domain left it.
     suspect: Option<(ViewId, DocumentId)>,
+    /// What is folded rests on work that was given up. It is retracted as soon as the commit
+    /// under way has its outcome; till then nobody knows what the store holds.
+    tainted: bool,
 }
 
 struct Member {
@@ -118,7 +121,17 @@ struct Member {
     epoch: Epoch,
     queue: Receiver,
     /// It folds nothing more, and leaves when what is folded is stored.
-    leaving: Option<Reason>,
+    leaving: Option<Leaving>,
+}
+
+/// Why a member leaves.
+#[derive(Debug)]
+enum Leaving {
+    /// It was told to, or nothing can be stored.
+    For(Reason),
+    /// An event cannot be folded on what is folded before it. Should that come to nothing, the
+    /// event is tried again.
+    AtFault(String),
 }
 
 struct InFlight {
@@ -145,6 +158,7 @@ impl Domain {
             backoff: Backoff::new(Duration::from_millis(20), Duration::from_secs(2)),
             contended: 0,
             suspect: None,
+            tainted: false,
             parts,
         }
     }
@@ -174,6 +188,12 @@ impl Domain {
                 self.committed(outcome).await;
             }
             self.receive();
+            if !open {
+                // Nobody will ask for the rest: drain and end.
+                for member in &mut self.members {
+                    member.leaving.get_or_insert(Leaving::For(Reason::Drained));
+                }
+            }
             self.let_go().await;
             if !open && self.members.is_empty() {
                 return;
@@ -199,23 +219,31 @@ impl Domain {
 
     async fn control(&mut self, control: Control) {
         match control {
-            Control::Attach(attachment) => self.members.push(Member {
-                partition: Partition::new(attachment.partition, attachment.next),
-                generation: attachment.generation,
-                epoch: attachment.epoch,
-                queue: attachment.queue,
-                leaving: None,
-            }),
+            Control::Attach(attachment) => self.attach(attachment),
             Control::Drain(partition) => {
                 if let Some(member) = self.member_mut(&partition) {
-                    member.leaving.get_or_insert(Reason::Drained);
+                    member.leaving.get_or_insert(Leaving::For(Reason::Drained));
                 }
             }
             Control::Stop(partition, reason) => self.stop(&partition, reason),
             Control::Abandon(partition) => {
-                self.remove(&[partition], || Reason::Abandoned).await;
+                let abandoned = self.take_members(&[partition]);
+                self.announce_all(abandoned, || Reason::Abandoned).await;
+                self.retract_when_known();
             }
         }
+    }
+
+    fn attach(&mut self, attachment: Attachment) {
+        // Other hosts may have written what this partition's events touch.
+        self.cache_mut().forget_stored();
+        self.members.push(Member {
+            partition: Partition::new(attachment.partition, attachment.next),
+            generation: attachment.generation,
+            epoch: attachment.epoch,
+            queue: attachment.queue,
+            leaving: None,
+        });
     }
 
     /// Moves what has arrived into the partitions' logs.
@@ -240,6 +268,10 @@ impl Domain {
         if self.in_flight.is_some() {
             return;
         }
+        assert!(
+            !self.tainted,
+            "what is given up is retracted with the outcome of the commit"
+        );
         let mut advances = Vec::new();
         for member in &mut self.members {
             if let Some(step) = member.partition.submit() {
@@ -288,11 +320,16 @@ impl Domain {
                     .into_iter()
                     .map(|checkpoint| checkpoint.partition)
                     .collect();
-                self.remove(&fenced, || Reason::Fenced).await;
+                let fenced = self.take_members(&fenced);
+                self.announce_all(fenced, || Reason::Fenced).await;
+                self.retract();
             }
-            CommitOutcome::Mismatch { view, id } => self.mismatch(view, id).await,
-            CommitOutcome::TooLarge(reason) => self.too_large(&reason).await,
-            CommitOutcome::Refused(error) => self.stop_all(describe(&error)).await,
+            CommitOutcome::Mismatch { view, id } => self.mismatch(view, id),
+            CommitOutcome::TooLarge(reason) => self.too_large(&reason),
+            CommitOutcome::Refused(reason) => self.stop_all(&reason),
+        }
+        if std::mem::take(&mut self.tainted) {
+            self.retract();
         }
     }
 
@@ -326,7 +363,7 @@ impl Domain {
     }
 
     /// A document was not as this domain left it.
-    async fn mismatch(&mut self, view: ViewId, id: DocumentId) {
+    fn mismatch(&mut self, view: ViewId, id: DocumentId) {
         let by_key = self
             .parts
             .context
@@ -342,13 +379,13 @@ impl Domain {
         }
         let known = self.suspect.as_ref() == Some(&(view.clone(), DocumentId::clone(&id)));
         if known {
-            self.stop_all(format!(
+            let projection = &self.parts.context.projection;
+            let reason = format!(
                 "document \"{id}\" of view {view} was changed by somebody else; only projection \
-                 \"{}\" may write there, so keep others away from the collection, restore the \
-                 document and start again",
-                self.parts.context.projection
-            ))
-            .await;
+                 \"{projection}\" may write there, so keep others away from the collection, restore \
+                 the document and start again"
+            );
+            self.stop_all(&reason);
         } else {
             warn!(projection = %self.parts.context.projection, "a document changed under this host; reading it again");
             self.suspect = Some((view, id));
@@ -356,7 +393,7 @@ impl Domain {
     }
 
     /// The commit was more than a transaction takes: the next ones are of half as many events.
-    async fn too_large(&mut self, reason: &str) {
+    fn too_large(&mut self, reason: &str) {
         let sizes: Vec<(TopicPartition, usize)> = self
             .members
             .iter()
@@ -382,31 +419,41 @@ impl Domain {
                 member.partition.narrow(events);
             }
         }
-        self.let_go().await;
     }
 
     /// What is folded and not stored comes to nothing: the store is read again.
     fn retract(&mut self) {
-        self.in_flight = None;
         self.pending.clear();
         self.cache_mut().clear();
         for member in &mut self.members {
             member.partition.retract();
+            if matches!(member.leaving, Some(Leaving::AtFault(_))) {
+                member.leaving = None;
+            }
         }
     }
 
-    /// Lets partitions go whose work is not to be stored. What the others folded since may rest
-    /// on it, and is folded again.
-    async fn remove(&mut self, partitions: &[TopicPartition], reason: impl Fn() -> Reason) {
-        let (gone, kept): (Vec<Member>, Vec<Member>) = std::mem::take(&mut self.members)
+    /// The same, as soon as it is known what became of the commit under way.
+    fn retract_when_known(&mut self) {
+        if self.in_flight.is_some() {
+            self.tainted = true;
+        } else {
+            self.retract();
+        }
+    }
+
+    /// Takes partitions out whose work is not to be stored. What the others folded since may rest
+    /// on it: it is to be retracted.
+    fn take_members(&mut self, partitions: &[TopicPartition]) -> Vec<Member> {
+        let (taken, kept) = std::mem::take(&mut self.members)
             .into_iter()
             .partition(|member| partitions.contains(member.partition.id()));
         self.members = kept;
-        if gone.is_empty() {
-            return;
-        }
-        self.retract();
-        for member in gone {
+        taken
+    }
+
+    async fn announce_all(&self, members: Vec<Member>, reason: impl Fn() -> Reason) {
+        for member in members {
             self.announce(member, reason()).await;
         }
     }
@@ -425,7 +472,11 @@ impl Domain {
                 continue;
             }
             let mut member = self.members.swap_remove(index);
-            let reason = member.leaving.take().unwrap_or(Reason::Drained);
+            let reason = match member.leaving.take() {
+                Some(Leaving::For(reason)) => reason,
+                Some(Leaving::AtFault(reason)) => Reason::Stopped(reason),
+                None => Reason::Drained,
+            };
             self.announce(member, reason).await;
         }
     }
@@ -472,27 +523,23 @@ impl Domain {
             .map_or_else(|| "?".to_owned(), |offset| offset.to_string());
         let event = format!("the event at {partition}, offset {offset}");
         let reason = reason(&self.parts.context.projection, &event);
-        self.stop(partition, reason);
+        if let Some(member) = self.member_mut(partition) {
+            member.leaving = Some(Leaving::AtFault(reason));
+        }
     }
 
     fn stop(&mut self, partition: &TopicPartition, reason: String) {
-        error!(projection = %self.parts.context.projection, partition = %partition, "stopped: {reason}");
         if let Some(member) = self.member_mut(partition) {
-            member.leaving = Some(Reason::Stopped(reason));
+            member.leaving = Some(Leaving::For(Reason::Stopped(reason)));
         }
     }
 
-    async fn stop_all(&mut self, reason: String) {
-        self.retract();
-        let partitions: Vec<TopicPartition> = self
-            .members
-            .iter()
-            .map(|member| member.partition.id().clone())
-            .collect();
-        for partition in partitions {
-            self.stop(&partition, reason.clone());
+    /// Nothing can go on: every partition stops where its checkpoint is.
+    fn stop_all(&mut self, reason: &str) {
+        self.retract_when_known();
+        for member in &mut self.members {
+            member.leaving = Some(Leaving::For(Reason::Stopped(reason.to_owned())));
         }
-        self.let_go().await;
     }
 
     fn member_mut(&mut self, partition: &TopicPartition) -> Option<&mut Member> {
@@ -531,8 +578,5 @@ async fn sleep_until(instant: Option<Instant>) {
 
 /// What a commit counts as whose committer has ended.
 fn ended() -> CommitOutcome {
-    CommitOutcome::Refused(crate::store::Error::Refused {
-        address: "the committer".to_owned(),
-        message: "it has ended unexpectedly; restart the host".to_owned(),
-    })
+    CommitOutcome::Refused("the committer has ended unexpectedly; restart the host".to_owned())
 }

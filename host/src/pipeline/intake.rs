@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::queue::{Sender, Waker};
-use crate::record::{NextOffset, TopicPartition};
+use crate::record::{Generation, NextOffset, TopicPartition};
 
 /// From the source.
 #[derive(Debug)]
 pub enum Notice {
     /// The group gave these partitions to this host, on top of those it has. The list may be
-    /// empty. Nothing is fetched until the answer, [`Command::Assign`], comes.
+    /// empty. To be answered at once with [`Command::Acknowledge`]: the source fetches nothing
+    /// before, and the group waits for this host.
     Assigned(Vec<TopicPartition>),
     /// The group takes these partitions away. They are kept until the answer,
     /// [`Command::Release`], comes, and no other host has them before that, unless `lost`.
@@ -23,9 +24,9 @@ pub enum Notice {
         /// The group has given them to others already; draining would be in vain.
         lost: bool,
     },
-    /// A position is outside of what the topic still holds; the source does not know which
-    /// partition's.
-    OutOfRange,
+    /// The source stands at positions that it cannot read. It does not know which of its
+    /// partitions it is, and names where each stands.
+    OutOfRange(Vec<Standing>),
     /// How far these partitions reach, as the source saw it last.
     Ends(Vec<(TopicPartition, NextOffset)>),
     /// The source cannot be reached; it goes on trying.
@@ -36,15 +37,25 @@ pub enum Notice {
     Failed(String),
 }
 
+/// Where the source stands in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub partition: TopicPartition,
+    pub generation: Generation,
+    /// The next offset to fetch.
+    pub next: NextOffset,
+}
+
 /// To the source.
 #[derive(Debug)]
 pub enum Command {
-    /// Start fetching. Answers one [`Notice::Assigned`].
-    Assign(Vec<Start>),
+    /// Answers one [`Notice::Assigned`].
+    Acknowledge,
+    /// Start fetching these, as soon as no notice waits for its answer. What is fetched already
+    /// is fetched from there instead.
+    Fetch(Vec<Start>),
     /// Let go of them. Answers one [`Notice::Revoked`].
     Release(Vec<TopicPartition>),
-    /// Fetch partitions that are assigned already again, from elsewhere.
-    Restart(Vec<Start>),
     /// Report what is stored, leave the group and end.
     Leave,
 }

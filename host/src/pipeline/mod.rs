@@ -82,17 +82,20 @@ impl DomainLayout {
 }
 
 /// The views as this projection version writes them.
+///
+/// In a joined domain every write is guarded, also of a view that is `by-key`: the cache outlives
+/// the assignment of a single partition, and with it what other hosts write meanwhile.
 pub fn target_views(descriptor: &Descriptor, topics: usize, version: u32) -> Arc<[TargetView]> {
+    let ownership = match DomainLayout::of(descriptor, topics) {
+        DomainLayout::PerPartition => Ownership::ByKey,
+        DomainLayout::Joined => Ownership::Shared,
+    };
     descriptor
         .views
         .iter()
         .map(|view| TargetView {
             id: ViewId::new(Arc::clone(&view.name), version),
-            ownership: if topics == 1 {
-                view.ownership
-            } else {
-                Ownership::Shared
-            },
+            ownership,
         })
         .collect()
 }

@@ -179,11 +179,11 @@ impl Partition {
             Some(0) => Narrowed::Culprit,
             _ if events == 1 => Narrowed::Culprit,
             // What comes before the culprit can be folded.
-            Some(index) => {
-                self.narrowed = Some(index.min(events - 1));
+            Some(index) if index < events => {
+                self.narrowed = Some(index);
                 Narrowed::Retry
             }
-            None => {
+            Some(_) | None => {
                 self.narrowed = Some(events / 2);
                 Narrowed::Retry
             }

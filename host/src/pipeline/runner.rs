@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use super::committer::{Committer, Handle as CommitterHandle, Options as CommitterOptions};
 use super::domain::{Attachment, Control, Domain, Outcome, Parts, Reason};
-use super::intake::{Command, Notice, Positions, SourceHandle, Start};
+use super::intake::{Command, Notice, Positions, SourceHandle, Standing, Start};
 use super::lane::Lane;
 use super::{Context, DomainLayout, queue};
 use crate::projection::{HostError, Projector};
@@ -32,7 +32,7 @@ use crate::telemetry::health::{PartitionState, ProjectionState, Reachability, de
 
 mod claim;
 
-use claim::{Claimant, Claimed, Claims, Round};
+use claim::{Claim, Claimant, Claimed};
 
 /// Makes an instance of the projection for a lane.
 pub type MakeProjector = Arc<dyn Fn() -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
@@ -66,9 +66,9 @@ pub struct Failed {
 pub struct Runner {
     setup: Setup,
     claimant: Claimant,
-    claims: JoinSet<Claims>,
+    claims: JoinSet<Claim>,
     /// Looks at positions that may have left their topics.
-    checks: JoinSet<Vec<(TopicPartition, String)>>,
+    checks: JoinSet<Vec<(Standing, String)>>,
     committer: CommitterHandle,
     /// The committer and the domains.
     tasks: JoinSet<()>,
@@ -87,7 +87,7 @@ pub struct Runner {
 struct Assigned {
     generation: Generation,
     stage: Stage,
-    /// How often in a row another host claimed it although the group gave it to this one.
+    /// How often another host claimed it although the group had given it to this one.
     rivalries: u32,
 }
 
@@ -99,7 +99,8 @@ struct Assigned {
 /// ```
 #[derive(Debug)]
 enum Stage {
-    Claiming,
+    /// Cancelled, the claim is given up.
+    Claiming(CancellationToken),
     Running(DomainHandle),
     Draining(DomainHandle),
     Stopped,
@@ -187,8 +188,8 @@ impl Runner {
                 () = stop.cancelled(), if self.leaving.is_none() => self.leave(None).await,
                 Some(outcome) = self.outcomes.recv() => self.let_go(outcome).await,
                 Some(ended) = self.tasks.join_next() => self.task_ended(ended).await,
-                Some(claims) = self.claims.join_next() => match claims {
-                    Ok(claims) => self.claimed(claims).await,
+                Some(claim) = self.claims.join_next() => match claim {
+                    Ok(claim) => self.claimed(claim).await,
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => self.leave(Some(format!("claiming ended: {error}"))).await,
                 },
@@ -224,7 +225,7 @@ impl Runner {
                 };
                 self.revoke(partitions, drain_timeout).await;
             }
-            Notice::OutOfRange => self.check_positions(),
+            Notice::OutOfRange(standings) => self.check_positions(standings),
             Notice::Ends(ends) => {
                 let context = &self.setup.context;
                 for (partition, end) in ends {
@@ -237,55 +238,57 @@ impl Runner {
         }
     }
 
+    /// Answers at once, for the whole group waits for it, and claims each partition by itself, so
+    /// that one that cannot be claimed holds up no other.
     async fn assigned(&mut self, partitions: Vec<TopicPartition>) {
-        info!(projection = %self.name(), partitions = %list(&partitions), "assigned");
-        let mut claims = Vec::new();
-        for partition in partitions {
-            let generation = self.next_generation();
-            self.set_partition(&partition, PartitionState::Claiming);
-            let assigned = Assigned {
-                generation,
-                stage: Stage::Claiming,
-                rivalries: 0,
-            };
-            self.partitions.insert(partition.clone(), assigned);
-            claims.push((partition, generation));
+        self.command(Command::Acknowledge).await;
+        if self.leaving.is_some() {
+            return;
         }
-        let claim = self
-            .claimant
-            .clone()
-            .claim_all(Round::Assigned, claims, Duration::ZERO);
-        self.claims.spawn(claim);
+        info!(projection = %self.name(), partitions = %list(&partitions), "assigned");
+        for partition in &partitions {
+            self.claim(partition, Duration::ZERO, 0);
+        }
+        self.set_state(ProjectionState::Running);
     }
 
-    /// Claims are done: starts domains and fetching.
-    async fn claimed(&mut self, claims: Claims) {
-        let mut starts = Vec::new();
-        for (partition, generation, result) in claims.results {
-            let current = self
-                .partitions
-                .get(&partition)
-                .is_some_and(|assigned| assigned.generation == generation);
-            if !current {
-                continue;
-            }
-            let started = match result {
-                Ok(claimed) => self.start(&partition, generation, claimed).await,
-                Err(reason) => Err(reason),
-            };
-            match started {
-                Ok(start) => starts.push(start),
-                Err(reason) => self.stopped(&partition, reason),
-            }
-        }
-        let command = match claims.round {
-            Round::Assigned => {
-                self.set_state(ProjectionState::Running);
-                Command::Assign(starts)
-            }
-            Round::Restart => Command::Restart(starts),
+    fn claim(&mut self, partition: &TopicPartition, delay: Duration, rivalries: u32) {
+        let generation = self.next_generation();
+        let given_up = CancellationToken::new();
+        self.set_partition(partition, PartitionState::Claiming);
+        let assigned = Assigned {
+            generation,
+            stage: Stage::Claiming(given_up.clone()),
+            rivalries,
         };
-        self.command(command).await;
+        self.partitions.insert(partition.clone(), assigned);
+        let claimant = self.claimant.clone();
+        self.claims
+            .spawn(claimant.claim(partition.clone(), generation, delay, given_up));
+    }
+
+    /// A claim is done: starts its domain and fetching.
+    async fn claimed(&mut self, claim: Claim) {
+        let Claim {
+            partition,
+            generation,
+            result,
+        } = claim;
+        let current = self
+            .partitions
+            .get(&partition)
+            .is_some_and(|assigned| assigned.generation == generation);
+        let Some(result) = result.filter(|_| current && self.leaving.is_none()) else {
+            return;
+        };
+        let started = match result {
+            Ok(claimed) => self.start(&partition, generation, claimed).await,
+            Err(reason) => Err(reason),
+        };
+        match started {
+            Ok(start) => self.command(Command::Fetch(vec![start])).await,
+            Err(reason) => self.stopped(&partition, reason),
+        }
     }
 
     /// Gives a claimed partition to its domain.
@@ -402,8 +405,7 @@ impl Runner {
             Reason::Drained | Reason::Abandoned => {}
             Reason::Fenced if matches!(assigned.stage, Stage::Draining(_)) => {}
             Reason::Fenced => {
-                assigned.rivalries += 1;
-                let rivalries = assigned.rivalries;
+                let rivalries = assigned.rivalries + 1;
                 self.claim_again(&partition, rivalries);
             }
             Reason::Stopped(reason) => self.stopped(&partition, reason),
@@ -425,18 +427,7 @@ impl Runner {
             "another host has claimed this partition; claiming it again unless it is revoked. If \
              this goes on, two hosts run this projection with different group ids"
         );
-        let generation = self.next_generation();
-        self.set_partition(partition, PartitionState::Claiming);
-        if let Some(assigned) = self.partitions.get_mut(partition) {
-            assigned.generation = generation;
-            assigned.stage = Stage::Claiming;
-        }
-        let partitions = vec![(partition.clone(), generation)];
-        let claim = self
-            .claimant
-            .clone()
-            .claim_all(Round::Restart, partitions, delay);
-        self.claims.spawn(claim);
+        self.claim(partition, delay, rivalries);
     }
 
     fn stopped(&mut self, partition: &TopicPartition, reason: String) {
@@ -447,19 +438,21 @@ impl Runner {
         }
     }
 
-    /// Fetching has left what the topic holds: finds the partitions.
-    fn check_positions(&mut self) {
+    /// Fetching has left what a topic holds: finds the partition.
+    fn check_positions(&mut self, standings: Vec<Standing>) {
         let claimant = self.claimant.clone();
-        self.checks
-            .spawn(async move { claimant.out_of_range().await });
+        self.checks.spawn(claimant.out_of_range(standings));
     }
 
-    async fn stop_partitions(&mut self, partitions: Vec<(TopicPartition, String)>) {
-        for (partition, reason) in partitions {
-            if let Some(Stage::Running(domain)) = self.partitions.get(&partition).map(|a| &a.stage)
+    async fn stop_partitions(&mut self, gone: Vec<(Standing, String)>) {
+        for (standing, reason) in gone {
+            if let Some(assigned) = self.partitions.get(&standing.partition)
+                && assigned.generation == standing.generation
+                && let Stage::Running(domain) = &assigned.stage
             {
+                let stop = Control::Stop(standing.partition, reason);
                 // A domain that has ended has let go of the partition already.
-                drop(domain.control.send(Control::Stop(partition, reason)).await);
+                drop(domain.control.send(stop).await);
             }
         }
     }
@@ -475,20 +468,8 @@ impl Runner {
         });
         revocation.deadline = revocation.deadline.min(deadline);
         for partition in partitions {
-            if let Some(assigned) = self.partitions.get_mut(&partition)
-                && let Stage::Running(domain) = &assigned.stage
-            {
-                let domain = domain.clone();
-                if domain
-                    .control
-                    .send(Control::Drain(partition.clone()))
-                    .await
-                    .is_ok()
-                {
-                    revocation.draining.insert(partition.clone());
-                }
-                assigned.stage = Stage::Draining(domain);
-                self.set_partition(&partition, PartitionState::Draining);
+            if self.drain(&partition).await {
+                revocation.draining.insert(partition.clone());
             }
             revocation.partitions.insert(partition);
         }
@@ -497,6 +478,39 @@ impl Runner {
         if drained || drain_timeout.is_zero() {
             self.finish_revocation().await;
         }
+    }
+
+    /// Starts to give a partition up. True where it has something to store first.
+    async fn drain(&mut self, partition: &TopicPartition) -> bool {
+        let Some(assigned) = self.partitions.get_mut(partition) else {
+            return false;
+        };
+        let domain = match &assigned.stage {
+            Stage::Running(domain) => domain.clone(),
+            Stage::Draining(_) => return true,
+            Stage::Claiming(claim) => {
+                claim.cancel();
+                self.forget(partition);
+                return false;
+            }
+            Stage::Stopped => {
+                self.forget(partition);
+                return false;
+            }
+        };
+        let drain = Control::Drain(partition.clone());
+        let draining = domain.control.send(drain).await.is_ok();
+        assigned.stage = Stage::Draining(domain);
+        self.set_partition(partition, PartitionState::Draining);
+        draining
+    }
+
+    fn forget(&mut self, partition: &TopicPartition) {
+        self.partitions.remove(partition);
+        let context = &self.setup.context;
+        context
+            .health
+            .remove_partition(&context.projection, partition);
     }
 
     /// Everything is drained, or the time for it is over.
@@ -512,11 +526,7 @@ impl Runner {
             self.abandon(partition).await;
         }
         for partition in &revocation.partitions {
-            self.partitions.remove(partition);
-            let context = &self.setup.context;
-            context
-                .health
-                .remove_partition(&context.projection, partition);
+            self.forget(partition);
         }
         if let Some(leaving) = &mut self.leaving {
             leaving.deadline = Some(Instant::now() + LEAVE_TIMEOUT);
@@ -573,7 +583,10 @@ impl Runner {
     }
 
     async fn end(mut self) -> Result<(), Failed> {
-        self.partitions.clear();
+        let left: Vec<TopicPartition> = self.partitions.keys().cloned().collect();
+        for partition in &left {
+            self.forget(partition);
+        }
         self.joined = None;
         drop(self.committer);
         let ended = tokio::time::timeout(END_TIMEOUT, async {

@@ -39,7 +39,7 @@ impl Context {
         std::mem::take(&mut *self.notes.lock().expect("no callback panics"))
     }
 
-    /// From now on revocations are carried out at once: nobody is left to answer them.
+    /// From now on rebalances are answered at once: nobody else is left to do it.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
@@ -64,16 +64,15 @@ impl ConsumerContext for Context {
             .iter()
             .map(|element| TopicPartition::new(element.topic(), element.partition()))
             .collect();
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(error) = consumer.unassign() {
+                debug!(%error, "cannot give partitions up while closing");
+            }
+            return;
+        }
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 self.note(Note::Assign(partitions));
-            }
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS
-                if self.closing.load(Ordering::Relaxed) =>
-            {
-                if let Err(error) = consumer.unassign() {
-                    debug!(%error, "cannot give partitions up while closing");
-                }
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.note(Note::Revoke {
                 partitions,

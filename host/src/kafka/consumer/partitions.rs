@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::context::Context;
 use super::{Item, NextOffset, Sent, Start, TopicPartition};
+use crate::pipeline::intake::Standing;
 use crate::pipeline::queue::Sender;
 
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ struct Fetched {
     held: VecDeque<Item>,
     /// True once an event of this assignment has come, and librdkafka's position is one of it.
     delivered: bool,
+    /// The next offset to fetch, as far as it was delivered.
+    next: NextOffset,
     /// What was last reported to Kafka.
     reported: NextOffset,
 }
@@ -40,9 +43,10 @@ impl Partitions {
     }
 
     pub(super) fn add(&mut self, starts: Vec<Start>) {
-        for Start { queue, .. } in starts {
+        for Start { next, queue } in starts {
             let partition = queue.partition().clone();
             let fetched = Fetched {
+                next,
                 reported: queue.stored(),
                 queue,
                 paused: false,
@@ -99,6 +103,10 @@ impl Partitions {
         };
         let was_paused = fetched.paused;
         fetched.delivered = true;
+        fetched.next = match &item {
+            Item::Event(event) => event.offset.next(),
+            Item::Position(position) => *position,
+        };
         fetched.send(consumer, item);
         self.paused += usize::from(fetched.paused && !was_paused);
     }
@@ -139,6 +147,28 @@ impl Partitions {
         }
     }
 
+    /// Every partition that is fetched.
+    pub(super) fn all(&self) -> Vec<TopicPartition> {
+        self.fetched()
+            .map(|f| f.queue.partition().clone())
+            .collect()
+    }
+
+    /// Where each of them stands.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        self.fetched()
+            .map(|fetched| Standing {
+                partition: fetched.queue.partition().clone(),
+                generation: fetched.queue.generation(),
+                next: fetched.next,
+            })
+            .collect()
+    }
+
+    fn fetched(&self) -> impl Iterator<Item = &Fetched> {
+        self.topics.values().flat_map(HashMap::values)
+    }
+
     /// What is stored since the last call.
     pub(super) fn take_progress(&mut self) -> Vec<(TopicPartition, NextOffset)> {
         let mut progress = Vec::new();
@@ -155,8 +185,12 @@ impl Partitions {
 
 impl Fetched {
     fn send(&mut self, consumer: &BaseConsumer<Context>, item: Item) {
-        if !self.held.is_empty() {
-            self.held.push_back(item);
+        if let Some(last) = self.held.back_mut() {
+            match (last, item) {
+                // Of two positions in a row, the later one says it all.
+                (Item::Position(last), Item::Position(position)) => *last = position,
+                (_, item) => self.held.push_back(item),
+            }
             return;
         }
         match self.queue.send(item) {

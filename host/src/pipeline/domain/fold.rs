@@ -41,7 +41,7 @@ impl Domain {
             return false;
         };
         if let Err(error) = self.prefetch(&batch.events).await {
-            return self.postpone(&error).await;
+            return self.postpone(&error);
         }
         let started = std::time::Instant::now();
         let fold = Fold {
@@ -52,7 +52,7 @@ impl Domain {
         let folded = match self.parts.lane.fold(fold).await {
             Ok(folded) => folded,
             Err(error) => {
-                self.stop_all(error.to_string()).await;
+                self.stop_all(&error.to_string());
                 return true;
             }
         };
@@ -63,7 +63,7 @@ impl Domain {
         match folded.result {
             Ok(output) => {
                 if let Err(error) = self.load_blind_writes(&output.writes).await {
-                    return self.postpone(&error).await;
+                    return self.postpone(&error);
                 }
                 let source = Source {
                     partition: &batch.partition,
@@ -75,7 +75,7 @@ impl Domain {
                 self.record(events, started.elapsed());
             }
             Err(Error::Fault(fault)) => self.fault(&batch.partition, events, &fault),
-            Err(Error::Host(error)) => return self.postpone(&error).await,
+            Err(Error::Host(error)) => return self.postpone(&error),
         }
         self.cache_mut().trim();
         true
@@ -83,6 +83,9 @@ impl Domain {
 
     /// The next batch: the partitions take turns, within the room that the next commit has.
     fn next_batch(&mut self) -> Option<Batch> {
+        if self.tainted {
+            return None;
+        }
         let folding_ahead = self
             .members
             .iter()
@@ -231,10 +234,10 @@ impl Domain {
 
     /// The store or the engine is in trouble, the batch is not: fold it again a little later.
     /// Where no time helps, the domain's partitions stop.
-    async fn postpone(&mut self, error: &HostError) -> bool {
+    fn postpone(&mut self, error: &HostError) -> bool {
         match error {
             HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
-            HostError::Unreadable(source) => self.stop_all(describe(&**source)).await,
+            HostError::Unreadable(source) => self.stop_all(&describe(&**source)),
             HostError::Engine(_) => tracing::warn!("trying again: {}", describe(error)),
         }
         self.retry_at = Some(Instant::now() + self.backoff.next_delay());

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
 
 use super::super::Context;
 use super::super::backoff::Backoff;
 use super::super::domain::checkpoint_id;
-use super::super::intake::{Bounds, Positions};
+use super::super::intake::{Bounds, Positions, Standing};
 use crate::record::{Epoch, Generation, NextOffset, TopicPartition};
 use crate::store::Store;
 use crate::telemetry::health::{Reachability, describe};
@@ -26,18 +26,13 @@ pub(super) struct Claimant {
     pub(super) owner: Arc<str>,
 }
 
-/// Which of the source's questions a round of claims answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Round {
-    Assigned,
-    Restart,
-}
-
-/// The outcome of one round.
+/// What became of one claim.
 #[derive(Debug)]
-pub(super) struct Claims {
-    pub(super) round: Round,
-    pub(super) results: Vec<(TopicPartition, Generation, Result<Claimed, String>)>,
+pub(super) struct Claim {
+    pub(super) partition: TopicPartition,
+    pub(super) generation: Generation,
+    /// `None` where it was given up; else the text says why the partition cannot go on.
+    pub(super) result: Option<Result<Claimed, String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,31 +45,30 @@ pub(super) struct Claimed {
 }
 
 impl Claimant {
-    /// Claims all of them, waiting for the store and for Kafka as long as it takes.
+    /// Claims a partition after `delay`, waiting for the store and for Kafka as long as it takes.
     ///
-    /// Dropping the future is harmless: a claim that went through is followed by another.
-    pub(super) async fn claim_all(
+    /// A claim fences whoever has the partition, so one that is not wanted any more must not go
+    /// on: `given_up` ends it at any point.
+    pub(super) async fn claim(
         self,
-        round: Round,
-        partitions: Vec<(TopicPartition, Generation)>,
+        partition: TopicPartition,
+        generation: Generation,
         delay: Duration,
-    ) -> Claims {
-        tokio::time::sleep(delay).await;
-        let this = &self;
-        let claims = partitions
-            .into_iter()
-            .map(|(partition, generation)| async move {
-                let result = this.claim(&partition).await;
-                (partition, generation, result)
-            });
-        Claims {
-            round,
-            results: join_all(claims).await,
+        given_up: CancellationToken,
+    ) -> Claim {
+        let claiming = async {
+            tokio::time::sleep(delay).await;
+            self.claim_now(&partition).await
+        };
+        let result = given_up.run_until_cancelled(claiming).await;
+        Claim {
+            partition,
+            generation,
+            result,
         }
     }
 
-    async fn claim(&self, partition: &TopicPartition) -> Result<Claimed, String> {
-        let bounds = self.bounds(partition).await;
+    async fn claim_now(&self, partition: &TopicPartition) -> Result<Claimed, String> {
         let checkpoint = checkpoint_id(&self.context, partition);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let claim = loop {
@@ -88,6 +82,8 @@ impl Claimant {
             }
         };
         self.store_reachability.reached();
+        // After the claim: until then, the owner before may move the checkpoint past this end.
+        let bounds = self.bounds(partition).await;
         let fetch_from = fetch_from(&self.context.projection, partition, claim.next, bounds)?;
         Ok(Claimed {
             epoch: claim.epoch,
@@ -96,15 +92,20 @@ impl Claimant {
         })
     }
 
-    /// The partitions of this host whose positions their topics do not hold any more, and why
-    /// they cannot go on.
-    pub(super) async fn out_of_range(self) -> Vec<(TopicPartition, String)> {
+    /// Those of the positions that their topics do not hold any more, and why they cannot go on.
+    ///
+    /// Only the position that could not be fetched is wrong; what was fetched before it is good,
+    /// whatever the topic holds by now.
+    pub(super) async fn out_of_range(self, standings: Vec<Standing>) -> Vec<(Standing, String)> {
         let mut gone = Vec::new();
         let projection = &self.context.projection;
-        for (partition, next) in self.context.health.positions(projection) {
-            let bounds = self.bounds(&partition).await;
-            if let Err(reason) = fetch_from(projection, &partition, next, bounds) {
-                gone.push((partition, reason));
+        for standing in standings {
+            let Standing {
+                partition, next, ..
+            } = &standing;
+            let bounds = self.bounds(partition).await;
+            if let Err(reason) = fetch_from(projection, partition, *next, bounds) {
+                gone.push((standing, reason));
             }
         }
         gone

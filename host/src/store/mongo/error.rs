@@ -61,7 +61,6 @@ pub(super) mod code {
     /// A transaction, or a document of it, is more than the server takes.
     pub(crate) const TOO_LARGE: &[i32] = &[
         257,   // TransactionTooLarge
-        290,   // TransactionExceededLifetimeLimitSeconds
         388,   // TransactionTooLargeForCache
         10334, // BSONObjectTooLarge
         17280, // KeyTooLong
