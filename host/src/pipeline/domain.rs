@@ -316,9 +316,13 @@ impl Domain {
         match outcome {
             CommitOutcome::Stored => self.stored(in_flight.number),
             CommitOutcome::Fenced(checkpoints) => {
-                let fenced: Vec<TopicPartition> = checkpoints
-                    .into_iter()
-                    .map(|checkpoint| checkpoint.partition)
+                let fenced: Vec<TopicPartition> = self
+                    .members
+                    .iter()
+                    // One that was abandoned and came back meanwhile has a claim of its own.
+                    .filter(|member| member.partition.is_in_flight())
+                    .map(|member| member.partition.id().clone())
+                    .filter(|id| checkpoints.iter().any(|fenced| fenced.partition == *id))
                     .collect();
                 let fenced = self.take_members(&fenced);
                 self.announce_all(fenced, || Reason::Fenced).await;

@@ -206,6 +206,11 @@ impl Partition {
         self.folded.events - self.in_flight_events()
     }
 
+    /// True while a commit of this partition is under way, of events or of a position alone.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// Events whose commit is under way.
     pub fn in_flight_events(&self) -> usize {
         self.in_flight.map_or(0, |span| span.events)
