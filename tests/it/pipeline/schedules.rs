@@ -1,0 +1,171 @@
+//! Random histories of two hosts that take partitions from one another while their store fails.
+//!
+//! Whatever happened, the documents end as the plain fold has them.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::faulty::{Hold, Mode, Weather};
+use crate::journal::Entry;
+use crate::ledger::Logic;
+use crate::scene::{Host, Options, Scene};
+
+const HISTORIES: u64 = 12;
+const STEPS: usize = 25;
+const PARTITIONS: i32 = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_faults_and_rebalances_end_as_the_plain_fold() {
+    // The histories wait on one thread; their hosts run on all.
+    let all = LocalSet::new();
+    all.run_until(async {
+        let mut histories = JoinSet::new();
+        for logic in [Logic::ByKey, Logic::Shared, Logic::Both] {
+            for seed in 0..HISTORIES {
+                histories.spawn_local(async move {
+                    History::run(logic, seed).await;
+                    println!("{logic:?}, history {seed} is right");
+                });
+            }
+        }
+        while let Some(history) = histories.join_next().await {
+            history.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+        }
+    })
+    .await;
+}
+
+struct History {
+    scene: Scene,
+    hosts: [Host; 2],
+    /// Whose partition it is, as an index into the hosts.
+    owners: Vec<usize>,
+    random: StdRng,
+    seed: u64,
+}
+
+impl History {
+    async fn run(logic: Logic, seed: u64) {
+        let scene = Scene::new(logic, PARTITIONS).await;
+        let options = Options {
+            drain_timeout: Duration::from_millis(50),
+            ..Options::default()
+        };
+        let mut history = History {
+            hosts: [scene.host(options), scene.host(options)],
+            scene,
+            owners: vec![0, 0, 1, 1],
+            random: StdRng::seed_from_u64(seed),
+            seed,
+        };
+        history.hosts[0].group.assign(&[0, 1]).await;
+        history.hosts[1].group.assign(&[2, 3]).await;
+        for step in 0..STEPS {
+            history.step(step).await;
+        }
+        for host in &history.hosts {
+            host.store.set_weather(None);
+            host.store.set_hold(Hold::Nowhere);
+            host.store.set_mode(Mode::Up);
+        }
+        history.scene.until_all_is_right().await;
+        for host in history.hosts {
+            host.stop.cancel();
+            host.ended().await.expect("it was asked to end");
+        }
+        history.scene.assert_right().await;
+    }
+
+    async fn step(&mut self, step: usize) {
+        let seed = self.seed * 1000 + u64::try_from(step).expect("steps are few");
+        match self.random.random_range(0..8) {
+            0 | 1 => self.scene.topic.fill(seed, 60, 12),
+            2 => self.change_weather(seed),
+            3 => {
+                let modes = [Mode::Up, Mode::Up, Mode::Away, Mode::Silent];
+                let mode = *modes.choose(&mut self.random).expect("there are some");
+                self.host().store.set_mode(mode);
+            }
+            4 => {
+                let holds = [
+                    Hold::Nowhere,
+                    Hold::Nowhere,
+                    Hold::BeforeItHappens,
+                    Hold::AfterItHappened,
+                ];
+                let hold = *holds.choose(&mut self.random).expect("there are some");
+                self.host().store.set_hold(hold);
+            }
+            5 | 6 => self.revoke().await,
+            _ => self.lose().await,
+        }
+        self.let_some_happen().await;
+    }
+
+    fn host(&mut self) -> &Host {
+        let index = self.random.random_range(0..2);
+        &self.hosts[index]
+    }
+
+    fn change_weather(&mut self, seed: u64) {
+        let weather = Weather {
+            random: StdRng::seed_from_u64(seed),
+            breaks: 0.2,
+            slow: 0.3,
+        };
+        self.host().store.set_weather(Some(weather));
+    }
+
+    /// A rebalance in good order: the next owner comes when the last one has let go.
+    async fn revoke(&mut self) {
+        let partition = self.random.random_range(0..PARTITIONS);
+        let (last, next) = self.pass_on(partition);
+        let released = releases(&self.hosts[last]);
+        self.hosts[last].group.revoke(&[partition]).await;
+        let journal = &self.hosts[last].journal;
+        journal
+            .until("a release", |entries| {
+                (count(entries) > released).then_some(())
+            })
+            .await;
+        self.hosts[next].group.assign(&[partition]).await;
+    }
+
+    /// The group gives a partition away, and its last owner learns of it late.
+    async fn lose(&mut self) {
+        let partition = self.random.random_range(0..PARTITIONS);
+        let (last, next) = self.pass_on(partition);
+        self.hosts[next].group.assign(&[partition]).await;
+        self.let_some_happen().await;
+        self.hosts[last].group.lose(&[partition]).await;
+    }
+
+    fn pass_on(&mut self, partition: i32) -> (usize, usize) {
+        let index = usize::try_from(partition).expect("partitions count from 0");
+        let last = self.owners[index];
+        self.owners[index] = 1 - last;
+        (last, self.owners[index])
+    }
+
+    /// Until one of the hosts has done something more, or a few turns have passed.
+    async fn let_some_happen(&mut self) {
+        for _ in 0..self.random.random_range(0..2000) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn releases(host: &Host) -> usize {
+    count(&host.journal.entries())
+}
+
+fn count(entries: &[Entry]) -> usize {
+    let released = entries.iter();
+    released
+        .filter(|entry| matches!(entry, Entry::Released(_)))
+        .count()
+}
