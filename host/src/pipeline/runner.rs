@@ -31,6 +31,7 @@ use crate::store::Store;
 use crate::telemetry::health::{PartitionState, ProjectionState, Reachability, describe};
 
 mod claim;
+mod revocation;
 
 use claim::{Claim, Claimant, Claimed};
 
@@ -455,124 +456,6 @@ impl Runner {
                 drop(domain.control.send(stop).await);
             }
         }
-    }
-
-    /// Gives partitions up: drains them until the deadline, then releases them.
-    async fn revoke(&mut self, partitions: Vec<TopicPartition>, drain_timeout: Duration) {
-        info!(projection = %self.name(), partitions = %list(&partitions), "giving up");
-        let deadline = Instant::now() + drain_timeout;
-        let mut revocation = self.revocation.take().unwrap_or(Revocation {
-            partitions: BTreeSet::new(),
-            draining: BTreeSet::new(),
-            deadline,
-        });
-        revocation.deadline = revocation.deadline.min(deadline);
-        for partition in partitions {
-            if self.drain(&partition).await {
-                revocation.draining.insert(partition.clone());
-            }
-            revocation.partitions.insert(partition);
-        }
-        let drained = revocation.draining.is_empty();
-        self.revocation = Some(revocation);
-        if drained || drain_timeout.is_zero() {
-            self.finish_revocation().await;
-        }
-    }
-
-    /// Starts to give a partition up. True where it has something to store first.
-    async fn drain(&mut self, partition: &TopicPartition) -> bool {
-        let Some(assigned) = self.partitions.get_mut(partition) else {
-            return false;
-        };
-        let domain = match &assigned.stage {
-            Stage::Running(domain) => domain.clone(),
-            Stage::Draining(_) => return true,
-            Stage::Claiming(claim) => {
-                claim.cancel();
-                self.forget(partition);
-                return false;
-            }
-            Stage::Stopped => {
-                self.forget(partition);
-                return false;
-            }
-        };
-        let drain = Control::Drain(partition.clone());
-        let draining = domain.control.send(drain).await.is_ok();
-        assigned.stage = Stage::Draining(domain);
-        self.set_partition(partition, PartitionState::Draining);
-        draining
-    }
-
-    fn forget(&mut self, partition: &TopicPartition) {
-        self.partitions.remove(partition);
-        let context = &self.setup.context;
-        context
-            .health
-            .remove_partition(&context.projection, partition);
-    }
-
-    /// Everything is drained, or the time for it is over.
-    async fn finish_revocation(&mut self) {
-        let Some(revocation) = self.revocation.take() else {
-            return;
-        };
-        for partition in &revocation.draining {
-            warn!(
-                projection = %self.name(), partition = %partition,
-                "not drained in time; its next owner goes on from the checkpoint"
-            );
-            self.abandon(partition).await;
-        }
-        for partition in &revocation.partitions {
-            self.forget(partition);
-        }
-        if let Some(leaving) = &mut self.leaving {
-            leaving.deadline = Some(Instant::now() + LEAVE_TIMEOUT);
-            self.command(Command::Leave).await;
-        } else {
-            self.command(Command::Release(
-                revocation.partitions.into_iter().collect(),
-            ))
-            .await;
-        }
-    }
-
-    async fn abandon(&mut self, partition: &TopicPartition) {
-        let Some(Stage::Draining(domain)) = self.partitions.get(partition).map(|a| &a.stage) else {
-            return;
-        };
-        match self.setup.context.layout {
-            DomainLayout::PerPartition => domain.abandon.cancel(),
-            // A domain that has ended has let go of the partition already.
-            DomainLayout::Joined => {
-                drop(
-                    domain
-                        .control
-                        .send(Control::Abandon(partition.clone()))
-                        .await,
-                );
-            }
-        }
-    }
-
-    /// Starts to end: a revocation of everything, then the group is left.
-    async fn leave(&mut self, failure: Option<String>) {
-        if self.leaving.is_some() {
-            return;
-        }
-        if let Some(reason) = &failure {
-            error!(projection = %self.name(), "failed: {reason}");
-        }
-        self.leaving = Some(Leaving {
-            failure,
-            deadline: None,
-        });
-        self.claims.abort_all();
-        self.checks.abort_all();
-        let all = self.partitions.keys().cloned().collect();
-        self.revoke(all, self.setup.drain_timeout).await;
     }
 
     async fn task_ended(&mut self, ended: Result<(), JoinError>) {
