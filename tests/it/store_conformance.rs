@@ -77,6 +77,7 @@ conformance! {
         a_host_sees_what_another_has_stored,
         a_view_that_nobody_prepared_is_empty,
         preparing_again_keeps_the_documents,
+        a_view_has_one_writer_and_refuses_others,
         a_store_in_order_answers_a_ping;
     scans:
         a_scan_goes_by_the_bytes_of_the_ids,

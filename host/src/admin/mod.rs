@@ -13,7 +13,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -60,16 +59,14 @@ impl Admin {
         self.address
     }
 
-    /// Serves until `stop` is cancelled.
-    pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
+    /// Serves until the future is dropped.
+    pub async fn serve(self) -> std::io::Result<()> {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
             .with_state(self.state);
-        axum::serve(self.listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+        axum::serve(self.listener, router).await
     }
 }
 

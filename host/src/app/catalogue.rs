@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Error, VIEW_VERSION, bytes, count};
 use crate::config::{self, Config};
 use crate::plugin::{self, Engine, Program};
-use crate::store::ViewId;
+use crate::store::{CheckpointId, ViewId};
 
 /// Every projection of a configuration with its plugin.
 pub struct Catalogue {
@@ -64,6 +64,18 @@ impl Catalogue {
             .iter()
             .filter(|plugin| plugin.projection.store == store)
             .flat_map(Plugin::views)
+            .collect()
+    }
+
+    /// The same with the writer of each.
+    pub(super) fn writers_in(&self, store: &str) -> Vec<(ViewId, String)> {
+        self.plugins
+            .iter()
+            .filter(|plugin| plugin.projection.store == store)
+            .flat_map(|plugin| {
+                let writer = CheckpointId::writer(&plugin.name, VIEW_VERSION, store);
+                plugin.views().map(move |view| (view, writer.clone()))
+            })
             .collect()
     }
 

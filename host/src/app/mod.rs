@@ -6,8 +6,10 @@
 //!
 //! On shutdown every runner drains and leaves its group, within the drain time-out.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use crate::pipeline::{Context, DomainLayout, queue, target_views};
 use crate::plugin;
 use crate::projection::HostError;
 use crate::store::{self, Store};
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{Health, ProjectionState, Reachability};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
@@ -34,11 +36,19 @@ pub use catalogue::{Catalogue, Plugin};
 /// Every projection builds the first version of its views.
 pub const VIEW_VERSION: u32 = 1;
 
+/// How often the stores are asked whether they answer.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long they may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A host whose parts are built and checked. Nothing is consumed yet.
 pub struct App {
     health: Health,
-    metrics: Metrics,
-    admin: Admin,
+    address: SocketAddr,
+    /// What goes on beside the projections: the HTTP server, the look after the stores.
+    services: JoinSet<()>,
+    stores: BTreeMap<String, Arc<dyn Store>>,
     runners: Vec<Runner>,
 }
 
@@ -68,7 +78,14 @@ impl App {
         let health = Health::default();
         let metrics = Metrics::global()?;
         let admin = Admin::bind(config.host.listen, health.clone(), metrics.clone()).await?;
-        info!(address = %admin.address(), "metrics and health are served");
+        let address = admin.address();
+        info!(%address, "metrics and health are served");
+        for plugin in &catalogue.plugins {
+            health.set_projection(&plugin.name, ProjectionState::Joining);
+        }
+        let mut services = JoinSet::new();
+        services.spawn(serve(admin));
+        services.spawn(keep_up(metrics));
 
         let deadline = tokio::time::Instant::now() + config.host.startup_timeout;
         let stores = startup::open_stores(config, &catalogue, deadline).await?;
@@ -80,10 +97,15 @@ impl App {
             let store = Arc::clone(&stores[&plugin.projection.store]);
             runners.push(runner(config, plugin, store, &metadata, &health)?);
         }
+        for (name, store) in &stores {
+            let reachability = health.reachability(store_name(name));
+            services.spawn(look_after(Arc::clone(store), reachability));
+        }
         Ok(App {
             health,
-            metrics,
-            admin,
+            address,
+            services,
+            stores,
             runners,
         })
     }
@@ -94,17 +116,12 @@ impl App {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.admin.address()
+        self.address
     }
 
     /// Runs until `stop` is cancelled and everything is drained, or until no projection is left
     /// that can go on.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let ended = CancellationToken::new();
-        let mut services = JoinSet::new();
-        services.spawn(serve(self.admin, ended.clone()));
-        services.spawn(keep_up(self.metrics, ended.clone()));
-
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut runners = JoinSet::new();
         for runner in self.runners {
             runners.spawn(runner.run(stop.clone()));
@@ -115,8 +132,10 @@ impl App {
             let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             result = result.and(ended.map_err(Error::from));
         }
-        ended.cancel();
-        while services.join_next().await.is_some() {}
+        self.services.shutdown().await;
+        for store in self.stores.values() {
+            store.close().await;
+        }
         info!("ended");
         result
     }
@@ -180,7 +199,7 @@ fn runner(
             bytes_max: batch.bytes_max,
             ..CommitterOptions::default()
         },
-        store_reachability: health.reachability(format!("store \"{}\"", projection.store)),
+        store_reachability: health.reachability(store_name(&projection.store)),
         kafka_reachability: health.reachability("Kafka"),
         make_projector: make_projector(name, projection, program),
         context,
@@ -230,19 +249,38 @@ pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::
     })
 }
 
-async fn serve(admin: Admin, ended: CancellationToken) {
-    if let Err(error) = admin.serve(ended).await {
+async fn serve(admin: Admin) {
+    if let Err(error) = admin.serve().await {
         tracing::error!(%error, "metrics and health are not served any more");
     }
 }
 
-async fn keep_up(metrics: Metrics, ended: CancellationToken) {
-    while tokio::time::timeout(UPKEEP_INTERVAL, ended.cancelled())
-        .await
-        .is_err()
-    {
+async fn keep_up(metrics: Metrics) {
+    loop {
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
         metrics.run_upkeep();
     }
+}
+
+/// Notices a store that goes away while there is nothing to store.
+async fn look_after(store: Arc<dyn Store>, reachability: Reachability) {
+    loop {
+        tokio::time::sleep(PING_INTERVAL).await;
+        match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
+            Ok(Ok(())) => reachability.reached(),
+            Ok(Err(error)) => reachability.lost(&error),
+            Err(_) => reachability.lost_because(format!(
+                "{} has not answered for {} s",
+                store.address(),
+                PING_TIMEOUT.as_secs()
+            )),
+        }
+    }
+}
+
+/// What a store is called in messages.
+fn store_name(name: &str) -> String {
+    format!("store \"{name}\"")
 }
 
 fn count(value: u32) -> usize {

@@ -31,6 +31,9 @@ pub(super) async fn open_stores(
             let opened = async {
                 let opened = open_store(store).await?;
                 opened.prepare(&views).await?;
+                for (view, writer) in catalogue.writers_in(name) {
+                    opened.own(&view, &writer).await?;
+                }
                 Ok(opened)
             };
             opened.await.map_err(|source| Error::Store {

@@ -42,7 +42,9 @@ impl Get {
         let id = DocumentId::from(self.id.as_str());
         runtime()?.block_on(async {
             let (store, view) = open(&self.file, &self.view).await?;
-            let found = store.load(&view, &[Arc::clone(&id)]).await?.pop().flatten();
+            let found = store.load(&view, &[Arc::clone(&id)]).await;
+            store.close().await;
+            let found = found?.pop().flatten();
             let found = found.ok_or_else(|| {
                 anyhow!(
                     "view \"{}\" has no document \"{}\" in {}",
@@ -62,8 +64,9 @@ impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
         runtime()?.block_on(async {
             let (store, view) = open(&self.file, &self.view).await?;
-            let found = store.scan(&view, self.after.as_deref(), self.limit).await?;
-            for (id, document) in found {
+            let found = store.scan(&view, self.after.as_deref(), self.limit).await;
+            store.close().await;
+            for (id, document) in found? {
                 let text = document::to_json(&seal(&id, &document));
                 print_line(&text.context("cannot write the document")?)?;
             }

@@ -97,6 +97,13 @@ fn filter(field: &Field<'_>) -> Result<String, String> {
         let directive = directive.trim().to_lowercase();
         // To `tracing`, a misspelt level is a module of which everything is logged.
         let is_level = LOG_LEVELS.contains(&directive.as_str());
+        let is_module = directive.contains(['=', ':', '_', '[']);
+        if !is_level && !is_module && suggest::nearest(&directive, &LOG_LEVELS).is_none() {
+            let quoted = text.quoted();
+            return Err(format!(
+                "{quoted} names no level; write one such as {EXAMPLE}"
+            ));
+        }
         if let Some(level) = suggest::nearest(&directive, &LOG_LEVELS)
             && !is_level
         {

@@ -19,7 +19,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::Context;
 use super::backoff::Backoff;
 use super::cache::{Cache, CommitNumber};
 use super::committer::{Handle as CommitterHandle, Outcome as CommitOutcome};
@@ -27,6 +26,7 @@ use super::lane::Lane;
 use super::partition::{Narrowed, Partition};
 use super::pending::Pending;
 use super::queue::{Item, Receiver};
+use super::{Context, DomainLayout};
 use crate::projection::{DocumentId, Fault};
 use crate::record::{Epoch, Generation, TopicPartition};
 use crate::store::{CheckpointId, Store, ViewId};
@@ -109,6 +109,8 @@ pub struct Domain {
     /// Commits that have to pass, without a conflict, before the cache is trusted again beyond
     /// one batch. Only `shared` views have conflicts.
     contended: u32,
+    /// True while nothing is folded since the cache was emptied for an event at fault.
+    fresh: bool,
     /// A document of a `by-key` view that was not as this domain left it.
     suspect: Option<(ViewId, DocumentId)>,
     /// What is folded rests on work that was given up. It is retracted as soon as the commit
@@ -158,6 +160,7 @@ impl Domain {
             retry_at: None,
             backoff: Backoff::new(Duration::from_millis(20), Duration::from_secs(2)),
             contended: 0,
+            fresh: false,
             suspect: None,
             tainted: false,
             parts,
@@ -323,6 +326,13 @@ impl Domain {
         };
         match member.partition.fault(events, fault.event) {
             Narrowed::Retry => {}
+            // The fault may be that of a document which another host has changed since.
+            Narrowed::Culprit
+                if self.parts.context.layout == DomainLayout::Joined && !self.fresh =>
+            {
+                self.cache_mut().forget_stored();
+                self.fresh = true;
+            }
             Narrowed::Culprit => self.stop_at_first_waiting(partition, |projection, event| {
                 format!(
                     "projection \"{projection}\" cannot fold {event}: {fault}; nothing is lost: \

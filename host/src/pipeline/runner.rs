@@ -220,6 +220,8 @@ impl Runner {
             Notice::Assigned(partitions) => self.assigned(partitions).await,
             Notice::Revoked { partitions, lost } => {
                 let drain_timeout = if lost {
+                    // The host is out of its group, and on its way in again.
+                    self.set_state(ProjectionState::Joining);
                     Duration::ZERO
                 } else {
                     self.setup.drain_timeout

@@ -37,6 +37,11 @@ pub trait Store: Send + Sync + 'static {
     /// Views that exist already are left as they are.
     async fn prepare(&self, views: &[ViewId]) -> Result<(), Error>;
 
+    /// Records who writes a view, at the first call. From then on others are refused: they would
+    /// fold events over documents that hold them already. `writer` is a
+    /// [`CheckpointId::writer`].
+    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error>;
+
     /// Takes a partition over: from now on, a commit under an earlier epoch changes nothing.
     /// A partition that nobody claimed before starts at offset 0.
     async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error>;
@@ -44,7 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads the progress of a partition; `None` where it was never claimed.
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error>;
 
-    /// Reads documents, one answer per id and in the order of `ids`.
+    /// Reads documents, one answer per id and in the order of `ids`. A view that nobody prepared
+    /// has none.
     async fn load(
         &self,
         view: &ViewId,
@@ -64,6 +70,10 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(DocumentId, StoredDocument)>, Error>;
+
+    /// Ends what is held open at the server. To be called last; a store that is dropped without
+    /// loses nothing.
+    async fn close(&self);
 }
 
 /// A view in one of its versions. Each version has a collection of its own.
@@ -223,17 +233,29 @@ impl fmt::Display for ViewId {
     }
 }
 
+impl CheckpointId {
+    /// What all checkpoints of a projection version in a copy have in common, and so the name of
+    /// the one who may write its views: `projection/v1/copy`.
+    pub fn writer(projection: &str, version: u32, copy: &str) -> String {
+        format!("{projection}/v{version}/{copy}")
+    }
+}
+
 /// The checkpoint's `_id` in a store: `projection/v1/copy/topic/partition`.
 impl fmt::Display for CheckpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CheckpointId {
-            projection,
-            version,
-            copy,
-            partition,
-        } = self;
-        write!(f, "{projection}/v{version}/{copy}/{partition}")
+        let writer = CheckpointId::writer(&self.projection, self.version, &self.copy);
+        write!(f, "{writer}/{}", self.partition)
     }
+}
+
+/// What a second writer of a view is told.
+fn owned_by_another(view: &ViewId, owner: &str, writer: &str) -> String {
+    format!(
+        "view {view} belongs to {owner} (projection, version, store), and {writer} would fold \
+         events over its documents a second time; keep those names, or give the projection another \
+         database or file"
+    )
 }
 
 impl Error {

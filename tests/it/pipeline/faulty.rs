@@ -227,6 +227,15 @@ impl Store for FaultyStore {
         self.inner.prepare(views).await
     }
 
+    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
+        self.connect().await?;
+        self.inner.own(view, writer).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
         self.connect().await?;
         self.inner.claim(checkpoint, owner).await

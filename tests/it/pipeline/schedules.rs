@@ -14,8 +14,8 @@ use crate::journal::Entry;
 use crate::ledger::Logic;
 use crate::scene::{Host, Options, Scene};
 
-const HISTORIES: u64 = 12;
-const STEPS: usize = 25;
+const HISTORIES: u64 = 25;
+const STEPS: usize = 40;
 const PARTITIONS: i32 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,20 +23,33 @@ async fn random_faults_and_rebalances_end_as_the_plain_fold() {
     // The histories wait on one thread; their hosts run on all.
     let all = LocalSet::new();
     all.run_until(async {
-        let mut histories = JoinSet::new();
+        let mut histories: JoinSet<Astray> = JoinSet::new();
         for logic in [Logic::ByKey, Logic::Shared, Logic::Both] {
             for seed in 0..HISTORIES {
                 histories.spawn_local(async move {
-                    History::run(logic, seed).await;
-                    println!("{logic:?}, history {seed} is right");
+                    println!("{logic:?}, history {seed}");
+                    History::run(logic, seed).await
                 });
             }
         }
+        let mut astray = Astray::default();
         while let Some(history) = histories.join_next().await {
-            history.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+            let more =
+                history.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+            astray.commits += more.commits;
+            astray.batches += more.batches;
         }
+        // Histories in which nothing went wrong would prove little.
+        assert!(astray.commits > 0 && astray.batches > 0, "{astray:?}");
     })
     .await;
+}
+
+/// What came to nothing and was done again.
+#[derive(Debug, Default)]
+struct Astray {
+    commits: usize,
+    batches: usize,
 }
 
 struct History {
@@ -49,7 +62,7 @@ struct History {
 }
 
 impl History {
-    async fn run(logic: Logic, seed: u64) {
+    async fn run(logic: Logic, seed: u64) -> Astray {
         let scene = Scene::new(logic, PARTITIONS).await;
         let options = Options {
             drain_timeout: Duration::from_millis(50),
@@ -73,11 +86,14 @@ impl History {
             host.store.set_mode(Mode::Up);
         }
         history.scene.until_all_is_right().await;
+        let mut astray = Astray::default();
         for host in history.hosts {
+            astray.add(&host.journal.entries());
             host.stop.cancel();
             host.ended().await.expect("it was asked to end");
         }
         history.scene.assert_right().await;
+        astray
     }
 
     async fn step(&mut self, step: usize) {
@@ -155,6 +171,24 @@ impl History {
     async fn let_some_happen(&mut self) {
         for _ in 0..self.random.random_range(0..2000) {
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Astray {
+    fn add(&mut self, entries: &[Entry]) {
+        let mut folded = [-1; PARTITIONS as usize];
+        for entry in entries {
+            match entry {
+                Entry::Attempted(_) => self.commits += 1,
+                Entry::Stored(_) => self.commits = self.commits.saturating_sub(1),
+                Entry::Folded(partition, first, last) => {
+                    let index = usize::try_from(*partition).expect("partitions count from 0");
+                    self.batches += usize::from(*first <= folded[index]);
+                    folded[index] = *last;
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 
+use crate::ledger::NOBODY;
+
 pub(crate) struct Topic {
     partitions: Vec<Mutex<Log>>,
     /// Counts the changes.
@@ -75,7 +77,7 @@ impl Topic {
     pub(crate) fn fill(&self, seed: u64, events: usize, keys: usize) {
         let mut random = StdRng::seed_from_u64(seed);
         for _ in 0..events {
-            let (from, to) = (random.random_range(0..keys), random.random_range(0..keys));
+            let from = random.random_range(0..keys);
             let partition = from % self.partitions.len();
             let partition = i32::try_from(partition).expect("partitions are few");
             if random.random_bool(0.03) {
@@ -84,8 +86,12 @@ impl Topic {
             if random.random_bool(0.03) {
                 self.append(partition, &format!("k{from}"), None);
             } else {
+                let to = match random.random_bool(0.3) {
+                    true => NOBODY.to_owned(),
+                    false => format!("k{}", random.random_range(0..keys)),
+                };
                 let amount = random.random_range(1..100);
-                self.transfer(partition, &format!("k{from}"), &format!("k{to}"), amount);
+                self.transfer(partition, &format!("k{from}"), &to, amount);
             }
         }
     }

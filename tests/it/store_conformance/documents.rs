@@ -244,3 +244,26 @@ pub(crate) async fn a_store_in_order_answers_a_ping(site: Arc<Site>) {
     store.ping().await.expect("the store is in order");
     assert!(!store.address().is_empty());
 }
+
+pub(crate) async fn a_view_has_one_writer_and_refuses_others(site: Arc<Site>) {
+    let (store, other) = (site.host().await, site.host().await);
+    let view = ViewId::new("owned", 1);
+    for host in [&store, &other] {
+        let owned = host.own(&view, "accounts/v1/main").await;
+        owned.expect("every host of the projection writes it");
+    }
+    for writer in ["accounts-2/v1/main", "accounts/v1/other"] {
+        let refused = other.own(&view, writer).await.expect_err(writer);
+        assert!(!refused.is_transient(), "{refused:?}");
+        let text = refused.to_string();
+        assert!(
+            text.contains("accounts/v1/main") && text.contains(writer),
+            "{text}"
+        );
+    }
+    let next = ViewId::new("owned", 2);
+    other
+        .own(&next, "accounts-2/v1/main")
+        .await
+        .expect("another version is another's");
+}

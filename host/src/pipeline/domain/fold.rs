@@ -72,6 +72,7 @@ impl Domain {
                 };
                 self.absorb(&source, output.writes);
                 self.members[batch.member].partition.fold(events);
+                self.fresh = false;
                 self.record(events, started.elapsed());
             }
             Err(Error::Fault(fault)) => self.fault(&batch.partition, events, &fault),

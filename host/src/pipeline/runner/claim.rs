@@ -143,14 +143,15 @@ fn fetch_from(
         return Err(format!(
             "the events of {partition} from offset {next} up to {low} were deleted from the topic \
              before projection \"{projection}\" folded them; lengthen the topic's retention, and \
-             give the projection a new name to build its views anew from what is left"
+             give the projection another database or file to build its views anew from what is \
+             left"
         ));
     }
     if next > high {
         return Err(format!(
             "projection \"{projection}\" has folded {partition} up to offset {next}, but the topic \
-             ends at {high}: it was deleted and made again; give the projection a new name to \
-             build its views anew"
+             ends at {high}: it was deleted and made again; give the projection another database \
+             or file to build its views anew"
         ));
     }
     Ok(next)

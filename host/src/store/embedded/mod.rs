@@ -27,7 +27,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 
 use self::worker::Worker;
-use super::{CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId};
+use super::{
+    CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId,
+    owned_by_another,
+};
 use crate::projection::DocumentId;
 
 /// A handle to one SQLite file.
@@ -112,6 +115,23 @@ impl Store for EmbeddedStore {
         self.write(move |connection| schema::create_views(connection, &views))
             .await
     }
+
+    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
+        let (id, asking) = (view.collection(), writer.to_owned());
+        let owner = self
+            .write(move |connection| schema::own(connection, &id, &asking))
+            .await?;
+        if owner == writer {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            address: self.address.to_string(),
+            message: owned_by_another(view, &owner, writer),
+        })
+    }
+
+    /// Its threads end with it.
+    async fn close(&self) {}
 
     async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
         let id = checkpoint.to_string();

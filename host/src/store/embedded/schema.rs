@@ -110,3 +110,23 @@ pub(super) fn has_table(connection: &Connection, view: &ViewId) -> rusqlite::Res
 fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+/// Records the writer of a view version at the first call, and answers the recorded one.
+pub(super) fn own(
+    connection: &mut Connection,
+    view: &str,
+    writer: &str,
+) -> rusqlite::Result<String> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS _views (id TEXT PRIMARY KEY, writer TEXT NOT NULL) WITHOUT ROWID",
+    )?;
+    transaction.execute(
+        "INSERT INTO _views (id, writer) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        (view, writer),
+    )?;
+    let select = "SELECT writer FROM _views WHERE id = ?1";
+    let owner = transaction.query_row(select, (view,), |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(owner)
+}

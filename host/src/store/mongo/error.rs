@@ -40,7 +40,7 @@ pub(super) enum Class {
 pub(super) enum Failure {
     /// The driver's own text lists labels and replies; its kind says what happened.
     #[error("{}", .0.kind)]
-    Driver(#[from] DriverError),
+    Driver(DriverError),
     #[error("no answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
     #[error("{0}")]
@@ -94,6 +94,13 @@ pub(super) mod code {
         323,   // APIStrictError
         40415, // an unknown field in a command
     ];
+}
+
+/// Not as a source: the text above says it all, and the driver's own would say it again.
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Failure::Driver(error)
+    }
 }
 
 impl Failure {

@@ -79,6 +79,14 @@ impl Store for MongoStore {
         self.prepare_views(views).await
     }
 
+    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
+        self.own_view(view, writer).await
+    }
+
+    async fn close(&self) {
+        self.client.clone().shutdown().immediate(true).await;
+    }
+
     async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
         self.claim_checkpoint(checkpoint, owner).await
     }

@@ -5,10 +5,14 @@
 
 use bson::{Document, doc};
 
+use super::super::owned_by_another;
 use super::command::CHECKPOINTS;
 use super::error::{Failure, code};
 use super::{MongoStore, REQUEST_TIMEOUT, within};
 use crate::store::{Error, ViewId};
+
+/// Who writes which view.
+const VIEWS: &str = "_views";
 
 impl MongoStore {
     pub(super) async fn prepare_views(&self, views: &[ViewId]) -> Result<(), Error> {
@@ -20,6 +24,28 @@ impl MongoStore {
             self.create_view(view).await?;
         }
         Ok(())
+    }
+
+    /// Records the writer of a view, or finds the one that is recorded.
+    pub(super) async fn own_view(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
+        let views = self.database.collection::<Document>(VIEWS);
+        let id = view.collection();
+        let record = doc! { "_id": &id, "writer": writer };
+        match within(REQUEST_TIMEOUT, views.insert_one(record)).await {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.code() == Some(code::DUPLICATE_KEY) => {}
+            Err(failure) => return Err(failure.at(&self.place("record who writes a view"))),
+        }
+        let recorded = within(REQUEST_TIMEOUT, views.find_one(doc! { "_id": &id })).await;
+        let recorded =
+            recorded.map_err(|failure| failure.at(&self.place("read who writes a view")))?;
+        let owner = recorded
+            .as_ref()
+            .and_then(|record| record.get_str("writer").ok());
+        match owner {
+            Some(owner) if owner == writer => Ok(()),
+            owner => Err(self.refused(owned_by_another(view, owner.unwrap_or("nobody"), writer))),
+        }
     }
 
     async fn create_collection(&self, name: &str) -> Result<(), Error> {
