@@ -15,6 +15,7 @@ struct Settings {
     database: String,
     plugin: String,
     topic: String,
+    projection: &'static str,
     /// What stands below `[kafka]`.
     properties: &'static str,
 }
@@ -27,32 +28,35 @@ impl Settings {
             database: unique(what),
             plugin: guests::path("aircraft").display().to_string(),
             topic: unique(what),
+            projection: "aircraft",
             properties: "",
         }
     }
 
     fn config(&self) -> Config {
+        let Settings {
+            brokers,
+            uri,
+            database,
+            plugin,
+            topic,
+            projection,
+            properties,
+        } = self;
         let text = format!(
             r#"
 [kafka]
-brokers = "{}"
-{}
+brokers = "{brokers}"
+{properties}
 [stores.main]
 kind = "mongodb"
-uri = "{}"
-database = "{}"
-[projections.aircraft]
-plugin = "{}"
-topics = ["{}"]
-group-id = "{}"
-"#,
-            self.brokers,
-            self.properties,
-            self.uri,
-            self.database,
-            self.plugin,
-            self.topic,
-            self.topic
+uri = "{uri}"
+database = "{database}"
+[projections.{projection}]
+plugin = "{plugin}"
+topics = ["{topic}"]
+group-id = "{topic}"
+"#
         );
         Config::new("host", &text).expect("a configuration")
     }
@@ -262,6 +266,30 @@ async fn a_mongodb_that_is_no_replica_set_is_refused_with_the_way_out() {
         text.contains("standalone") && text.contains("--replSet"),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_with_another_name_is_kept_from_views_that_hold_its_events_already() {
+    let topic = Topic::create("renamed", 1).await.expect("a topic");
+    let mut settings = Settings::new("renamed");
+    settings.topic.clone_from(&topic.name);
+    let host = Host::start(&settings.config()).expect("a host");
+    host.wait_until_ready().await;
+    assert!(host.terminate().await.expect("it ends").success());
+
+    settings.projection = "aircraft-2";
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let text = message(&finished).join("\n");
+    assert!(
+        text.contains("view \"aircraft\" (version 1) belongs to aircraft/v1/main"),
+        "{text}"
+    );
+    assert!(text.contains("another database"), "{text}");
+    let database = Database::named(&settings.database)
+        .await
+        .expect("a database");
+    database.drop().await.expect("the database is dropped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

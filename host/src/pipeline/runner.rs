@@ -220,13 +220,15 @@ impl Runner {
             Notice::Assigned(partitions) => self.assigned(partitions).await,
             Notice::Revoked { partitions, lost } => {
                 let drain_timeout = if lost {
-                    // The host is out of its group, and on its way in again.
-                    self.set_state(ProjectionState::Joining);
                     Duration::ZERO
                 } else {
                     self.setup.drain_timeout
                 };
                 self.revoke(partitions, drain_timeout).await;
+                if lost && self.partitions.is_empty() {
+                    // The host is out of its group, and on its way in again.
+                    self.set_state(ProjectionState::Joining);
+                }
             }
             Notice::OutOfRange(standings) => self.check_positions(standings),
             Notice::Ends(ends) => {
