@@ -121,6 +121,11 @@ start() {
             pids+=($!)
         fi
     done
+    # Some tests start mongods of their own, to break them, however the service itself runs.
+    if [[ ! -x ${PROJECTIONIST_TEST_MONGOD:-} ]] && ! (mongodb_fetch); then
+        warn "tests that start a mongod of their own will fail;" \
+            "name the binary of a MongoDB 6.0 or newer in PROJECTIONIST_TEST_MONGOD"
+    fi
     for pid in ${pids[@]+"${pids[@]}"}; do
         wait "$pid" || failed=1
     done
@@ -231,7 +236,7 @@ status() {
 }
 
 # Lines for `eval`. The paths are for tests that start brokers and servers of their own; they are
-# absent where nothing was fetched, because Docker or the environment provides the services.
+# absent where nothing was fetched, and the mongod where the environment names one already.
 env_lines() {
     local service value
     for service in kafka mongodb; do
@@ -241,7 +246,7 @@ env_lines() {
         fi
         printf 'export %s=%q\n' "$(variable "$service")" "$value"
     done
-    if [[ -x $MONGOD ]]; then printf 'export PROJECTIONIST_TEST_MONGOD=%q\n' "$MONGOD"; fi
+    if [[ -x $MONGOD && ! -x ${PROJECTIONIST_TEST_MONGOD:-} ]]; then printf 'export PROJECTIONIST_TEST_MONGOD=%q\n' "$MONGOD"; fi
     if [[ -d $KAFKA_JARS ]]; then printf 'export PROJECTIONIST_TEST_KAFKA_JARS=%q\n' "$KAFKA_JARS"; fi
 }
 
