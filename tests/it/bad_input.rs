@@ -273,7 +273,8 @@ async fn a_projection_with_another_name_is_kept_from_views_that_hold_its_events_
     let topic = Topic::create("renamed", 1).await.expect("a topic");
     let mut settings = Settings::new("renamed");
     settings.topic.clone_from(&topic.name);
-    let host = Host::start(&settings.config()).expect("a host");
+    let config = settings.config();
+    let host = Host::start(&config).expect("a host");
     host.wait_until_ready().await;
     assert!(host.terminate().await.expect("it ends").success());
 
