@@ -11,7 +11,7 @@ use super::{suggest, values};
 /// This process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Names this host in checkpoints, logs and metrics; by default as the caller has it. Two
+    /// Names this host in checkpoints, and to Kafka's brokers; by default as the caller has it. Two
     /// hosts of one name are told apart by epochs, not by people.
     pub name: String,
     /// Where metrics and health are served; 127.0.0.1:9464 by default.
