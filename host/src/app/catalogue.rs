@@ -58,17 +58,8 @@ impl Catalogue {
         }
     }
 
-    /// The views that are kept in a store.
-    pub fn views_in(&self, store: &str) -> Vec<ViewId> {
-        self.plugins
-            .iter()
-            .filter(|plugin| plugin.projection.store == store)
-            .flat_map(Plugin::views)
-            .collect()
-    }
-
-    /// The same with the writer of each.
-    pub(super) fn writers_in(&self, store: &str) -> Vec<(ViewId, String)> {
+    /// The views that are kept in a store, each with its writer.
+    pub(super) fn views_in(&self, store: &str) -> Vec<(ViewId, String)> {
         self.plugins
             .iter()
             .filter(|plugin| plugin.projection.store == store)

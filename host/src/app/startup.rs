@@ -15,7 +15,7 @@ use super::{Catalogue, Error, open_store};
 use crate::config::Config;
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
-use crate::store::Store;
+use crate::store::{Store, ViewId};
 use crate::telemetry::health::describe;
 
 /// Opens all stores and makes their views ready.
@@ -26,13 +26,14 @@ pub(super) async fn open_stores(
 ) -> Result<BTreeMap<String, Arc<dyn Store>>, Error> {
     let mut stores = BTreeMap::new();
     for (name, store) in &config.stores {
-        let views = catalogue.views_in(name);
+        let owned = catalogue.views_in(name);
+        let views: Vec<ViewId> = owned.iter().map(|(view, _)| view.clone()).collect();
         let opened = retry(deadline, async || {
             let opened = async {
                 let opened = open_store(store).await?;
                 opened.prepare(&views).await?;
-                for (view, writer) in catalogue.writers_in(name) {
-                    opened.own(&view, &writer).await?;
+                for (view, writer) in &owned {
+                    opened.own(view, writer).await?;
                 }
                 Ok(opened)
             };

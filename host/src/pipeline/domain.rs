@@ -26,7 +26,7 @@ use super::lane::Lane;
 use super::partition::{Narrowed, Partition};
 use super::pending::Pending;
 use super::queue::{Item, Receiver};
-use super::{Context, DomainLayout};
+use super::{Context, DomainLayout, sleep_until};
 use crate::projection::{DocumentId, Fault};
 use crate::record::{Epoch, Generation, TopicPartition};
 use crate::store::{CheckpointId, Store, ViewId};
@@ -391,12 +391,5 @@ pub(super) fn checkpoint_id(context: &Context, partition: &TopicPartition) -> Ch
         version: context.version,
         copy: Arc::clone(&context.copy),
         partition: partition.clone(),
-    }
-}
-
-async fn sleep_until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

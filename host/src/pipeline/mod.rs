@@ -19,6 +19,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::document;
 use crate::projection::{Descriptor, DocumentId, Encoding, HostError, Ownership};
@@ -98,6 +99,14 @@ pub fn target_views(descriptor: &Descriptor, topics: usize, version: u32) -> Arc
             ownership,
         })
         .collect()
+}
+
+/// Waits until then; for ever, where there is no such time.
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Reads documents, for the cache and the projection.

@@ -24,7 +24,7 @@ use super::committer::{Committer, Handle as CommitterHandle, Options as Committe
 use super::domain::{Attachment, Control, Domain, Outcome, Parts, Reason};
 use super::intake::{Command, Notice, Positions, SourceHandle, Standing, Start};
 use super::lane::Lane;
-use super::{Context, DomainLayout, queue};
+use super::{Context, DomainLayout, queue, sleep_until};
 use crate::projection::{HostError, Projector};
 use crate::record::{Generation, TopicPartition};
 use crate::store::Store;
@@ -534,13 +534,6 @@ impl Runner {
         context
             .health
             .set_partition(&context.projection, partition, state);
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -4,10 +4,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::super::DomainLayout;
 use super::super::cache::CommitNumber;
 use super::super::committer::{Outcome, Submission};
 use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Reason, checkpoint_id};
-use crate::projection::{DocumentId, Ownership};
+use crate::projection::DocumentId;
 use crate::record::TopicPartition;
 use crate::store::{Advance, ViewId};
 
@@ -117,14 +118,8 @@ impl Domain {
 
     /// A document was not as this domain left it.
     fn mismatch(&mut self, view: ViewId, id: DocumentId) {
-        let by_key = self
-            .parts
-            .context
-            .views
-            .iter()
-            .any(|target| target.id == view && target.ownership == Ownership::ByKey);
         self.retract();
-        if !by_key {
+        if self.parts.context.layout == DomainLayout::Joined {
             // Another host was faster. Fold again on what it stored.
             self.contended = CONTENDED_COMMITS;
             self.retry_at = Some(Instant::now() + self.backoff.next_delay() / 8);
