@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bson::raw::RawDocumentBuf;
 use bytes::Bytes;
 
-use crate::record::{Event, TopicPartition};
+use crate::record::{Event, Header, TopicPartition};
 
 /// A document's `_id`.
 pub type DocumentId = Arc<str>;
@@ -95,6 +95,20 @@ pub struct DocumentWrite {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
     pub writes: Vec<DocumentWrite>,
+    /// In the order in which they are to be sent.
+    pub messages: Vec<Message>,
+}
+
+/// A message for Kafka, sent exactly when the documents of its event are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Index in the batch of the event that it follows from.
+    pub event: usize,
+    pub topic: Arc<str>,
+    pub key: Option<Bytes>,
+    /// `None` is a tombstone.
+    pub value: Option<Bytes>,
+    pub headers: Vec<Header>,
 }
 
 /// The stored documents, as of the end of the events already folded.

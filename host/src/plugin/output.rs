@@ -66,7 +66,10 @@ pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Out
         .iter()
         .map(|draft| write(draft, question))
         .collect::<Result<Vec<_>, Fault>>()?;
-    Ok(Output { writes })
+    Ok(Output {
+        writes,
+        messages: Vec::new(),
+    })
 }
 
 fn check_rejects(rejects: &[raw::Reject], events: usize) -> Result<(), Fault> {

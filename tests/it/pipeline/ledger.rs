@@ -310,6 +310,9 @@ impl Projector for Ledger {
         let first = batch.events.first().expect("no batch is empty").offset.0;
         let last = batch.events.last().expect("no batch is empty").offset.0;
         self.journal.note(Entry::Folded(partition, first, last));
-        Ok(Output { writes })
+        Ok(Output {
+            writes,
+            messages: Vec::new(),
+        })
     }
 }
