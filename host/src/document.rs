@@ -23,7 +23,7 @@ pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const DEPTH_MAX: usize = 128;
 
 /// What the host adds to a body (`_id`, `_m`) must fit as well.
-const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

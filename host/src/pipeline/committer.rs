@@ -19,7 +19,9 @@ use tracing::{debug, warn};
 
 use super::backoff::Backoff;
 use crate::projection::DocumentId;
-use crate::store::{Advance, CheckpointId, Commit, CommitError, Store, ViewId, Write};
+use crate::store::{
+    Advance, CheckpointId, Commit, CommitError, EntryChange, Store, Table, ViewId, Write,
+};
 use crate::telemetry::health::{Reachability, describe};
 
 /// How a domain hands its batches over.
@@ -32,8 +34,9 @@ pub struct Handle {
 #[derive(Debug)]
 pub struct Submission {
     pub writes: Vec<Write>,
+    pub entries: Vec<EntryChange>,
     pub advances: Vec<Advance>,
-    /// Bytes of the bodies.
+    /// Bytes of the bodies, of documents and of entries.
     pub bytes: usize,
     pub reply: oneshot::Sender<Outcome>,
 }
@@ -49,6 +52,11 @@ pub enum Outcome {
         view: ViewId,
         id: DocumentId,
     },
+    /// Somebody else changed this entry. Nothing is stored.
+    EntryMismatch {
+        table: Table,
+        id: Arc<str>,
+    },
     /// More than one transaction takes. Nothing is stored.
     TooLarge(String),
     /// The store refuses, and trying again cannot help. The text says why and the way out.
@@ -59,6 +67,7 @@ pub enum Outcome {
 pub struct Options {
     /// Transactions under way at once. Two keep two server cores busy; more only conflict.
     pub in_flight_max: usize,
+    /// Documents and entries.
     pub documents_max: usize,
     pub bytes_max: usize,
 }
@@ -147,11 +156,11 @@ impl Committer {
 
     /// Joins what is ready, as far as it fits one transaction.
     fn group(&mut self, first: Submission) -> (Vec<Submission>, Option<Submission>) {
-        let mut documents = first.writes.len();
+        let mut documents = first.documents();
         let mut bytes = first.bytes;
         let mut group = vec![first];
         while let Ok(next) = self.submissions.try_recv() {
-            documents += next.writes.len();
+            documents += next.documents();
             bytes += next.bytes;
             let full = documents > self.options.documents_max || bytes > self.options.bytes_max;
             // A partition that was abandoned and came back: its two batches are of two epochs.
@@ -168,6 +177,11 @@ impl Committer {
 }
 
 impl Submission {
+    /// How many documents and entries it changes.
+    fn documents(&self) -> usize {
+        self.writes.len() + self.entries.len()
+    }
+
     fn shares_partition(&self, other: &Submission) -> bool {
         let moves =
             |checkpoint: &CheckpointId| other.advances.iter().any(|a| a.checkpoint == *checkpoint);
@@ -216,6 +230,9 @@ impl GroupCommit {
             match error {
                 CommitError::Fenced { checkpoints } => self.drop_fenced(&checkpoints),
                 CommitError::Mismatch { view, id } => self.drop_mismatched(&view, &id),
+                CommitError::EntryMismatch { table, id } => {
+                    self.drop_entry_mismatched(table, &id);
+                }
                 CommitError::Store(error) if error.is_transient() => {
                     self.reachability.lost(&error);
                     tokio::time::sleep(backoff.next_delay()).await;
@@ -241,6 +258,7 @@ impl GroupCommit {
         let mut commit = Commit::default();
         for submission in &self.group {
             commit.writes.extend(submission.writes.iter().cloned());
+            commit.entries.extend(submission.entries.iter().cloned());
             commit.advances.extend(submission.advances.iter().cloned());
         }
         commit
@@ -273,20 +291,43 @@ impl GroupCommit {
 
     /// The document is one batch's; the others go again.
     fn drop_mismatched(&mut self, view: &ViewId, id: &DocumentId) {
-        counter!("projectionist_commit_conflicts_total", "projection" => self.projection.to_string())
-            .increment(1);
         debug!(projection = %self.projection, %view, id = %id, "a document changed meanwhile");
         let writes_it = |write: &Write| write.view == *view && write.id == *id;
-        let (mismatched, kept) = std::mem::take(&mut self.group)
-            .into_iter()
-            .partition::<Vec<Submission>, _>(|submission| submission.writes.iter().any(writes_it));
-        self.group = kept;
-        for submission in mismatched {
-            let outcome = Outcome::Mismatch {
+        self.drop_conflicting(
+            |submission| submission.writes.iter().any(writes_it),
+            || Outcome::Mismatch {
                 view: view.clone(),
                 id: DocumentId::clone(id),
-            };
-            drop(submission.reply.send(outcome));
+            },
+        );
+    }
+
+    /// The same of an entry.
+    fn drop_entry_mismatched(&mut self, table: Table, id: &Arc<str>) {
+        debug!(projection = %self.projection, %table, %id, "an entry changed meanwhile");
+        let changes_it = |change: &EntryChange| change.table() == table && change.id() == id;
+        self.drop_conflicting(
+            |submission| submission.entries.iter().any(changes_it),
+            || Outcome::EntryMismatch {
+                table,
+                id: Arc::clone(id),
+            },
+        );
+    }
+
+    fn drop_conflicting(
+        &mut self,
+        is_at_fault: impl Fn(&Submission) -> bool,
+        outcome: impl Fn() -> Outcome,
+    ) {
+        counter!("projectionist_commit_conflicts_total", "projection" => self.projection.to_string())
+            .increment(1);
+        let (at_fault, kept) = std::mem::take(&mut self.group)
+            .into_iter()
+            .partition::<Vec<Submission>, _>(is_at_fault);
+        self.group = kept;
+        for submission in at_fault {
+            drop(submission.reply.send(outcome()));
         }
     }
 

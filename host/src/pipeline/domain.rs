@@ -55,6 +55,8 @@ pub struct Attachment {
     pub generation: Generation,
     pub epoch: Epoch,
     pub next: crate::record::NextOffset,
+    /// As the claim found it.
+    pub repairs: i64,
     pub queue: Receiver,
 }
 
@@ -122,6 +124,8 @@ struct Member {
     partition: Partition,
     generation: Generation,
     epoch: Epoch,
+    /// The checkpoint's count of repairs.
+    repairs: i64,
     queue: Receiver,
     /// It folds nothing more, and leaves when what is folded is stored.
     leaving: Option<Leaving>,
@@ -245,6 +249,7 @@ impl Domain {
             partition: Partition::new(attachment.partition, attachment.next),
             generation: attachment.generation,
             epoch: attachment.epoch,
+            repairs: attachment.repairs,
             queue: attachment.queue,
             leaving: None,
         });

@@ -317,6 +317,7 @@ impl Runner {
             generation,
             epoch: claimed.epoch,
             next: claimed.next,
+            repairs: claimed.repairs,
             queue: receiver,
         };
         domain

@@ -4,14 +4,16 @@
 //! what is written here (`tests/it/store_conformance.rs`).
 //!
 //! Guarantees:
-//! - [`Store::commit`] is atomic: documents and checkpoints change together or not at all.
+//! - [`Store::commit`] is atomic: documents, entries and checkpoints change together or not at all.
 //! - A commit under an epoch that is no longer the newest changes nothing.
-//! - [`Store::load`] sees everything that was committed before it was called, by any host.
+//! - [`Store::load`] and [`Store::entries`] see everything that was committed before they were
+//!   called, by any host.
 //!
 //! Not here: when to load, what to commit and what to do about an error (`pipeline`).
 
 mod bson_writer;
 pub mod embedded;
+mod entry;
 pub mod envelope;
 pub mod mongo;
 
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bson::raw::RawDocumentBuf;
 
+pub use self::entry::{ENTRY_BYTES_MAX, Entry, EntryChange, Table};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
 
@@ -71,6 +74,28 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(DocumentId, StoredDocument)>, Error>;
 
+    /// Reads entries of a reserved table whose ids start with `prefix` and are greater than
+    /// `after`, in the order of their ids. At most `limit`, and fewer where they are large: at
+    /// least one where there is any, and no more than about 16 MiB. So only an empty page is
+    /// surely the last one. A table that nobody wrote to has none.
+    async fn entries(
+        &self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error>;
+
+    /// Those of the entries that exist, in any order.
+    async fn find_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<Vec<Entry>, Error>;
+
+    /// Inserts an entry, or replaces it, outside of any batch. One whose body is larger than
+    /// [`ENTRY_BYTES_MAX`] is refused.
+    async fn put_entry(&self, entry: &Entry) -> Result<(), Error>;
+
+    /// Removes those of the entries that exist, outside of any batch.
+    async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error>;
+
     /// Ends what is held open at the server. To be called last; a store that is dropped without
     /// loses nothing.
     async fn close(&self);
@@ -97,6 +122,9 @@ pub struct CheckpointId {
 pub struct Claim {
     pub epoch: Epoch,
     pub next: NextOffset,
+    /// Counts the commits that changed what is parked without moving `next`, so that each of
+    /// those can be recognised too; 0 at first.
+    pub repairs: i64,
 }
 
 /// The last event that shaped a document, in which revision, folded by which plugin.
@@ -123,6 +151,8 @@ pub struct StoredDocument {
 pub struct Commit {
     /// At most one per document.
     pub writes: Vec<Write>,
+    /// At most one per entry.
+    pub entries: Vec<EntryChange>,
     /// At most one per checkpoint, at least one in all.
     pub advances: Vec<Advance>,
 }
@@ -134,6 +164,15 @@ pub struct Advance {
     pub epoch: Epoch,
     pub from: NextOffset,
     pub to: NextOffset,
+    /// [`Claim::repairs`] before this commit, and after it: the same, or one more.
+    pub repairs: Repairs,
+}
+
+/// Where a checkpoint's count of repairs goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repairs {
+    pub from: i64,
+    pub to: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +216,10 @@ pub enum CommitError {
     /// A document is not in the state that the write expected.
     #[error("document \"{id}\" of view {view} was changed by somebody else")]
     Mismatch { view: ViewId, id: DocumentId },
+    /// An entry is not in the state that the change expected: it exists where it was to be
+    /// inserted, or is missing where it was to be replaced or removed.
+    #[error("entry \"{id}\" of {table} was changed by somebody else")]
+    EntryMismatch { table: Table, id: Arc<str> },
     /// The batch is more than the store takes in one transaction; a smaller one may pass.
     #[error("the batch is too large for one transaction")]
     TooLarge(#[source] Source),
@@ -230,6 +273,31 @@ impl ViewId {
 impl fmt::Display for ViewId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" (version {})", self.name, self.version)
+    }
+}
+
+impl Advance {
+    /// The checkpoint as this commit must find it.
+    pub(crate) fn before(&self) -> Claim {
+        Claim {
+            epoch: self.epoch,
+            next: self.from,
+            repairs: self.repairs.from,
+        }
+    }
+
+    /// The checkpoint as this commit leaves it.
+    pub(crate) fn after(&self) -> Claim {
+        Claim {
+            epoch: self.epoch,
+            next: self.to,
+            repairs: self.repairs.to,
+        }
+    }
+
+    /// True where the commit can be recognised by this checkpoint.
+    pub(crate) fn moves(&self) -> bool {
+        self.before() != self.after()
     }
 }
 

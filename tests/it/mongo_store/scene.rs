@@ -7,8 +7,8 @@ use mongodb::{Client, Database};
 use projectionist::record::{NextOffset, Offset, TopicPartition};
 use projectionist::store::mongo::MongoStore;
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, Guard, Provenance, Store, StoredDocument, ViewId,
-    Write,
+    Advance, Change, CheckpointId, Claim, Commit, Guard, Provenance, Repairs, Store,
+    StoredDocument, ViewId, Write,
 };
 
 use projectionist_tests::mongod::Mongod;
@@ -67,6 +67,7 @@ impl Scene {
         };
         let first = Commit {
             writes: vec![write("N1", Change::Insert(stored(1, 1)))],
+            entries: Vec::new(),
             advances: vec![scene.advance(0)],
         };
         scene
@@ -88,6 +89,7 @@ impl Scene {
                 write("N1", update),
                 write(&format!("new {offset}"), Change::Insert(stored(1, 1))),
             ],
+            entries: Vec::new(),
             advances: vec![self.advance(offset)],
         }
     }
@@ -103,6 +105,7 @@ impl Scene {
             epoch: self.claim.epoch,
             from: NextOffset(offset),
             to: NextOffset(offset + 1),
+            repairs: Repairs { from: 0, to: 0 },
         }
     }
 

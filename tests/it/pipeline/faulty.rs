@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use projectionist::projection::DocumentId;
 use projectionist::record::NextOffset;
+use projectionist::store;
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, CommitError, Error, Guard, Store, StoredDocument,
-    ViewId, Write,
+    Advance, Change, CheckpointId, Claim, Commit, CommitError, Error, Guard, Repairs, Store,
+    StoredDocument, Table, ViewId, Write,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -176,15 +177,24 @@ pub(crate) async fn intrude(store: &dyn Store, write: Write) {
         partition: partition_id(0),
     };
     let claim = store.claim(&checkpoint, "intruder").await;
-    let Claim { epoch, next } = claim.expect("the store is in order");
+    let Claim {
+        epoch,
+        next,
+        repairs,
+    } = claim.expect("the store is in order");
     let advance = Advance {
         checkpoint,
         epoch,
         from: next,
         to: NextOffset(next.0 + 1),
+        repairs: Repairs {
+            from: repairs,
+            to: repairs,
+        },
     };
     let commit = Commit {
         writes: vec![write],
+        entries: Vec::new(),
         advances: vec![advance],
     };
     store.commit(&commit).await.expect("nothing is in its way");
@@ -287,5 +297,35 @@ impl Store for FaultyStore {
     ) -> Result<Vec<(DocumentId, StoredDocument)>, Error> {
         self.connect().await?;
         self.inner.scan(view, after, limit).await
+    }
+
+    async fn entries(
+        &self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<store::Entry>, Error> {
+        self.connect().await?;
+        self.inner.entries(table, prefix, after, limit).await
+    }
+
+    async fn find_entries(
+        &self,
+        table: Table,
+        ids: &[Arc<str>],
+    ) -> Result<Vec<store::Entry>, Error> {
+        self.connect().await?;
+        self.inner.find_entries(table, ids).await
+    }
+
+    async fn put_entry(&self, entry: &store::Entry) -> Result<(), Error> {
+        self.connect().await?;
+        self.inner.put_entry(entry).await
+    }
+
+    async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
+        self.connect().await?;
+        self.inner.remove_entries(table, ids).await
     }
 }

@@ -15,6 +15,7 @@ pub(crate) async fn a_first_claim_starts_at_offset_0(site: Arc<Site>) {
     let first = Claim {
         epoch: Epoch(1),
         next: NextOffset::ZERO,
+        repairs: 0,
     };
     assert_eq!(claim(&store, &partition(0)).await, first);
 
@@ -34,6 +35,7 @@ pub(crate) async fn each_claim_counts_the_epoch_up_and_keeps_the_position(site: 
         let expected = Claim {
             epoch: Epoch(epoch),
             next: NextOffset(42),
+            repairs: 0,
         };
         assert_eq!(claim(&other, &partition(0)).await, expected);
         let read = store.checkpoint(&partition(0)).await;

@@ -7,7 +7,7 @@ use bson::rawdoc;
 use projectionist::projection::DocumentId;
 use projectionist::record::{Epoch, NextOffset, Offset, TopicPartition};
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, CommitError, Guard, Provenance, Store,
+    Advance, Change, CheckpointId, Claim, Commit, CommitError, Guard, Provenance, Repairs, Store,
     StoredDocument, ViewId, Write,
 };
 
@@ -80,6 +80,7 @@ impl Batch {
             epoch,
             from: NextOffset(offsets.start),
             to: NextOffset(offsets.end),
+            repairs: Repairs { from: 0, to: 0 },
         });
         self
     }

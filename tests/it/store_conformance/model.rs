@@ -91,6 +91,7 @@ impl Model {
         let none = Claim {
             epoch: Epoch(0),
             next: NextOffset::ZERO,
+            repairs: 0,
         };
         let claim = self.checkpoints.entry(checkpoint.clone()).or_insert(none);
         claim.epoch.0 += 1;
@@ -109,14 +110,20 @@ impl Model {
     }
 
     fn decide(&mut self, commit: &Commit) -> Outcome {
-        let stands_at = |advance: &Advance, next| {
-            let epoch = advance.epoch;
-            self.checkpoints.get(&advance.checkpoint) == Some(&Claim { epoch, next })
+        let stands_at = |advance: &Advance, next, repairs| {
+            let claim = Claim {
+                epoch: advance.epoch,
+                next,
+                repairs,
+            };
+            self.checkpoints.get(&advance.checkpoint) == Some(&claim)
         };
-        if commit.advances.iter().all(|a| stands_at(a, a.to)) {
+        let is_done = |a: &Advance| stands_at(a, a.to, a.repairs.to);
+        if commit.advances.iter().all(is_done) {
             return Outcome::Stored;
         }
-        let lost = commit.advances.iter().filter(|a| !stands_at(a, a.from));
+        let is_lost = |a: &&Advance| !stands_at(a, a.from, a.repairs.from);
+        let lost = commit.advances.iter().filter(is_lost);
         let mut lost: Vec<CheckpointId> = lost.map(|a| a.checkpoint.clone()).collect();
         if !lost.is_empty() {
             lost.sort();
@@ -152,12 +159,14 @@ impl Model {
             checkpoint,
             epoch,
             to,
+            repairs,
             ..
         } in &commit.advances
         {
             let moved = Claim {
                 epoch: *epoch,
                 next: *to,
+                repairs: repairs.to,
             };
             self.checkpoints.insert(checkpoint.clone(), moved);
         }

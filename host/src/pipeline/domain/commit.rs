@@ -10,7 +10,7 @@ use super::super::committer::{Outcome, Submission};
 use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Reason, checkpoint_id};
 use crate::projection::DocumentId;
 use crate::record::TopicPartition;
-use crate::store::{Advance, ViewId};
+use crate::store::{Advance, Repairs, Table, ViewId};
 
 impl Domain {
     /// Hands everything folded to the committer, if it has nothing of this domain.
@@ -30,6 +30,10 @@ impl Domain {
                     epoch: member.epoch,
                     from: step.from,
                     to: step.to,
+                    repairs: Repairs {
+                        from: member.repairs,
+                        to: member.repairs,
+                    },
                 });
             }
         }
@@ -40,6 +44,7 @@ impl Domain {
         let submission = Submission {
             bytes: self.pending.bytes(),
             writes: self.pending.take(),
+            entries: Vec::new(),
             advances,
             reply,
         };
@@ -79,6 +84,7 @@ impl Domain {
                 self.retract();
             }
             Outcome::Mismatch { view, id } => self.mismatch(view, id),
+            Outcome::EntryMismatch { table, id } => self.entry_mismatch(table, &id),
             Outcome::TooLarge(reason) => self.too_large(&reason),
             Outcome::Refused(reason) => self.stop_all(&reason),
         }
@@ -138,6 +144,16 @@ impl Domain {
             warn!(projection = %self.parts.context.projection, "a document changed under this host; reading it again");
             self.suspect = Some((view, id));
         }
+    }
+
+    /// An entry was not as this domain left it, though no other domain writes it.
+    fn entry_mismatch(&mut self, table: Table, id: &str) {
+        let projection = &self.parts.context.projection;
+        let reason = format!(
+            "entry \"{id}\" of {table} was changed by somebody else; only projection \
+             \"{projection}\" may change it, so keep others away from {table}, and start again"
+        );
+        self.stop_all(&reason);
     }
 
     /// The commit was more than a transaction takes: the next ones are of half as many events.

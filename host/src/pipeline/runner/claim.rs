@@ -40,6 +40,8 @@ pub(super) struct Claimed {
     pub(super) epoch: Epoch,
     /// The checkpoint.
     pub(super) next: NextOffset,
+    /// The checkpoint's count of repairs.
+    pub(super) repairs: i64,
     /// Where to start fetching: the checkpoint, or the first event of a topic that was never read.
     pub(super) fetch_from: NextOffset,
 }
@@ -88,6 +90,7 @@ impl Claimant {
         Ok(Claimed {
             epoch: claim.epoch,
             next: claim.next,
+            repairs: claim.repairs,
             fetch_from,
         })
     }

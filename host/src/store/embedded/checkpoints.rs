@@ -12,7 +12,7 @@ pub(super) fn claim(connection: &mut Connection, id: &str, owner: &str) -> rusql
         .prepare_cached(
             "INSERT INTO _checkpoints (id, epoch, next, owner) VALUES (?1, 1, 0, ?2)
              ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, owner = excluded.owner
-             RETURNING epoch, next",
+             RETURNING epoch, next, repairs",
         )?
         .query_row([id, owner], to_claim)?;
     transaction.commit()?;
@@ -21,7 +21,7 @@ pub(super) fn claim(connection: &mut Connection, id: &str, owner: &str) -> rusql
 
 pub(super) fn read(connection: &Connection, id: &str) -> rusqlite::Result<Option<Claim>> {
     connection
-        .prepare_cached("SELECT epoch, next FROM _checkpoints WHERE id = ?1")?
+        .prepare_cached("SELECT epoch, next, repairs FROM _checkpoints WHERE id = ?1")?
         .query_row([id], to_claim)
         .optional()
 }
@@ -30,13 +30,16 @@ pub(super) fn read(connection: &Connection, id: &str) -> rusqlite::Result<Option
 pub(super) fn advance(transaction: &Transaction, advance: &Advance) -> rusqlite::Result<bool> {
     let moved = transaction
         .prepare_cached(
-            "UPDATE _checkpoints SET next = ?1 WHERE id = ?2 AND epoch = ?3 AND next = ?4",
+            "UPDATE _checkpoints SET next = ?1, repairs = ?2
+             WHERE id = ?3 AND epoch = ?4 AND next = ?5 AND repairs = ?6",
         )?
         .execute(params![
             advance.to.0,
+            advance.repairs.to,
             advance.checkpoint.to_string(),
             advance.epoch.0,
-            advance.from.0
+            advance.from.0,
+            advance.repairs.from,
         ])?;
     Ok(moved == 1)
 }
@@ -45,5 +48,6 @@ fn to_claim(row: &Row) -> rusqlite::Result<Claim> {
     Ok(Claim {
         epoch: Epoch(row.get(0)?),
         next: NextOffset(row.get(1)?),
+        repairs: row.get(2)?,
     })
 }

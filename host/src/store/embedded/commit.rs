@@ -4,14 +4,16 @@
 //! caller's is settled first: a fenced host learns that it is fenced, whatever the documents are.
 //! On any error the transaction is dropped, which rolls it back.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{checkpoints, documents, error};
-use crate::store::{Advance, Claim, Commit, CommitError};
+use super::{checkpoints, documents, entries, error};
+use crate::store::{Advance, Commit, CommitError};
 
 /// What the checkpoints say to a commit.
 enum Standing {
-    /// They are moved, and the documents may follow.
+    /// They are moved, and the documents and entries may follow.
     Moved,
     /// This very commit has been stored before.
     Stored,
@@ -26,6 +28,7 @@ pub(super) fn commit(
 ) -> Result<(), CommitError> {
     // Before the transaction: meanwhile, others of the file may write.
     let rows = documents::encode(address, &commit.writes)?;
+    let changes = entries::encode(address, &commit.entries)?;
     let failed = |e| CommitError::Store(error::store(address, e));
 
     let transaction = connection
@@ -43,6 +46,12 @@ pub(super) fn commit(
         return Err(CommitError::Mismatch {
             view: write.view.clone(),
             id: write.id.clone(),
+        });
+    }
+    if let Some(change) = entries::write(&transaction, &changes).map_err(failed)? {
+        return Err(CommitError::EntryMismatch {
+            table: change.table(),
+            id: Arc::clone(change.id()),
         });
     }
     transaction.commit().map_err(failed)
@@ -65,18 +74,9 @@ fn advance(transaction: &Transaction, advances: &[Advance]) -> rusqlite::Result<
 }
 
 fn all_done(transaction: &Transaction, advances: &[Advance]) -> rusqlite::Result<bool> {
-    for Advance {
-        checkpoint,
-        epoch,
-        to,
-        ..
-    } in advances
-    {
-        let done = Claim {
-            epoch: *epoch,
-            next: *to,
-        };
-        if checkpoints::read(transaction, &checkpoint.to_string())? != Some(done) {
+    for advance in advances {
+        let found = checkpoints::read(transaction, &advance.checkpoint.to_string())?;
+        if found != Some(advance.after()) {
             return Ok(false);
         }
     }

@@ -20,7 +20,8 @@ pub(super) struct EncodedWrite<'a> {
 }
 
 /// Empty where the document goes.
-struct Json(Vec<u8>);
+#[derive(Default)]
+pub(super) struct Json(pub(super) Vec<u8>);
 
 /// A row as it was read. Its BSON is checked by whom it is for.
 struct Row {
@@ -156,7 +157,7 @@ fn load_rows(
     ids: &[DocumentId],
 ) -> rusqlite::Result<Vec<Option<Row>>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-    if !schema::has_table(&transaction, view)? {
+    if !schema::has_table(&transaction, &view.collection())? {
         return Ok(ids.iter().map(|_| None).collect());
     }
     let mut statement = transaction.prepare_cached(&schema::select(view, "WHERE id = ?1"))?;
@@ -172,7 +173,7 @@ fn scan_rows(
     limit: usize,
 ) -> rusqlite::Result<Vec<Row>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-    if !schema::has_table(&transaction, view)? {
+    if !schema::has_table(&transaction, &view.collection())? {
         return Ok(Vec::new());
     }
     // Two statements: one condition for both cases would read the whole index.

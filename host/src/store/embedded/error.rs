@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use crate::document;
-use crate::store::{Error, ViewId};
+use crate::store::entry::EntryTooLarge;
+use crate::store::{Entry, Error, Table, ViewId};
 
 /// An error while the store runs: what is locked, full or failing may yet recover.
 pub(super) fn store(address: &str, error: rusqlite::Error) -> Error {
@@ -118,6 +119,28 @@ pub(super) fn foreign_document(
         id: id.to_owned(),
         message: format!("its column \"bson\" holds no BSON document ({error})"),
     }
+}
+
+pub(super) fn no_json_entry(address: &str, entry: &Entry, error: &document::Error) -> Error {
+    let Entry { table, id, .. } = entry;
+    refused(
+        address,
+        format!("entry \"{id}\" of {table} cannot be written as JSON: {error}"),
+    )
+}
+
+pub(super) fn foreign_entry(address: &str, table: Table, id: &str, error: &dyn Display) -> Error {
+    refused(
+        address,
+        format!(
+            "entry \"{id}\" of {table} was changed by somebody else: its column \"bson\" holds no \
+             BSON document ({error}); restore a copy of the file"
+        ),
+    )
+}
+
+pub(super) fn entry_too_large(address: &str, too_large: &EntryTooLarge) -> Error {
+    refused(address, format!("{too_large}; cut it into several"))
 }
 
 pub(super) fn worker_ended(address: &str) -> Error {

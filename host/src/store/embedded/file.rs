@@ -24,8 +24,9 @@ const FORMAT: i32 = 1;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What stays of the write-ahead log after a checkpoint, however large a burst made it.
 const LOG_BYTES_MAX: i64 = 64 * 1024 * 1024;
-/// Five statements for each view version, and those of the checkpoints.
-const CACHED_STATEMENTS_MAX: usize = 128;
+/// Five statements for each view version, seven for each reserved table, and those of the
+/// checkpoints.
+const CACHED_STATEMENTS_MAX: usize = 192;
 
 /// Whose a file is.
 enum Identity {
@@ -73,24 +74,32 @@ pub(super) fn open_reader(path: &Path, address: &str) -> Result<Connection, Erro
     open().map_err(|e| error::opening(address, e))
 }
 
-/// Makes an empty file ours; leaves any other as it is.
+/// Makes an empty file ours, and adds what one of ours lacks; leaves any other as it is.
 fn take(connection: &mut Connection) -> rusqlite::Result<Identity> {
     // Each look is one transaction: another process may be making the file its own right now.
     let look = connection.transaction()?;
-    if let Some(identity) = identify(&look)? {
+    if let Some(identity) = settled(&look)? {
         return Ok(identity);
     }
     look.finish()?;
 
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Some(identity) = identify(&transaction)? {
+    if let Some(identity) = settled(&transaction)? {
         return Ok(identity);
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    schema::create_checkpoints(&transaction)?;
+    schema::create_reserved(&transaction)?;
     transaction.commit()?;
     Ok(Identity::Ours)
+}
+
+/// Says whose the file is; `None` where it may be ours and something is missing.
+fn settled(transaction: &Transaction) -> rusqlite::Result<Option<Identity>> {
+    match identify(transaction)? {
+        Some(Identity::Ours) if !schema::has_reserved(transaction)? => Ok(None),
+        identity => Ok(identity),
+    }
 }
 
 /// Says whose the file is; `None` where nothing is in it yet.

@@ -13,6 +13,7 @@
 mod checkpoints;
 mod commit;
 mod documents;
+mod entries;
 mod error;
 mod file;
 mod schema;
@@ -28,10 +29,11 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use self::worker::Worker;
 use super::{
-    CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId,
+    CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table, ViewId,
     owned_by_another,
 };
 use crate::projection::DocumentId;
+use crate::store::entry::IdRange;
 
 /// A handle to one SQLite file.
 pub struct EmbeddedStore {
@@ -179,5 +181,44 @@ impl Store for EmbeddedStore {
                 documents::scan(connection, &address, &view, after.as_deref(), limit)
             })
             .await?
+    }
+
+    async fn entries(
+        &self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let address = Arc::clone(&self.address);
+        self.reader
+            .run(move |connection| {
+                let range = IdRange::new(&prefix, after.as_deref());
+                entries::page(connection, &address, table, &range, limit)
+            })
+            .await?
+    }
+
+    async fn find_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<Vec<Entry>, Error> {
+        let ids = ids.to_vec();
+        let address = Arc::clone(&self.address);
+        self.reader
+            .run(move |connection| entries::find(connection, &address, table, &ids))
+            .await?
+    }
+
+    async fn put_entry(&self, entry: &Entry) -> Result<(), Error> {
+        let entry = entry.clone();
+        let address = Arc::clone(&self.address);
+        self.writer
+            .run(move |connection| entries::put(connection, &address, &entry))
+            .await?
+    }
+
+    async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
+        let ids = ids.to_vec();
+        self.write(move |connection| entries::remove(connection, table, &ids))
+            .await
     }
 }

@@ -1,11 +1,13 @@
-//! The tables: one for each view version, and the checkpoints.
+//! The tables: one for each view version, one for each reserved [`Table`], and the checkpoints.
 //!
 //! A view's plain name is an SQL view on its active version, for readers with tools of their own.
 //! Names come from plugins, so every one is quoted.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::store::ViewId;
+use crate::store::{Table, ViewId};
+
+const CHECKPOINTS: &str = "_checkpoints";
 
 /// The statements for the documents of one view version.
 ///
@@ -62,15 +64,47 @@ pub(super) fn is_reserved(name: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
 }
 
-pub(super) fn create_checkpoints(connection: &Connection) -> rusqlite::Result<()> {
+/// True where the host's own tables are as [`create_reserved`] leaves them.
+pub(super) fn has_reserved(connection: &Connection) -> rusqlite::Result<bool> {
+    for table in Table::ALL {
+        if !has_table(connection, table.name())? {
+            return Ok(false);
+        }
+    }
+    Ok(has_table(connection, CHECKPOINTS)? && has_repairs(connection)?)
+}
+
+/// Creates the checkpoints and the reserved tables, and adds to those of an earlier version of
+/// this host what they lack.
+pub(super) fn create_reserved(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "CREATE TABLE _checkpoints (
+        "CREATE TABLE IF NOT EXISTS _checkpoints (
              id TEXT PRIMARY KEY NOT NULL,
              epoch INTEGER NOT NULL,
              next INTEGER NOT NULL,
-             owner TEXT NOT NULL
+             owner TEXT NOT NULL,
+             repairs INTEGER NOT NULL DEFAULT 0
          ) STRICT, WITHOUT ROWID",
-    )
+    )?;
+    if !has_repairs(connection)? {
+        connection.execute_batch(
+            "ALTER TABLE _checkpoints ADD COLUMN repairs INTEGER NOT NULL DEFAULT 0",
+        )?;
+    }
+    for table in Table::ALL {
+        connection.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+                 id TEXT PRIMARY KEY NOT NULL,
+                 json TEXT NOT NULL,
+                 bson BLOB NOT NULL
+             ) STRICT"
+        ))?;
+    }
+    Ok(())
+}
+
+fn has_repairs(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.column_exists(None, CHECKPOINTS, "repairs")
 }
 
 /// Creates what is missing of the views' tables and of their plain names.
@@ -99,10 +133,10 @@ pub(super) fn create_views(connection: &mut Connection, views: &[ViewId]) -> rus
     transaction.commit()
 }
 
-pub(super) fn has_table(connection: &Connection, view: &ViewId) -> rusqlite::Result<bool> {
+pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let found = connection
         .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?
-        .query_row([view.collection()], |_| Ok(()))
+        .query_row([name], |_| Ok(()))
         .optional()?;
     Ok(found.is_some())
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
-use crate::store::{Advance, Change, Provenance, Write};
+use crate::store::{Advance, Change, Provenance, Repairs, Write};
 
 /// A folder with a store's file in it, or without one yet.
 struct Place {
@@ -84,11 +84,13 @@ fn insert(view: &ViewId, id: &str, text: &str, offset: i64) -> Commit {
             id: id.into(),
             change: Change::Insert(document),
         }],
+        entries: Vec::new(),
         advances: vec![Advance {
             checkpoint: checkpoint(),
             epoch: Epoch(1),
             from: NextOffset(offset),
             to: NextOffset(offset + 1),
+            repairs: Repairs { from: 0, to: 0 },
         }],
     }
 }

@@ -66,13 +66,16 @@ impl MongoStore {
         // way of the batch that is now folded again. Not before the claim: that would cut off
         // the answer to a commit that was just going through.
         self.end_sessions_of(before.as_ref()).await;
-        let (epoch, next) = match before {
-            Some(before) => (before.claim.epoch, before.claim.next),
-            None => (Epoch(0), NextOffset::ZERO),
-        };
-        Ok(Claim {
-            epoch: Epoch(epoch.0 + 1),
-            next,
+        Ok(match before {
+            Some(Checkpoint { claim, .. }) => Claim {
+                epoch: Epoch(claim.epoch.0 + 1),
+                ..claim
+            },
+            None => Claim {
+                epoch: Epoch(1),
+                next: NextOffset::ZERO,
+                repairs: 0,
+            },
         })
     }
 
@@ -86,7 +89,9 @@ impl MongoStore {
         patience: Duration,
     ) -> Result<Option<Checkpoint>, Failure> {
         let update = doc! {
-            "$inc": { "epoch": 1_i64 },
+            // The repairs stay: checkpoints of earlier versions of this host get the field, which
+            // commits look for.
+            "$inc": { "epoch": 1_i64, "repairs": 0_i64 },
             "$set": { "owner": owner, "sessions": self.sessions.ids() },
             "$currentDate": { "claimed_at": true },
             "$setOnInsert": { "next": NextOffset::ZERO.0 },
@@ -143,6 +148,11 @@ fn read_checkpoint(mut document: Document) -> Result<Checkpoint, Failure> {
     let (Ok(epoch), Ok(next)) = (document.get_i64("epoch"), document.get_i64("next")) else {
         return Err(Failure::Reply("a checkpoint has no valid epoch and next"));
     };
+    let repairs = match document.get("repairs") {
+        Some(Bson::Int64(repairs)) => *repairs,
+        None => 0,
+        Some(_) => return Err(Failure::Reply("a checkpoint has no valid repairs")),
+    };
     let sessions = match document.remove("sessions") {
         Some(Bson::Array(sessions)) => sessions,
         _ => Vec::new(),
@@ -151,6 +161,7 @@ fn read_checkpoint(mut document: Document) -> Result<Checkpoint, Failure> {
         claim: Claim {
             epoch: Epoch(epoch),
             next: NextOffset(next),
+            repairs,
         },
         sessions,
     })

@@ -6,12 +6,15 @@
 //! All runs of one commit share a session, and whatever a run that was given up has left open on
 //! the server ends when the next one starts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::debug;
 
 use super::command::{self, Command, Target};
-use super::decision::{End, Event, Progress, Reply, Step, Suspects, differs, read_reply, verdict};
+use super::decision::{
+    End, Event, Progress, Reply, Step, Suspects, differs, entry_differs, read_reply, verdict,
+};
 use super::error::{Class, Failure};
 use super::load::{Part, Stopped};
 use super::sessions::Lease;
@@ -25,7 +28,7 @@ struct Attempt<'c> {
     commit: &'c Commit,
     commands: &'c [Command],
     session: Lease<'c>,
-    /// Writes (by index) of which one did not find its document as expected.
+    /// Writes, or changes of entries (by index), of which one did not find what it expected.
     suspects: Vec<usize>,
     /// The suspect (by index) that was found out.
     culprit: Option<usize>,
@@ -35,7 +38,7 @@ struct Attempt<'c> {
 
 impl MongoStore {
     pub(super) async fn commit_batch(&self, commit: &Commit) -> Result<(), CommitError> {
-        if commit.writes.is_empty() && commit.advances.is_empty() {
+        if commit.writes.is_empty() && commit.entries.is_empty() && commit.advances.is_empty() {
             return Ok(());
         }
         assert!(
@@ -68,6 +71,7 @@ impl MongoStore {
                 }
                 Step::ReadCheckpoints => attempt.read_checkpoints().await,
                 Step::ReadDocuments => attempt.read_documents().await,
+                Step::ReadEntries => attempt.read_entries().await,
                 Step::Finish(end) => return attempt.finish(end),
             };
             step = progress.next(event, rand::random());
@@ -109,11 +113,21 @@ impl Attempt<'_> {
             (Reply::Short, Target::Checkpoints { .. }) => {
                 Some(Event::Contradicted(Suspects::Checkpoints))
             }
-            (Reply::Short, Target::Documents(writes)) => Some(self.suspect(writes)),
+            (Reply::Short, Target::Documents(writes)) => {
+                Some(self.suspect(Suspects::Documents, writes))
+            }
+            (Reply::Short, Target::Entries(changes)) => {
+                Some(self.suspect(Suspects::Entries, changes))
+            }
             (Reply::Exists { statement }, Target::Documents(writes))
                 if statement < writes.len() =>
             {
-                Some(self.suspect(&writes[statement..=statement]))
+                Some(self.suspect(Suspects::Documents, &writes[statement..=statement]))
+            }
+            (Reply::Exists { statement }, Target::Entries(changes))
+                if statement < changes.len() =>
+            {
+                Some(self.suspect(Suspects::Entries, &changes[statement..=statement]))
             }
             (
                 Reply::Rejected {
@@ -132,6 +146,23 @@ impl Attempt<'_> {
                 );
                 Some(self.run_failed(Failure::Rejected(text)))
             }
+            (
+                Reply::Rejected {
+                    statement,
+                    code,
+                    message,
+                },
+                Target::Entries(changes),
+            ) if statement < changes.len() => {
+                let change = &self.commit.entries[changes[statement]];
+                let (table, id) = (change.table(), change.id());
+                let text = format!(
+                    "MongoDB does not take entry \"{id}\" of {table} (code {code}): {message}; \
+                     the collection is the host's own, so remove the index or validator of \
+                     {table} that forbids it"
+                );
+                Some(self.run_failed(Failure::Rejected(text)))
+            }
             (Reply::Exists { .. } | Reply::Rejected { .. } | Reply::Unreadable, _) => {
                 let failure = Failure::Reply("a write was answered with what is no such answer");
                 Some(self.run_failed(failure))
@@ -146,7 +177,7 @@ impl Attempt<'_> {
                 if writes.iter().any(|&index| self.is_guarded(index)) =>
             {
                 self.cause = failure;
-                self.suspect(writes)
+                self.suspect(Suspects::Documents, writes)
             }
             _ => self.run_failed(failure),
         }
@@ -162,9 +193,9 @@ impl Attempt<'_> {
         }
     }
 
-    fn suspect(&mut self, writes: &[usize]) -> Event {
-        self.suspects = writes.to_vec();
-        Event::Contradicted(Suspects::Documents)
+    fn suspect(&mut self, suspects: Suspects, indices: &[usize]) -> Event {
+        self.suspects = indices.to_vec();
+        Event::Contradicted(suspects)
     }
 
     fn run_failed(&mut self, failure: Failure) -> Event {
@@ -234,6 +265,32 @@ impl Attempt<'_> {
         }
     }
 
+    /// Looks for the suspect that exists where it must not, or the other way around.
+    async fn read_entries(&mut self) -> Event {
+        let suspects = std::mem::take(&mut self.suspects);
+        let changes = &self.commit.entries;
+        // All suspects are of one command, and so of one table.
+        let Some(&first) = suspects.first() else {
+            return Event::EntriesAgree;
+        };
+        let ids: Vec<&str> = suspects
+            .iter()
+            .map(|&index| &**changes[index].id())
+            .collect();
+        let existing = match self.store.existing(changes[first].table(), &ids).await {
+            Ok(existing) => existing,
+            Err(failure) => return self.look_failed(failure),
+        };
+        self.culprit = suspects.into_iter().find(|&index| {
+            let change = &changes[index];
+            entry_differs(change, existing.contains(&**change.id()))
+        });
+        match self.culprit {
+            Some(_) => Event::EntryDiffers,
+            None => Event::EntriesAgree,
+        }
+    }
+
     fn look_failed(&mut self, failure: Failure) -> Event {
         let class = failure.class();
         debug!(?class, %failure, "a commit could not be looked up");
@@ -262,12 +319,19 @@ impl Attempt<'_> {
                     id: DocumentId::clone(id),
                 })
             }
+            (End::EntryMismatch, Some(culprit)) => {
+                let change = &self.commit.entries[culprit];
+                Err(CommitError::EntryMismatch {
+                    table: change.table(),
+                    id: Arc::clone(change.id()),
+                })
+            }
             (End::TooLarge, _) => Err(CommitError::TooLarge(Box::new(self.cause))),
             (End::Refused, _) => {
                 let place = self.store.place("write documents");
                 Err(CommitError::Store(self.cause.at(&place)))
             }
-            (End::Unavailable | End::Mismatch, _) => {
+            (End::Unavailable | End::Mismatch | End::EntryMismatch, _) => {
                 Err(CommitError::Store(unavailable(self.cause)))
             }
         }

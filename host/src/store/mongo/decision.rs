@@ -5,21 +5,21 @@
 //!    ^ │                   │ │
 //!    │ └─contradicted      │ └─unknown, a few times──> commit again
 //!    │        v            v
-//!    │  read documents > read checkpoints ──all at `to`──> stored
+//!    │  read suspects > read checkpoints ──all at `to`──> stored
 //!    │                     │        └──elsewhere──> fenced
 //!    │               all at `from`
 //!    │                     v
-//!    └──all as expected── what was doubtful? ──a document──> mismatch
+//!    └──all as expected── what was doubtful? ──a document, an entry──> mismatch
 //!                          └──the commit──> unavailable
 //! ```
 //!
 //! Guarantees:
 //! - `Stored` only after the server confirmed the commit, or after the checkpoints were read where
 //!   this very commit moves them.
-//! - `Fenced` and `Mismatch` only after the checkpoints were read: a commit that had gone through
-//!   before, unnoticed, contradicts its own documents, and must not be taken for a failure. The
-//!   documents are read first. The other way around, a commit that goes through between the two
-//!   would show in the documents alone.
+//! - `Fenced` and a mismatch only after the checkpoints were read: a commit that had gone through
+//!   before, unnoticed, contradicts its own documents and entries, and must not be taken for a
+//!   failure. The documents or entries are read first. The other way around, a commit that goes
+//!   through between the two would show in them alone.
 //! - It ends: the numbers of runs and of repeated commits are bounded.
 //!
 //! Running again is safe whatever became of the run before, because the checkpoints move only
@@ -32,7 +32,7 @@ use std::time::Duration;
 use bson::{Bson, Document};
 
 use super::error::Class;
-use crate::store::{Advance, Change, Claim, Guard, StoredDocument};
+use crate::store::{Advance, Change, Claim, EntryChange, Guard, StoredDocument};
 
 /// With the pauses below, about a second of conflicts.
 const RUNS_MAX: u32 = 9;
@@ -78,6 +78,10 @@ pub(super) enum Event {
     DocumentDiffers,
     /// All documents are as their writes expect.
     DocumentsAgree,
+    /// An entry was found, or found missing, that is not as its change expects.
+    EntryDiffers,
+    /// All entries are as their changes expect.
+    EntriesAgree,
     /// What was to be read could not be read.
     LookFailed(Class),
 }
@@ -89,6 +93,8 @@ pub(super) enum Suspects {
     Checkpoints,
     /// The documents of the command that did not match, and the checkpoints.
     Documents,
+    /// The same of entries.
+    Entries,
 }
 
 /// What the checkpoints say about a commit.
@@ -115,6 +121,7 @@ pub(super) enum Step {
     },
     ReadCheckpoints,
     ReadDocuments,
+    ReadEntries,
     Finish(End),
 }
 
@@ -125,6 +132,7 @@ pub(super) enum End {
     /// Advances by index.
     Fenced(Vec<usize>),
     Mismatch,
+    EntryMismatch,
     TooLarge,
     Refused,
     Unavailable,
@@ -145,6 +153,8 @@ enum Doubt {
     Checkpoints,
     /// Whether a document that is not as its write expects is so by this very commit.
     Document,
+    /// The same of an entry.
+    Entry,
     /// Whether the commit was done.
     Commit,
 }
@@ -178,6 +188,7 @@ impl Progress {
             }
             // Even a duplicate key says nothing by itself: it may be this commit's own insert.
             Event::Contradicted(Suspects::Documents) => Step::ReadDocuments,
+            Event::Contradicted(Suspects::Entries) => Step::ReadEntries,
             Event::Contradicted(Suspects::Checkpoints) => Step::ReadCheckpoints,
             Event::RunFailed(Class::Conflict | Class::Transient | Class::Interrupted) => {
                 self.run_again(jitter)
@@ -211,6 +222,7 @@ impl Progress {
             Event::Checkpoints(Verdict::Lost(advances)) => Step::Finish(End::Fenced(advances)),
             Event::Checkpoints(Verdict::Standing) => match self.doubt {
                 Doubt::Document => Step::Finish(End::Mismatch),
+                Doubt::Entry => Step::Finish(End::EntryMismatch),
                 // A server that does not say what it did will hardly say it the next time.
                 Doubt::Commit => Step::Finish(End::Unavailable),
                 // Somebody's claim or write was on its way, and may have come to nothing.
@@ -220,7 +232,11 @@ impl Progress {
                 self.doubt = Doubt::Document;
                 Step::ReadCheckpoints
             }
-            Event::DocumentsAgree => Step::ReadCheckpoints,
+            Event::EntryDiffers => {
+                self.doubt = Doubt::Entry;
+                Step::ReadCheckpoints
+            }
+            Event::DocumentsAgree | Event::EntriesAgree => Step::ReadCheckpoints,
             Event::LookFailed(class) => failed(class),
         }
     }
@@ -260,21 +276,14 @@ fn pause(attempt: u32, jitter: f64) -> Duration {
 /// Compares the checkpoints with what a commit moves; `found` has one item per advance.
 pub(super) fn verdict(advances: &[Advance], found: &[Option<Claim>]) -> Verdict {
     assert_eq!(advances.len(), found.len(), "one checkpoint per advance");
-    let at = |index: usize, next| {
-        let expected = Claim {
-            epoch: advances[index].epoch,
-            next,
-        };
-        found[index] == Some(expected)
-    };
-    let all = 0..advances.len();
-    let moves = advances.iter().any(|advance| advance.from != advance.to);
-    if moves && all.clone().all(|index| at(index, advances[index].to)) {
+    let all = || advances.iter().zip(found);
+    let moves = advances.iter().any(Advance::moves);
+    if moves && all().all(|(advance, found)| *found == Some(advance.after())) {
         return Verdict::Done;
     }
-    let lost: Vec<usize> = all
-        .filter(|&index| !at(index, advances[index].from))
-        .collect();
+    let lost = all().enumerate();
+    let lost = lost.filter(|(_, (advance, found))| **found != Some(advance.before()));
+    let lost: Vec<usize> = lost.map(|(index, _)| index).collect();
     if lost.is_empty() {
         Verdict::Standing
     } else {
@@ -290,6 +299,14 @@ pub(super) fn differs(change: &Change, found: Option<&StoredDocument>) -> bool {
             Guard::SoleWriter => found.is_none(),
             Guard::Unchanged(before) => found.is_none_or(|document| document.provenance != *before),
         },
+    }
+}
+
+/// True where an entry is not there where a change expects it, or is where it does not.
+pub(super) fn entry_differs(change: &EntryChange, exists: bool) -> bool {
+    match change {
+        EntryChange::Insert(_) => exists,
+        EntryChange::Replace(_) | EntryChange::Remove { .. } => !exists,
     }
 }
 

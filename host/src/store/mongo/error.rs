@@ -149,7 +149,7 @@ pub(super) struct Place<'a> {
     pub(super) address: &'a str,
     pub(super) database: &'a str,
     /// What was tried: `read documents`.
-    pub(super) action: &'static str,
+    pub(super) action: &'a str,
 }
 
 fn refusal(failure: &Failure, place: &Place<'_>) -> String {

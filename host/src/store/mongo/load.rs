@@ -132,17 +132,23 @@ impl MongoStore {
         filter: RawDocumentBuf,
         count: usize,
     ) -> RawDocumentBuf {
+        let mut find = self.find_any(collection, filter);
+        // One more than can be found, so that the first batch ends the cursor.
+        let batch = i32::try_from(count.min(IDS_MAX)).expect("IDS_MAX is small") + 1;
+        find.append(cstr!("batchSize"), batch);
+        find
+    }
+
+    /// The same without a size for its batches.
+    pub(super) fn find_any(&self, collection: &str, filter: RawDocumentBuf) -> RawDocumentBuf {
         let mut concern = rawdoc! { "level": "majority" };
         if let Some(time) = self.newest() {
             concern.append(cstr!("afterClusterTime"), time);
         }
-        // One more than can be found, so that the first batch ends the cursor.
-        let batch = i32::try_from(count.min(IDS_MAX)).expect("IDS_MAX is small") + 1;
         let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
         rawdoc! {
             "find": collection,
             "filter": filter,
-            "batchSize": batch,
             "readConcern": concern,
             "maxTimeMS": milliseconds,
         }
@@ -204,10 +210,10 @@ fn places(ids: &[DocumentId]) -> HashMap<&str, usize> {
 }
 
 /// How many of the ids fit in one request; at least one.
-fn chunk_len(ids: &[DocumentId]) -> usize {
+pub(super) fn chunk_len<I: AsRef<str>>(ids: &[I]) -> usize {
     let mut bytes = 0;
     let fitting = ids.iter().take(IDS_MAX).take_while(|id| {
-        bytes += id.len();
+        bytes += id.as_ref().len();
         bytes <= ID_BYTES_MAX
     });
     fitting.count().max(1)

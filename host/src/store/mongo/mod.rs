@@ -2,8 +2,9 @@
 //!
 //! One database holds, for each version of a view, a collection (`aircraft.v1`) whose documents
 //! are `{_id, …, _m}` (`store::envelope`), a MongoDB view under the plain name (`aircraft`), and
-//! for all projections the collection `_checkpoints`:
-//! `{_id: "projection/v1/copy/topic/partition", epoch, next, owner, claimed_at, sessions}`.
+//! for all projections the collection `_checkpoints`, of
+//! `{_id: "projection/v1/copy/topic/partition", epoch, next, repairs, owner, claimed_at, sessions}`,
+//! and one collection for each reserved [`Table`], whose documents are `{_id, …}`.
 //!
 //! Guarantees, besides those of [`Store`]:
 //! - A commit is one transaction. It moves the checkpoints last, and only from where their owner
@@ -26,11 +27,13 @@ mod command;
 mod commit;
 mod connect;
 mod decision;
+mod entries;
 mod error;
 mod load;
 mod prepare;
 mod sessions;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -40,8 +43,11 @@ use mongodb::{Client, Database};
 
 use self::error::{Failure, Place};
 use self::sessions::Sessions;
-use super::{CheckpointId, Claim, Commit, CommitError, Error, Store, StoredDocument, ViewId};
+use super::{
+    CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table, ViewId,
+};
 use crate::projection::DocumentId;
+use crate::store::entry::IdRange;
 
 /// How long one request may take. A server that is stopped or cut off does not answer at all, and
 /// the driver by itself would wait for ever.
@@ -117,10 +123,33 @@ impl Store for MongoStore {
     ) -> Result<Vec<(DocumentId, StoredDocument)>, Error> {
         self.scan_documents(view, after, limit).await
     }
+
+    async fn entries(
+        &self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        self.page_of_entries(table, IdRange::new(prefix, after), limit)
+            .await
+    }
+
+    async fn find_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<Vec<Entry>, Error> {
+        self.entries_with(table, ids).await
+    }
+
+    async fn put_entry(&self, entry: &Entry) -> Result<(), Error> {
+        self.put(entry).await
+    }
+
+    async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
+        self.remove(table, ids).await
+    }
 }
 
 impl MongoStore {
-    fn place(&self, action: &'static str) -> Place<'_> {
+    fn place<'a>(&'a self, action: &'a str) -> Place<'a> {
         Place {
             address: &self.address,
             database: self.database.name(),

@@ -1,15 +1,16 @@
 //! Creates what a view needs before its first document: its collection, its plain name, and the
-//! collection of the checkpoints.
+//! collections of the checkpoints and of the reserved tables.
 //!
 //! Guarantee: what exists is left as it is, and a collection of somebody else's is never written.
 
 use bson::{Document, doc};
+use futures_util::future::try_join_all;
 
 use super::super::owned_by_another;
 use super::command::CHECKPOINTS;
 use super::error::{Failure, code};
 use super::{MongoStore, REQUEST_TIMEOUT, within};
-use crate::store::{Error, ViewId};
+use crate::store::{Error, Table, ViewId};
 
 /// Who writes which view.
 const VIEWS: &str = "_views";
@@ -18,7 +19,9 @@ impl MongoStore {
     pub(super) async fn prepare_views(&self, views: &[ViewId]) -> Result<(), Error> {
         // Not left to the first transaction: to create a collection takes locks that an open
         // transaction would have to wait for.
-        self.create_collection(CHECKPOINTS).await?;
+        let reserved = Table::ALL.map(Table::name);
+        let reserved = [CHECKPOINTS].into_iter().chain(reserved);
+        try_join_all(reserved.map(|name| self.create_collection(name))).await?;
         for view in views {
             self.create_collection(&view.collection()).await?;
             self.create_view(view).await?;

@@ -3,7 +3,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
-use crate::store::{CheckpointId, Provenance, StoredDocument};
+use crate::store::{
+    Change, CheckpointId, Guard, Provenance, Repairs, StoredDocument, ViewId, Write,
+};
 
 fn provenance(revision: i64, offset: i64) -> Provenance {
     Provenance {
@@ -40,6 +42,7 @@ fn advance() -> Advance {
         epoch: Epoch(4),
         from: NextOffset(10),
         to: NextOffset(20),
+        repairs: Repairs { from: 2, to: 3 },
     }
 }
 
@@ -68,6 +71,7 @@ fn a_commit_becomes_deletes_updates_inserts_and_the_checkpoints_last() {
                 },
             ),
         ],
+        entries: Vec::new(),
         advances: vec![advance()],
     };
     let commands = build(&commit).expect("it is small");
@@ -101,8 +105,8 @@ fn a_commit_becomes_deletes_updates_inserts_and_the_checkpoints_last() {
     let checkpoints = rawdoc! {
         "update": "_checkpoints",
         "updates": [{
-            "q": { "_id": "flights/v1/main/t/1", "epoch": 4_i64, "next": 10_i64 },
-            "u": { "$set": { "next": 20_i64 } },
+            "q": { "_id": "flights/v1/main/t/1", "epoch": 4_i64, "next": 10_i64, "repairs": 2_i64 },
+            "u": { "$set": { "next": 20_i64, "repairs": 3_i64 } },
             "upsert": false,
             "multi": false,
         }],
@@ -124,6 +128,7 @@ fn a_commit_becomes_deletes_updates_inserts_and_the_checkpoints_last() {
 fn progress_without_writes_is_one_command() {
     let commit = Commit {
         writes: Vec::new(),
+        entries: Vec::new(),
         advances: vec![advance()],
     };
     assert_eq!(build(&commit).expect("it is small").len(), 1);
@@ -142,6 +147,7 @@ fn more_than_a_transaction_holds_is_refused() {
                 )
             })
             .collect(),
+        entries: Vec::new(),
         advances: vec![advance()],
     };
     let error = build(&commit(5)).expect_err("65 MiB are too much");
@@ -163,6 +169,7 @@ fn the_largest_document_passes() {
                 guard: Guard::Unchanged(provenance(1, 1)),
             },
         )],
+        entries: Vec::new(),
         advances: vec![advance()],
     };
     let commands = build(&commit).expect("it is the largest");
@@ -198,7 +205,7 @@ proptest! {
             .map(|(id, (change, view))| write(&view, &id.to_string(), change))
             .collect();
         let count = writes.len();
-        let commit = Commit { writes, advances: vec![advance()] };
+        let commit = Commit { writes, entries: Vec::new(), advances: vec![advance()] };
         let Ok(commands) = build(&commit) else {
             return Ok(());
         };

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
-use crate::store::{CheckpointId, Provenance};
+use crate::store::{CheckpointId, Entry, Provenance, Repairs, Table};
 
 fn advance(partition: i32, epoch: i64, from: i64, to: i64) -> Advance {
     Advance {
@@ -16,6 +16,18 @@ fn advance(partition: i32, epoch: i64, from: i64, to: i64) -> Advance {
         epoch: Epoch(epoch),
         from: NextOffset(from),
         to: NextOffset(to),
+        repairs: Repairs { from: 0, to: 0 },
+    }
+}
+
+impl Advance {
+    /// The same, as a repair: the position stays.
+    fn repairing(self, repairs: i64) -> Advance {
+        let (from, to) = (repairs, repairs + 1);
+        Advance {
+            repairs: Repairs { from, to },
+            ..self
+        }
     }
 }
 
@@ -23,6 +35,7 @@ fn claim(epoch: i64, next: i64) -> Option<Claim> {
     Some(Claim {
         epoch: Epoch(epoch),
         next: NextOffset(next),
+        repairs: 0,
     })
 }
 
@@ -95,6 +108,22 @@ fn the_checkpoints_tell_what_became_of_a_commit() {
 }
 
 #[test]
+fn repairs_tell_what_became_of_a_commit_that_moves_no_position() {
+    let advances = [advance(0, 5, 10, 10).repairing(2)];
+    let repaired = |epoch, next, repairs| [claim(epoch, next).map(|c| Claim { repairs, ..c })];
+    let cases = [
+        ("before", repaired(5, 10, 2), Verdict::Standing),
+        ("after", repaired(5, 10, 3), Verdict::Done),
+        ("two after", repaired(5, 10, 4), Verdict::Lost(vec![0])),
+        ("moved on", repaired(5, 11, 3), Verdict::Lost(vec![0])),
+        ("claimed since", repaired(6, 10, 3), Verdict::Lost(vec![0])),
+    ];
+    for (name, found, expected) in cases {
+        assert_eq!(verdict(&advances, &found), expected, "{name}");
+    }
+}
+
+#[test]
 fn a_commit_that_moves_nothing_is_never_taken_for_done() {
     let advances = [advance(0, 5, 10, 10)];
     assert_eq!(verdict(&advances, &[claim(5, 10)]), Verdict::Standing);
@@ -114,34 +143,54 @@ fn the_way_of_a_commit_without_trouble_is_run_and_commit() {
 
 #[test]
 fn a_contradiction_is_believed_only_after_a_look_at_the_checkpoints() {
-    let cases = [
-        (Verdict::Done, End::Stored),
-        (Verdict::Lost(vec![0]), End::Fenced(vec![0])),
-        (Verdict::Standing, End::Mismatch),
-    ];
-    for (verdict, end) in cases {
-        let mut progress = Progress::new();
-        progress.start();
-        let step = progress.next(Event::Contradicted(Suspects::Documents), 0.0);
-        assert_eq!(step, Step::ReadDocuments);
-        let step = progress.next(Event::DocumentDiffers, 0.0);
-        assert_eq!(step, Step::ReadCheckpoints);
-        let step = progress.next(Event::Checkpoints(verdict), 0.0);
-        assert_eq!(step, Step::Finish(end));
+    let documents = (
+        Suspects::Documents,
+        Step::ReadDocuments,
+        Event::DocumentDiffers,
+        End::Mismatch,
+    );
+    let entries = (
+        Suspects::Entries,
+        Step::ReadEntries,
+        Event::EntryDiffers,
+        End::EntryMismatch,
+    );
+    for (suspects, look, differs, mismatch) in [documents, entries] {
+        let cases = [
+            (Verdict::Done, End::Stored),
+            (Verdict::Lost(vec![0]), End::Fenced(vec![0])),
+            (Verdict::Standing, mismatch),
+        ];
+        for (verdict, end) in cases {
+            let mut progress = Progress::new();
+            progress.start();
+            let step = progress.next(Event::Contradicted(suspects), 0.0);
+            assert_eq!(step, look);
+            let step = progress.next(differs.clone(), 0.0);
+            assert_eq!(step, Step::ReadCheckpoints);
+            let step = progress.next(Event::Checkpoints(verdict), 0.0);
+            assert_eq!(step, Step::Finish(end));
+        }
     }
 }
 
 #[test]
-fn a_document_that_differed_before_another_run_is_forgotten() {
-    let mut progress = Progress::new();
-    progress.start();
-    progress.next(Event::Contradicted(Suspects::Documents), 0.0);
-    progress.next(Event::DocumentsAgree, 0.0);
-    let step = progress.next(Event::Checkpoints(Verdict::Standing), 0.0);
-    assert!(matches!(step, Step::Run { .. }), "{step:?}");
-    progress.next(Event::Contradicted(Suspects::Checkpoints), 0.0);
-    let step = progress.next(Event::Checkpoints(Verdict::Standing), 0.0);
-    assert!(matches!(step, Step::Run { .. }), "{step:?}");
+fn what_was_suspected_before_another_run_is_forgotten() {
+    let cases = [
+        (Suspects::Documents, Event::DocumentsAgree),
+        (Suspects::Entries, Event::EntriesAgree),
+    ];
+    for (suspects, agree) in cases {
+        let mut progress = Progress::new();
+        progress.start();
+        progress.next(Event::Contradicted(suspects), 0.0);
+        progress.next(agree, 0.0);
+        let step = progress.next(Event::Checkpoints(Verdict::Standing), 0.0);
+        assert!(matches!(step, Step::Run { .. }), "{step:?}");
+        progress.next(Event::Contradicted(Suspects::Checkpoints), 0.0);
+        let step = progress.next(Event::Checkpoints(Verdict::Standing), 0.0);
+        assert!(matches!(step, Step::Run { .. }), "{step:?}");
+    }
 }
 
 #[test]
@@ -197,6 +246,41 @@ fn a_document_differs_where_its_write_would_not_find_it() {
     }
 }
 
+#[test]
+fn an_entry_differs_where_its_change_would_not_find_it() {
+    let table = Table::Outbox;
+    let entry = || Entry {
+        table,
+        id: "a".into(),
+        body: rawdoc! {},
+    };
+    let cases = [
+        (EntryChange::Insert(entry()), true, true),
+        (EntryChange::Insert(entry()), false, false),
+        (EntryChange::Replace(entry()), true, false),
+        (EntryChange::Replace(entry()), false, true),
+        (
+            EntryChange::Remove {
+                table,
+                id: "a".into(),
+            },
+            true,
+            false,
+        ),
+        (
+            EntryChange::Remove {
+                table,
+                id: "a".into(),
+            },
+            false,
+            true,
+        ),
+    ];
+    for (change, exists, expected) in cases {
+        assert_eq!(entry_differs(&change, exists), expected, "{change:?}");
+    }
+}
+
 fn class() -> impl Strategy<Value = Class> {
     prop_oneof![
         Just(Class::Conflict),
@@ -224,6 +308,7 @@ struct World {
     commit: Event,
     checkpoints: Event,
     documents: Event,
+    entries: Event,
     jitter: f64,
 }
 
@@ -232,6 +317,7 @@ fn world() -> impl Strategy<Value = World> {
         Just(Event::Ran),
         Just(Event::Contradicted(Suspects::Checkpoints)),
         Just(Event::Contradicted(Suspects::Documents)),
+        Just(Event::Contradicted(Suspects::Entries)),
         class().prop_map(Event::RunFailed),
     ];
     let commit = prop_oneof![
@@ -247,12 +333,18 @@ fn world() -> impl Strategy<Value = World> {
         Just(Event::DocumentsAgree),
         class().prop_map(Event::LookFailed),
     ];
-    (run, commit, checkpoints, documents, 0.0..1.0).prop_map(
-        |(run, commit, checkpoints, documents, jitter)| World {
+    let entries = prop_oneof![
+        Just(Event::EntryDiffers),
+        Just(Event::EntriesAgree),
+        class().prop_map(Event::LookFailed),
+    ];
+    (run, commit, checkpoints, documents, entries, 0.0..1.0).prop_map(
+        |(run, commit, checkpoints, documents, entries, jitter)| World {
             run,
             commit,
             checkpoints,
             documents,
+            entries,
             jitter,
         },
     )
@@ -278,6 +370,7 @@ proptest! {
                 Step::Commit { .. } => world.commit.clone(),
                 Step::ReadCheckpoints => world.checkpoints.clone(),
                 Step::ReadDocuments => world.documents.clone(),
+                Step::ReadEntries => world.entries.clone(),
                 Step::Finish(end) => break end.clone(),
             };
             history.push(event.clone());
@@ -295,6 +388,11 @@ proptest! {
                 prop_assert_eq!(last, Event::Checkpoints(Verdict::Standing));
                 let before = &history[history.len() - 2];
                 prop_assert_eq!(before, &Event::DocumentDiffers);
+            }
+            End::EntryMismatch => {
+                prop_assert_eq!(last, Event::Checkpoints(Verdict::Standing));
+                let before = &history[history.len() - 2];
+                prop_assert_eq!(before, &Event::EntryDiffers);
             }
             // Never after a commit that may have gone through.
             End::TooLarge | End::Refused => prop_assert!(
