@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod document;
 pub mod kafka;
+pub mod parked;
 pub mod pipeline;
 pub mod plugin;
 pub mod projection;

@@ -30,6 +30,8 @@ mod fencing;
 mod folding;
 #[path = "pipeline/outages.rs"]
 mod outages;
+#[path = "pipeline/parking.rs"]
+mod parking;
 #[path = "pipeline/revocation.rs"]
 mod revocation;
 #[path = "pipeline/schedules.rs"]

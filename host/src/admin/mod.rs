@@ -1,9 +1,10 @@
-//! The host's own HTTP server: metrics and health.
+//! The host's own HTTP server: metrics, health, and what is parked.
 //!
 //! - `GET /metrics`: Prometheus' text format.
 //! - `GET /health/live`: 200 while the process serves requests at all.
 //! - `GET /health/ready`: 200 when every projection has its partitions claimed and what it
 //!   depends on answers; else 503. The body says why not, and where each partition stands.
+//! - `/parked`: see [`parked`].
 
 use std::net::SocketAddr;
 
@@ -16,6 +17,10 @@ use tokio::net::TcpListener;
 
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+
+mod parked;
+
+pub use parked::ParkedDesk;
 
 /// A server whose port is bound.
 pub struct Admin {
@@ -60,12 +65,13 @@ impl Admin {
     }
 
     /// Serves until the future is dropped.
-    pub async fn serve(self) -> std::io::Result<()> {
+    pub async fn serve(self, parked: ParkedDesk) -> std::io::Result<()> {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
-            .with_state(self.state);
+            .with_state(self.state)
+            .merge(parked::routes(parked));
         axum::serve(self.listener, router).await
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Error, VIEW_VERSION, bytes, count};
+use super::{Error, VIEW_VERSION, options};
 use crate::config::{self, Config};
 use crate::plugin::{self, Engine, Program};
 use crate::store::{CheckpointId, ViewId};
@@ -107,17 +107,6 @@ impl fmt::Display for Problem {
     }
 }
 
-pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
-    plugin::Limits {
-        memory_bytes_max: bytes(limits.memory_bytes_max),
-        table_elements_max: count(limits.table_elements_max),
-        call_base: limits.call_base,
-        call_per_event: limits.call_per_event,
-        call_max: limits.call_max,
-        writes_per_event: count(limits.writes_per_event_max),
-    }
-}
-
 fn load(
     engine: &Arc<Engine>,
     name: &str,
@@ -133,7 +122,7 @@ fn load(
     })?;
     let program = Program::load(engine, &file, &bytes).map_err(|error| error.to_string())?;
     let config = projection.config.expose();
-    let limits = limits(&projection.limits);
+    let limits = options::limits(&projection.limits);
     plugin::Projection::new(Arc::clone(&program), name, config, limits)
         .map_err(|error| error.to_string())?;
     Ok(program)

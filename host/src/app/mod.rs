@@ -15,13 +15,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, ParkedDesk};
 use crate::config::{self, Config};
 use crate::kafka::{self, Connection, consumer, metadata::Metadata};
+use crate::parked::desk::{Desk, Place};
 use crate::pipeline::committer::Options as CommitterOptions;
-use crate::pipeline::partition::BatchLimits;
 use crate::pipeline::runner::{self, MakeProjector, Runner, Setup};
-use crate::pipeline::{Context, DomainLayout, queue, target_views};
+use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
 use crate::projection::HostError;
 use crate::store::{self, Store};
@@ -29,6 +29,7 @@ use crate::telemetry::health::{Health, ProjectionState, Reachability};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
+mod options;
 mod startup;
 
 pub use catalogue::{Catalogue, Plugin};
@@ -84,11 +85,13 @@ impl App {
             health.set_projection(&plugin.name, ProjectionState::Joining);
         }
         let mut services = JoinSet::new();
-        services.spawn(serve(admin));
         services.spawn(keep_up(metrics));
 
         let deadline = tokio::time::Instant::now() + config.host.startup_timeout;
+        let parked = ParkedDesk::default();
+        services.spawn(serve(admin, parked.clone()));
         let stores = startup::open_stores(config, &catalogue, deadline).await?;
+        parked.open(desk(&catalogue, &stores));
         let metadata = Metadata::new(&connection(config))?;
         startup::find_topics(config, &metadata, deadline).await?;
 
@@ -164,11 +167,7 @@ fn runner(
     } = plugin;
     let descriptor = Arc::clone(program.descriptor());
     let topics = projection.topics.len();
-    let batch = BatchLimits {
-        events_max: count(projection.batch.events_max),
-        documents_max: count(projection.batch.documents_max),
-        bytes_max: bytes(projection.batch.bytes_max),
-    };
+    let batch = options::batch(&projection.batch);
     let context = Context {
         projection: Arc::clone(&name),
         version: VIEW_VERSION,
@@ -177,11 +176,10 @@ fn runner(
         layout: DomainLayout::of(&descriptor, topics),
         descriptor,
         batch,
-        queue: queue::Limits {
-            events_max: count(projection.queue.events_max),
-            bytes_max: bytes(projection.queue.bytes_max),
-        },
-        cache_bytes_max: bytes(projection.cache_bytes_max),
+        queue: options::queue(&projection.queue),
+        cache_bytes_max: options::bytes(projection.cache_bytes_max),
+        dedupe: projection.dedupe.as_ref().map(options::dedupe),
+        parking: options::parking(&projection.parking),
         health: health.clone(),
     };
     let source = consumer::start(consumer::Options {
@@ -201,6 +199,7 @@ fn runner(
         },
         store_reachability: health.reachability(store_name(&projection.store)),
         kafka_reachability: health.reachability("Kafka"),
+        load_projector: load_projector(&name, &projection, &program),
         make_projector: make_projector(name, projection, program),
         context,
         store,
@@ -218,13 +217,51 @@ fn make_projector(
     program: Arc<plugin::Program>,
 ) -> MakeProjector {
     Arc::new(move || {
-        let limits = catalogue::limits(&projection.limits);
+        let limits = options::limits(&projection.limits);
         let config = projection.config.expose();
         match plugin::Projection::new(Arc::clone(&program), &name, config, limits) {
             Ok(projector) => Ok(Box::new(projector)),
             Err(error) => Err(HostError::Engine(Box::new(error))),
         }
     })
+}
+
+/// Makes instances of other plugins than the projection's own, with its configuration.
+fn load_projector(
+    name: &Arc<str>,
+    projection: &config::Projection,
+    program: &Arc<plugin::Program>,
+) -> LoadProjector {
+    let (name, engine) = (Arc::clone(name), Arc::clone(program.engine()));
+    let limits = options::limits(&projection.limits);
+    let config = projection.config.expose().clone();
+    Arc::new(move |bytes| {
+        let failed = |error: plugin::Error| HostError::Engine(Box::new(error));
+        let program = plugin::Program::load(&engine, &name, bytes).map_err(failed)?;
+        let projector = plugin::Projection::new(program, &name, &config, limits);
+        Ok(Box::new(projector.map_err(failed)?))
+    })
+}
+
+/// Checks a plugin's bytes, and answers their hash. `name` is for messages.
+pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<Arc<str>, Error> {
+    let engine = Arc::new(plugin::Engine::new()?);
+    let program = plugin::Program::load(&engine, name, bytes)?;
+    Ok(Arc::clone(program.hash()))
+}
+
+/// Where the projections keep what is parked.
+pub fn desk(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> Desk {
+    let places = catalogue.plugins.iter().map(|plugin| {
+        let copy = &plugin.projection.store;
+        let place = Place {
+            store: Arc::clone(&stores[copy]),
+            copy: copy.as_str().into(),
+            version: VIEW_VERSION,
+        };
+        (Arc::clone(&plugin.name), place)
+    });
+    Desk::new(places.collect())
 }
 
 /// How this host reaches Kafka.
@@ -249,8 +286,8 @@ pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::
     })
 }
 
-async fn serve(admin: Admin) {
-    if let Err(error) = admin.serve().await {
+async fn serve(admin: Admin, parked: ParkedDesk) {
+    if let Err(error) = admin.serve(parked).await {
         tracing::error!(%error, "metrics and health are not served any more");
     }
 }
@@ -281,14 +318,6 @@ async fn look_after(store: Arc<dyn Store>, reachability: Reachability) {
 /// What a store is called in messages.
 fn store_name(name: &str) -> String {
     format!("store \"{name}\"")
-}
-
-fn count(value: u32) -> usize {
-    value as usize
-}
-
-fn bytes(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 fn join(problems: &[catalogue::Problem]) -> String {

@@ -1,12 +1,11 @@
 //! `projectionist get` and `list`: a look at stored documents.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{ConfigFile, Failure, load, runtime};
+use super::{ConfigFile, Failure, load, print_line, runtime};
 use crate::app::{Catalogue, open_store};
 use crate::document;
 use crate::projection::DocumentId;
@@ -85,12 +84,4 @@ async fn open(file: &ConfigFile, view: &str) -> Result<(Arc<dyn Store>, ViewId),
     })?;
     let opened = open_store(&config.stores[store]).await?;
     Ok((opened, id))
-}
-
-/// Prints a line; a reader that has seen enough (`| head`) is no error.
-fn print_line(text: &[u8]) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(&[text, b"\n"].concat()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => result.context("cannot print"),
-    }
 }

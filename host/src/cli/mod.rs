@@ -1,5 +1,6 @@
 //! The commands. Each file is one.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use crate::telemetry::logging;
 mod check;
 mod demo;
 mod documents;
+mod parked;
 mod run;
 
 /// Kafka events in, MongoDB read models out, and the logic in between is a Wasm plugin.
@@ -53,6 +55,8 @@ enum Command {
     Get(documents::Get),
     /// Print the documents of a view, one a line, in the order of their ids
     List(documents::List),
+    /// Look at events that their projection could not take, fold them again, or give one up
+    Parked(parked::Parked),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +83,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Get(get) => get.run(),
         Command::List(list) => list.run(),
+        Command::Parked(parked) => parked.run(),
     };
     let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,
@@ -119,6 +124,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .build()
         .context("cannot start the runtime")?;
     Ok(runtime)
+}
+
+/// Prints a line; a reader that has seen enough (`| head`) is no error.
+fn print_line(text: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(&[text, b"\n"].concat()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.context("cannot print"),
+    }
 }
 
 impl From<anyhow::Error> for Failure {

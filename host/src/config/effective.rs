@@ -11,7 +11,10 @@ use toml::{Table, Value};
 use super::environment::escape;
 use super::host::LOG_FORMATS;
 use super::secret::REDACTED;
-use super::{Batch, Config, Host, Kafka, KeyPath, Limits, Projection, Queue, Secret, Store};
+use super::{
+    Batch, Config, Host, Kafka, KeyPath, Limits, Projection, Queue, Secret, Store, dedupe, parking,
+    values,
+};
 
 pub(super) fn to_toml(config: &Config) -> String {
     let stores = named(&config.stores, store);
@@ -28,15 +31,11 @@ pub(super) fn to_toml(config: &Config) -> String {
 }
 
 fn host(host: &Host) -> Table {
-    let format = LOG_FORMATS
-        .iter()
-        .find(|(_, format)| *format == host.log_format);
-    let (format, _) = format.expect("every format has its word");
     table([
         ("name", text(&host.name)),
         ("listen", text(&host.listen.to_string())),
         ("log", text(&host.log)),
-        ("log-format", text(format)),
+        ("log-format", values::word(&LOG_FORMATS, host.log_format)),
         ("startup-timeout", duration(host.startup_timeout)),
         ("drain-timeout", duration(host.drain_timeout)),
     ])
@@ -65,7 +64,7 @@ fn store(store: &Store) -> Table {
 }
 
 fn projection(projection: &Projection) -> Table {
-    table([
+    let mut entries = table([
         ("plugin", path(&projection.plugin)),
         ("topics", texts(&projection.topics)),
         ("store", text(&projection.store)),
@@ -75,7 +74,12 @@ fn projection(projection: &Projection) -> Table {
         ("batch", batch(&projection.batch).into()),
         ("queue", queue(&projection.queue).into()),
         ("limits", limits(&projection.limits).into()),
-    ])
+        ("parking", parking::to_toml(&projection.parking).into()),
+    ]);
+    if let Some(dedupe) = &projection.dedupe {
+        entries.insert("dedupe".to_owned(), dedupe::to_toml(dedupe).into());
+    }
+    entries
 }
 
 fn batch(batch: &Batch) -> Table {
@@ -104,7 +108,7 @@ fn limits(limits: &Limits) -> Table {
     ])
 }
 
-fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+pub(super) fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
     entries
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -118,7 +122,7 @@ fn named<T>(items: &BTreeMap<String, T>, to_table: impl Fn(&T) -> Table) -> Tabl
         .collect()
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::String(escape(text))
 }
 
@@ -139,7 +143,7 @@ fn duration(duration: Duration) -> Value {
 }
 
 /// In the largest unit that loses nothing.
-fn size(bytes: u64) -> Value {
+pub(super) fn size(bytes: u64) -> Value {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let exact = units
         .iter()

@@ -28,10 +28,12 @@
 //! Layers, each knowing only those before it: `problem`, `tree` (what was written),
 //! `environment` (variables), `reader` (keys), `values` (texts), and one file for each section.
 
+mod dedupe;
 mod effective;
 mod environment;
 mod host;
 mod kafka;
+mod parking;
 mod plugin_config;
 mod problem;
 mod projections;
@@ -49,9 +51,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use dedupe::{Dedupe, IdSource, Scope, WithoutId};
 pub use environment::PREFIX;
 pub use host::{Host, LogFormat};
 pub use kafka::Kafka;
+pub use parking::{OnFault, Parking};
 pub use plugin_config::PluginConfig;
 pub use problem::{KeyPath, Place, Problem, Problems};
 pub use projections::{Batch, Limits, Projection, Queue};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dedupe::{self, Dedupe};
+use super::parking::{self, Parking};
 use super::plugin_config::{self, PluginConfig};
 use super::reader::{Field, Section};
 use super::stores::Stores;
@@ -29,6 +31,9 @@ pub struct Projection {
     pub batch: Batch,
     pub queue: Queue,
     pub limits: Limits,
+    /// `None`, the default, folds duplicates, too.
+    pub dedupe: Option<Dedupe>,
+    pub parking: Parking,
 }
 
 /// Where a batch ends at the latest. A batch is one transaction, so it must fit in one.
@@ -159,6 +164,8 @@ fn read_projection(
     let batch = batch(&mut batch_section);
     let queue = queue(section.section("queue"));
     let limits = limits(section.section("limits"), &batch);
+    let dedupe = dedupe::read(section.section("dedupe"));
+    let parking = parking::read(section.section("parking"));
     check_batch(&batch_section, &batch, &queue);
     batch_section.finish();
     section.finish();
@@ -172,6 +179,8 @@ fn read_projection(
         batch,
         queue,
         limits,
+        dedupe,
+        parking,
     })
 }
 
@@ -194,7 +203,7 @@ fn topics(section: &mut Section<'_>) -> Vec<String> {
     topics
 }
 
-fn topic(field: &Field<'_>) -> Result<String, String> {
+pub(super) fn topic(field: &Field<'_>) -> Result<String, String> {
     let text = field.text()?;
     let topic = &text.text;
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

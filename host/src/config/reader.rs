@@ -204,6 +204,11 @@ impl<'c> Section<'c> {
         self.context.note(place, self.path.child(key), message);
     }
 
+    /// True where nothing stands in its place.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.table, Contents::Absent)
+    }
+
     /// Notes that the section has nothing in it.
     pub(super) fn miss(&self, way_out: &str) {
         if !matches!(self.table, Contents::Broken) {

@@ -53,6 +53,13 @@ pub(super) fn choice<'c, T: Copy>(
     }
 }
 
+/// The word that [`choice`] reads as this value.
+pub(super) fn word<T: Copy + PartialEq>(choices: &[(&str, T)], value: T) -> toml::Value {
+    let word = choices.iter().find(|(_, choice)| *choice == value);
+    let (word, _) = word.expect("every value has its word");
+    toml::Value::String((*word).to_owned())
+}
+
 /// A duration above zero: `500ms`, `3s`, `1m 30s`.
 pub(super) fn duration(field: &Field<'_>) -> Result<Duration, String> {
     let duration = duration_or_zero(field)?;

@@ -4,10 +4,13 @@
 //! - Events of a partition are folded in offset order, on the results of all events before them.
 //! - At most one commit of a domain is under way; what is folded meanwhile is the next one. If a
 //!   commit comes to nothing, what was folded on top of it comes to nothing too.
-//! - A fault of the plugin stops its partition at the event at fault, with every event before it
-//!   stored and none after it folded. Trouble with the store stops nothing: the domain waits.
+//! - A fault of the plugin parks the event at fault and the later ones of its key, or, where it is
+//!   configured so or no more can be parked, stops the partition at that event, with every event
+//!   before it stored and none after it folded. Trouble with the store parks and stops nothing:
+//!   the domain waits.
 //!
-//! Not here: claiming and the consumer group (`runner`), transactions (`committer`).
+//! Not here: claiming and the consumer group (`runner`), transactions (`committer`), which events
+//! are duplicates and which keys are parked (`sieve`).
 //! On revoke: a drained partition stores what is folded, and is let go; what was received and not
 //! folded is dropped, for the next owner reads it again.
 
@@ -23,17 +26,22 @@ use super::backoff::Backoff;
 use super::cache::{Cache, CommitNumber};
 use super::committer::{Handle as CommitterHandle, Outcome as CommitOutcome};
 use super::lane::Lane;
-use super::partition::{Narrowed, Partition};
+use super::partition::Partition;
 use super::pending::Pending;
 use super::queue::{Item, Receiver};
-use super::{Context, DomainLayout, sleep_until};
-use crate::projection::{DocumentId, Fault};
-use crate::record::{Epoch, Generation, TopicPartition};
+use super::sieve::Sieve;
+use super::{Context, LoadProjector, sleep_until};
+use crate::projection::DocumentId;
+use crate::record::{Epoch, Generation, NextOffset, Offset, TopicPartition};
 use crate::store::{CheckpointId, Store, ViewId};
 use crate::telemetry::health::Reachability;
 
 mod commit;
+mod fault;
 mod fold;
+mod repair;
+
+use repair::Repairs;
 
 /// What the runner tells a domain.
 #[derive(Debug)]
@@ -54,9 +62,10 @@ pub struct Attachment {
     pub partition: TopicPartition,
     pub generation: Generation,
     pub epoch: Epoch,
-    pub next: crate::record::NextOffset,
-    /// As the claim found it.
+    pub next: NextOffset,
+    /// As [`crate::store::Claim::repairs`].
     pub repairs: i64,
+    pub sieve: Sieve,
     pub queue: Receiver,
 }
 
@@ -86,6 +95,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub store_reachability: Reachability,
     pub lane: Lane,
+    /// For parked events that are to be folded with another plugin.
+    pub load_projector: LoadProjector,
     pub committer: CommitterHandle,
     pub control: mpsc::Receiver<Control>,
     /// Notified of every item in a partition's queue.
@@ -113,6 +124,8 @@ pub struct Domain {
     contended: u32,
     /// True while nothing is folded since the cache was emptied for an event at fault.
     fresh: bool,
+    /// What users want done about parked keys.
+    repairs: Repairs,
     /// A document of a `by-key` view that was not as this domain left it.
     suspect: Option<(ViewId, DocumentId)>,
     /// What is folded rests on work that was given up. It is retracted as soon as the commit
@@ -122,13 +135,28 @@ pub struct Domain {
 
 struct Member {
     partition: Partition,
+    sieve: Sieve,
+    checkpoint: CheckpointId,
     generation: Generation,
     epoch: Epoch,
-    /// The checkpoint's count of repairs.
-    repairs: i64,
     queue: Receiver,
+    /// Stored commits that changed what is parked at a request.
+    repairs: i64,
+    repairing: Repairing,
+    /// An event that the plugin could not fold alone, and how often.
+    tried: Option<(Offset, u32)>,
+    /// Why it folds nothing more for now: no more can be parked. A repair ends it.
+    full: Option<String>,
     /// It folds nothing more, and leaves when what is folded is stored.
     leaving: Option<Leaving>,
+}
+
+/// Where a change of what is parked stands that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repairing {
+    No,
+    Pending,
+    InFlight,
 }
 
 /// Why a member leaves.
@@ -165,6 +193,7 @@ impl Domain {
             backoff: Backoff::new(Duration::from_millis(20), Duration::from_secs(2)),
             contended: 0,
             fresh: false,
+            repairs: Repairs::default(),
             suspect: None,
             tainted: false,
             parts,
@@ -207,10 +236,10 @@ impl Domain {
                 return;
             }
             self.submit().await;
-            if self.fold().await {
+            if self.repair().await || self.fold().await {
                 continue;
             }
-            let retry_at = self.retry_at;
+            let wake_at = [self.retry_at, self.look_at()].into_iter().flatten().min();
             // Cancel-safe: each branch takes what is complete or nothing at all.
             tokio::select! {
                 biased;
@@ -220,7 +249,7 @@ impl Domain {
                     None => open = false,
                 },
                 () = self.parts.notify.notified() => {}
-                () = sleep_until(retry_at) => self.retry_at = None,
+                () = sleep_until(wake_at) => {}
             }
         }
     }
@@ -245,12 +274,18 @@ impl Domain {
     fn attach(&mut self, attachment: Attachment) {
         // Other hosts may have written what this partition's events touch.
         self.cache_mut().forget_stored();
+        let checkpoint = checkpoint_id(&self.parts.context, &attachment.partition);
         self.members.push(Member {
             partition: Partition::new(attachment.partition, attachment.next),
+            sieve: attachment.sieve,
+            checkpoint,
             generation: attachment.generation,
             epoch: attachment.epoch,
-            repairs: attachment.repairs,
             queue: attachment.queue,
+            repairs: attachment.repairs,
+            repairing: Repairing::No,
+            tried: None,
+            full: None,
             leaving: None,
         });
     }
@@ -296,7 +331,7 @@ impl Domain {
         let mut index = 0;
         while index < self.members.len() {
             let member = &mut self.members[index];
-            let done = member.leaving.is_some() && !member.partition.has_pending();
+            let done = member.leaving.is_some() && !member.has_pending();
             if !done {
                 index += 1;
                 continue;
@@ -324,47 +359,6 @@ impl Domain {
         }
     }
 
-    /// The plugin could not fold a batch of this partition.
-    fn fault(&mut self, partition: &TopicPartition, events: usize, fault: &Fault) {
-        let Some(member) = self.member_mut(partition) else {
-            return;
-        };
-        match member.partition.fault(events, fault.event) {
-            Narrowed::Retry => {}
-            // The fault may be that of a document which another host has changed since.
-            Narrowed::Culprit
-                if self.parts.context.layout == DomainLayout::Joined && !self.fresh =>
-            {
-                self.cache_mut().forget_stored();
-                self.fresh = true;
-            }
-            Narrowed::Culprit => self.stop_at_first_waiting(partition, |projection, event| {
-                format!(
-                    "projection \"{projection}\" cannot fold {event}: {fault}; nothing is lost: \
-                     every event before it is stored, and after a restart with a plugin that can \
-                     fold it the partition goes on from there"
-                )
-            }),
-        }
-    }
-
-    /// Stops a partition at the first event that is not folded.
-    fn stop_at_first_waiting(
-        &mut self,
-        partition: &TopicPartition,
-        reason: impl Fn(&str, &str) -> String,
-    ) {
-        let offset = self
-            .member_mut(partition)
-            .and_then(|member| member.partition.first_waiting())
-            .map_or_else(|| "?".to_owned(), |offset| offset.to_string());
-        let event = format!("the event at {partition}, offset {offset}");
-        let reason = reason(&self.parts.context.projection, &event);
-        if let Some(member) = self.member_mut(partition) {
-            member.leaving = Some(Leaving::AtFault(reason));
-        }
-    }
-
     fn stop(&mut self, partition: &TopicPartition, reason: String) {
         if let Some(member) = self.member_mut(partition) {
             member.leaving = Some(Leaving::For(Reason::Stopped(reason)));
@@ -387,6 +381,17 @@ impl Domain {
 
     fn cache_mut(&mut self) -> &mut Cache {
         Arc::get_mut(&mut self.cache).expect("lanes drop the cache before they answer")
+    }
+}
+
+impl Member {
+    /// True where something is to be stored that no commit was asked for.
+    fn has_pending(&self) -> bool {
+        self.partition.has_pending() || self.repairing == Repairing::Pending
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.partition.is_in_flight() || self.repairing == Repairing::InFlight
     }
 }
 

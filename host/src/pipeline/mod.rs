@@ -22,24 +22,28 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::document;
-use crate::projection::{Descriptor, DocumentId, Encoding, HostError, Ownership};
-use crate::store::{Store, StoredDocument, ViewId};
+use crate::projection::{Descriptor, DocumentId, Encoding, HostError, Ownership, Projector};
+use crate::store::{self, CheckpointId, Store, StoredDocument, ViewId};
 use crate::telemetry::health::Health;
 
 pub mod backoff;
 pub mod cache;
 pub mod committer;
+pub mod dedupe;
 pub mod domain;
 pub mod intake;
 pub mod lane;
+pub mod parking;
 pub mod partition;
 pub mod pending;
 pub mod queue;
 pub mod runner;
+pub mod sieve;
 
 use cache::State;
 use partition::BatchLimits;
 use pending::TargetView;
+use sieve::DedupeOptions;
 
 /// What all parts of one projection's pipeline need to know.
 #[derive(Clone, Debug)]
@@ -56,7 +60,36 @@ pub struct Context {
     pub queue: queue::Limits,
     /// Documents kept between batches, per domain.
     pub cache_bytes_max: usize,
+    /// `None` where duplicates are folded, too.
+    pub dedupe: Option<DedupeOptions>,
+    pub parking: ParkingOptions,
     pub health: Health,
+}
+
+/// What becomes of events that the projection cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkingOptions {
+    pub on_fault: OnFault,
+    pub limits: parking::Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// Park the event and the later ones of its key.
+    Park,
+    /// Stop the partition there.
+    Stop,
+}
+
+/// Makes an instance of a plugin from its bytes, for parked events that the projection's own
+/// plugin cannot fold.
+pub type LoadProjector = Arc<dyn Fn(&[u8]) -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
+
+impl Context {
+    /// As [`CheckpointId::writer`].
+    pub fn writer(&self) -> String {
+        CheckpointId::writer(&self.projection, self.version, &self.copy)
+    }
 }
 
 /// Which partitions share a document cache and are folded one batch at a time.
@@ -116,19 +149,21 @@ async fn read_documents(
     ids: &[DocumentId],
     encoding: Encoding,
 ) -> Result<Vec<State>, HostError> {
-    let documents = store.load(view, ids).await.map_err(|error| {
-        if error.is_transient() {
-            HostError::Documents(Box::new(error))
-        } else {
-            HostError::Unreadable(Box::new(error))
-        }
-    })?;
+    let documents = store.load(view, ids).await.map_err(host_error)?;
     documents
         .into_iter()
         .map(|document| {
             state(document, encoding).map_err(|error| HostError::Unreadable(Box::new(error)))
         })
         .collect()
+}
+
+fn host_error(error: store::Error) -> HostError {
+    if error.is_transient() {
+        HostError::Documents(Box::new(error))
+    } else {
+        HostError::Unreadable(Box::new(error))
+    }
 }
 
 fn state(document: Option<StoredDocument>, encoding: Encoding) -> Result<State, document::Error> {

@@ -74,8 +74,8 @@ pub struct Freed {
 pub enum Narrowed {
     /// Fold again; the next batch is shorter.
     Retry,
-    /// The batch was this one event.
-    Culprit,
+    /// Only one event of the batch was to be folded: this one, an index in the batch.
+    Culprit(usize),
 }
 
 impl Partition {
@@ -172,21 +172,20 @@ impl Partition {
         self.pass_gap();
     }
 
-    /// The plugin could not fold a batch of `events` events. `culprit` is the index of the event
-    /// at fault, where the plugin named it.
-    pub fn fault(&mut self, events: usize, culprit: Option<usize>) -> Narrowed {
-        match culprit {
-            Some(0) => Narrowed::Culprit,
-            _ if events == 1 => Narrowed::Culprit,
-            // What comes before the culprit can be folded.
-            Some(index) if index < events => {
-                self.narrowed = Some(index);
-                Narrowed::Retry
-            }
-            Some(_) | None => {
-                self.narrowed = Some(events / 2);
-                Narrowed::Retry
-            }
+    /// The plugin could not fold the events at these (ascending) indices of a batch. `culprit` is
+    /// the index, among them, of the event at fault, where it is known.
+    pub fn fault(&mut self, folded: &[usize], culprit: Option<usize>) -> Narrowed {
+        // How many of them to try next. What comes before the culprit can be folded.
+        let tried = match culprit {
+            Some(0) => 1,
+            Some(index) if index < folded.len() => index,
+            Some(_) | None => folded.len().div_ceil(2),
+        };
+        // What lies between them in the batch needs no plugin.
+        self.narrowed = Some(folded[tried - 1] + 1);
+        match folded {
+            [only] => Narrowed::Culprit(*only),
+            _ => Narrowed::Retry,
         }
     }
 

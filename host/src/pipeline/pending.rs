@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::projection::{DocumentKey, Ownership};
-use crate::store::{Change, Guard, Provenance, StoredDocument, ViewId, Write};
+use crate::store::{Change, EntryChange, Guard, Provenance, StoredDocument, ViewId, Write};
 
 /// A view as one projection version writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct TargetView {
 pub struct Pending {
     views: Arc<[TargetView]>,
     writes: HashMap<DocumentKey, PendingWrite>,
+    entries: Vec<EntryChange>,
+    /// Of the bodies of both.
     bytes: usize,
 }
 
@@ -39,13 +41,14 @@ impl Pending {
         Pending {
             views,
             writes: HashMap::new(),
+            entries: Vec::new(),
             bytes: 0,
         }
     }
 
-    /// Documents that the next commit changes.
+    /// Documents and entries that the next commit changes.
     pub fn documents(&self) -> usize {
-        self.writes.len()
+        self.writes.len() + self.entries.len()
     }
 
     /// Bytes of their bodies.
@@ -82,9 +85,19 @@ impl Pending {
         write.document = document;
     }
 
-    /// Takes everything as the writes of one commit.
-    pub fn take(&mut self) -> Vec<Write> {
+    /// Adds a change of an entry that nothing pending changes.
+    pub fn put_entry(&mut self, change: EntryChange) {
+        self.bytes += change.bytes();
+        self.entries.push(change);
+    }
+
+    /// Takes everything as the writes and entries of one commit.
+    pub fn take(&mut self) -> (Vec<Write>, Vec<EntryChange>) {
         self.bytes = 0;
+        (self.take_writes(), std::mem::take(&mut self.entries))
+    }
+
+    fn take_writes(&mut self) -> Vec<Write> {
         let views = Arc::clone(&self.views);
         self.writes
             .drain()
@@ -102,6 +115,7 @@ impl Pending {
 
     pub fn clear(&mut self) {
         self.writes.clear();
+        self.entries.clear();
         self.bytes = 0;
     }
 }
@@ -198,7 +212,7 @@ mod tests {
             for change in changes {
                 pending.put(key("a"), base.clone(), change);
             }
-            let writes = pending.take();
+            let writes = pending.take().0;
             let change = match writes.first().map(|write| &write.change) {
                 None => "nothing",
                 Some(Change::Insert(_)) => "insert",
@@ -220,7 +234,7 @@ mod tests {
         );
         pending.put(key("a"), Some(provenance(5, 11)), Some(document(5, 12)));
 
-        let writes = pending.take();
+        let writes = pending.take().0;
         assert_eq!(writes.len(), 1);
         let Change::Update { document, guard } = &writes[0].change else {
             panic!("expected an update, not {:?}", writes[0].change);

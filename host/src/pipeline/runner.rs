@@ -24,7 +24,7 @@ use super::committer::{Committer, Handle as CommitterHandle, Options as Committe
 use super::domain::{Attachment, Control, Domain, Outcome, Parts, Reason};
 use super::intake::{Command, Notice, Positions, SourceHandle, Standing, Start};
 use super::lane::Lane;
-use super::{Context, DomainLayout, queue, sleep_until};
+use super::{Context, DomainLayout, LoadProjector, queue, sleep_until};
 use crate::projection::{HostError, Projector};
 use crate::record::{Generation, TopicPartition};
 use crate::store::Store;
@@ -48,6 +48,7 @@ pub struct Setup {
     pub positions: Arc<dyn Positions>,
     pub kafka_reachability: Reachability,
     pub make_projector: MakeProjector,
+    pub load_projector: LoadProjector,
     pub committer: CommitterOptions,
     /// This host's name, for people who look at the checkpoints.
     pub owner: Arc<str>,
@@ -318,6 +319,7 @@ impl Runner {
             epoch: claimed.epoch,
             next: claimed.next,
             repairs: claimed.repairs,
+            sieve: claimed.sieve,
             queue: receiver,
         };
         domain
@@ -384,6 +386,7 @@ impl Runner {
             store: Arc::clone(&self.setup.store),
             store_reachability: self.setup.store_reachability.clone(),
             lane,
+            load_projector: Arc::clone(&self.setup.load_projector),
             committer: self.committer.clone(),
             control: controls,
             notify: Arc::clone(&handle.notify),

@@ -27,7 +27,7 @@ pub struct Program {
     descriptor: Arc<Descriptor>,
     compiled: ProjectionPluginPre<Guest>,
     /// Keeps the clock going for as long as there are instances.
-    _engine: Arc<Engine>,
+    engine: Arc<Engine>,
 }
 
 impl Program {
@@ -42,13 +42,17 @@ impl Program {
             hash: format!("{:x}", Sha256::digest(bytes)).into(),
             descriptor: Arc::new(descriptor),
             compiled,
-            _engine: engine.clone(),
+            engine: engine.clone(),
         }))
     }
 
     /// The name that it was loaded under.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// SHA-256 of the file, in hexadecimal digits.

@@ -26,6 +26,8 @@ pub enum Table {
     ParkedKeys,
     /// What users want done about a parked key.
     ParkedRequests,
+    /// Parked events that users gave up, with the reason.
+    Skipped,
     /// Messages for Kafka that are not yet sent.
     Outbox,
     /// The bytes of plugins, in pieces.
@@ -76,12 +78,13 @@ pub(super) enum Start<'a> {
 }
 
 impl Table {
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::Seen,
         Table::SeenIds,
         Table::Parked,
         Table::ParkedKeys,
         Table::ParkedRequests,
+        Table::Skipped,
         Table::Outbox,
         Table::Plugins,
     ];
@@ -94,6 +97,7 @@ impl Table {
             Table::Parked => "_parked",
             Table::ParkedKeys => "_parked_keys",
             Table::ParkedRequests => "_parked_requests",
+            Table::Skipped => "_skipped",
             Table::Outbox => "_outbox",
             Table::Plugins => "_plugins",
         }

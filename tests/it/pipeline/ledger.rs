@@ -18,7 +18,7 @@ use projectionist::projection::{
 use projectionist::record::Event;
 
 use crate::journal::{Entry, Journal};
-use crate::topic::Topic;
+use crate::topic::{ID_HEADER, Topic};
 
 /// Which views there are, and so how partitions are folded: each for itself, or all in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,8 @@ fn link(chain: i64, event: &Event) -> i64 {
     i64::from_le_bytes(hash.to_le_bytes())
 }
 
-/// Folds a topic, each partition up to the position that `until` gives.
+/// Folds a topic, each partition up to the position that `until` gives. An event with an id that
+/// came before in its partition changes nothing.
 pub(crate) fn fold(
     topic: &Topic,
     ownership: Ownership,
@@ -149,9 +150,14 @@ pub(crate) fn fold(
 ) -> BTreeMap<String, Expected> {
     let mut accounts: BTreeMap<String, (Option<Account>, (i32, i64))> = BTreeMap::new();
     for partition in topic.partitions() {
+        let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
         for event in topic.events(partition) {
             if event.offset.0 >= until(partition) {
                 break;
+            }
+            let id = event.header(ID_HEADER).map(<[u8]>::to_vec);
+            if id.is_some_and(|id| !seen.insert(id)) {
+                continue;
             }
             for (id, amount) in shapes(ownership, &event) {
                 let (account, last) = accounts.entry(id).or_default();
@@ -198,6 +204,11 @@ impl Troubles {
     pub(crate) fn set(&self, partition: i32, offset: i64, trouble: Trouble) {
         let mut troubles = self.0.lock().expect("nobody panics here");
         troubles.insert((partition, offset), trouble);
+    }
+
+    /// From now on the projection can fold everything.
+    pub(crate) fn clear(&self) {
+        self.0.lock().expect("nobody panics here").clear();
     }
 
     /// The first in a batch.

@@ -11,15 +11,32 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::faulty::{Hold, Mode, Weather};
 use crate::journal::Entry;
-use crate::ledger::Logic;
+use crate::ledger::{Logic, Trouble};
 use crate::scene::{Host, Options, Scene};
 
 const HISTORIES: u64 = 25;
 const STEPS: usize = 40;
 const PARTITIONS: i32 = 4;
 
+/// What the topics hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Clean,
+    /// Events that came before, and events that the plugin cannot fold until the end.
+    RepeatsAndPoison,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_faults_and_rebalances_end_as_the_plain_fold() {
+    run_all(Input::Clean).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_they_do_with_repeated_events_and_parked_ones_that_are_drained() {
+    run_all(Input::RepeatsAndPoison).await;
+}
+
+async fn run_all(input: Input) {
     // The histories wait on one thread; their hosts run on all.
     let all = LocalSet::new();
     all.run_until(async {
@@ -28,7 +45,7 @@ async fn random_faults_and_rebalances_end_as_the_plain_fold() {
             for seed in 0..HISTORIES {
                 histories.spawn_local(async move {
                     println!("{logic:?}, history {seed}");
-                    History::run(logic, seed).await
+                    History::run(logic, input, seed).await
                 });
             }
         }
@@ -58,21 +75,27 @@ struct History {
     /// Whose partition it is, as an index into the hosts.
     owners: Vec<usize>,
     random: StdRng,
+    input: Input,
     seed: u64,
 }
 
 impl History {
-    async fn run(logic: Logic, seed: u64) -> Astray {
+    async fn run(logic: Logic, input: Input, seed: u64) -> Astray {
         let scene = Scene::new(logic, PARTITIONS).await;
         let options = Options {
             drain_timeout: Duration::from_millis(50),
             ..Options::default()
         };
+        let options = match input {
+            Input::Clean => options,
+            Input::RepeatsAndPoison => options.parking(),
+        };
         let mut history = History {
-            hosts: [scene.host(options), scene.host(options)],
+            hosts: [scene.host(options.clone()), scene.host(options)],
             scene,
             owners: vec![0, 0, 1, 1],
             random: StdRng::seed_from_u64(seed),
+            input,
             seed,
         };
         history.hosts[0].group.assign(&[0, 1]).await;
@@ -84,6 +107,9 @@ impl History {
             host.store.set_weather(None);
             host.store.set_hold(Hold::Nowhere);
             host.store.set_mode(Mode::Up);
+        }
+        if input == Input::RepeatsAndPoison {
+            history.drain().await;
         }
         history.scene.until_all_is_right().await;
         let mut astray = Astray::default();
@@ -99,7 +125,7 @@ impl History {
     async fn step(&mut self, step: usize) {
         let seed = self.seed * 1000 + u64::try_from(step).expect("steps are few");
         match self.random.random_range(0..8) {
-            0 | 1 => self.scene.topic.fill(seed, 60, 12),
+            0 | 1 => self.fill(seed),
             2 => self.change_weather(seed),
             3 => {
                 let modes = [Mode::Up, Mode::Up, Mode::Away, Mode::Silent];
@@ -120,6 +146,32 @@ impl History {
             _ => self.lose().await,
         }
         self.let_some_happen().await;
+    }
+
+    fn fill(&mut self, seed: u64) {
+        match self.input {
+            Input::Clean => self.scene.topic.fill(seed, 60, 12),
+            Input::RepeatsAndPoison => {
+                for (partition, offset) in self.scene.topic.fill_with_repeats(seed, 60, 12) {
+                    let trouble = match self.random.random_range(0..100) {
+                        0 => Trouble::Reject,
+                        1 => Trouble::Trap,
+                        _ => continue,
+                    };
+                    self.scene.troubles.set(partition, offset, trouble);
+                }
+            }
+        }
+    }
+
+    /// The plugin can fold everything now, and is asked to.
+    async fn drain(&mut self) {
+        for partition in self.scene.topic.partitions() {
+            let end = self.scene.topic.end(partition);
+            self.scene.until_next(partition, end).await;
+        }
+        self.scene.troubles.clear();
+        self.scene.drain_all().await;
     }
 
     fn host(&mut self) -> &Host {

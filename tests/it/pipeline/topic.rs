@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use projectionist::pipeline::intake::{Bounds, Positions, PositionsError};
-use projectionist::record::{Event, NextOffset, Offset, TopicPartition};
+use projectionist::record::{Event, Header, NextOffset, Offset, TopicPartition};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
@@ -31,6 +31,9 @@ pub(crate) enum Read {
     End,
 }
 
+/// The header with an event's id.
+pub(crate) const ID_HEADER: &str = "id";
+
 pub(crate) fn partition_id(partition: i32) -> TopicPartition {
     TopicPartition::new("transfers", partition)
 }
@@ -50,10 +53,43 @@ impl Topic {
 
     /// Appends an event; answers its offset. Without a value it is a tombstone.
     pub(crate) fn append(&self, partition: i32, key: &str, value: Option<&str>) -> i64 {
+        self.append_record(partition, key, value.map(str::as_bytes), Vec::new())
+    }
+
+    /// Appends an event with this id in its header [`ID_HEADER`].
+    pub(crate) fn append_with_id(
+        &self,
+        partition: i32,
+        key: &str,
+        value: Option<&str>,
+        id: &str,
+    ) -> i64 {
+        let header = Header {
+            name: ID_HEADER.into(),
+            value: Some(id.as_bytes().into()),
+        };
+        self.append_record(partition, key, value.map(str::as_bytes), vec![header])
+    }
+
+    /// Appends an event of this partition once more, as a producer does that got no answer.
+    pub(crate) fn repeat(&self, partition: i32, offset: i64) -> i64 {
+        let events = self.events(partition);
+        let event = events.iter().find(|event| event.offset.0 == offset);
+        let event = event.expect("there is such an event");
+        let key = std::str::from_utf8(event.key().expect("it has a key")).expect("it is text");
+        self.append_record(partition, key, event.value(), event.headers().to_vec())
+    }
+
+    fn append_record(
+        &self,
+        partition: i32,
+        key: &str,
+        value: Option<&[u8]>,
+        headers: Vec<Header>,
+    ) -> i64 {
         let mut log = self.log(partition);
         let offset = log.end;
-        let value = value.map(str::as_bytes);
-        let event = Event::new(Offset(offset), 0, Some(key.as_bytes()), value, Vec::new());
+        let event = Event::new(Offset(offset), 0, Some(key.as_bytes()), value, headers);
         log.events.push(Arc::new(event));
         log.end += 1;
         drop(log);
@@ -94,6 +130,35 @@ impl Topic {
                 self.transfer(partition, &format!("k{from}"), &to, amount);
             }
         }
+    }
+
+    /// Appends random events with ids, of which some repeat an earlier one. Answers where the new
+    /// ones are.
+    pub(crate) fn fill_with_repeats(
+        &self,
+        seed: u64,
+        events: usize,
+        keys: usize,
+    ) -> Vec<(i32, i64)> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut places = Vec::new();
+        for number in 0..events {
+            let from = random.random_range(0..keys);
+            let partition = i32::try_from(from % self.partitions.len()).expect("they are few");
+            let earlier = self.events(partition);
+            if random.random_bool(0.15) && !earlier.is_empty() {
+                let index = random.random_range(0..earlier.len());
+                self.repeat(partition, earlier[index].offset.0);
+                continue;
+            }
+            let amount = random.random_range(1..100);
+            let to = format!("k{} {amount}", random.random_range(0..keys));
+            let value = random.random_bool(0.97).then_some(to.as_str());
+            let id = format!("{seed}-{number}");
+            let offset = self.append_with_id(partition, &format!("k{from}"), value, &id);
+            places.push((partition, offset));
+        }
+        places
     }
 
     pub(crate) fn read(&self, partition: i32, from: i64) -> Read {

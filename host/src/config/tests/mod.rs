@@ -104,6 +104,8 @@ fn the_smallest_configuration_gets_all_defaults() {
             batch: Batch::default(),
             queue: Queue::default(),
             limits: Limits::default(),
+            dedupe: None,
+            parking: Parking::default(),
         }
     );
 }
@@ -173,6 +175,21 @@ fn every_key_is_read() {
             writes_per_event_max: 2,
         }
     );
+    let dedupe = Dedupe {
+        id: IdSource::Header("ce_id".to_owned()),
+        window: 5000,
+        scope: Scope::Projection,
+        without_id: WithoutId::Reject,
+    };
+    assert_eq!(projection.dedupe, Some(dedupe));
+    let parking = Parking {
+        on_fault: OnFault::Stop,
+        keys_max: 7,
+        events_per_key_max: 8,
+        bytes_max: 9 << 20,
+        dead_letter_topic: Some("flights.dead".to_owned()),
+    };
+    assert_eq!(projection.parking, parking);
 }
 
 #[test]

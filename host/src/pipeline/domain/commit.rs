@@ -1,16 +1,21 @@
 //! One commit at a time: what is handed to the committer, and what its outcome means.
 
+use metrics::gauge;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::super::DomainLayout;
 use super::super::cache::CommitNumber;
 use super::super::committer::{Outcome, Submission};
-use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Reason, checkpoint_id};
-use crate::projection::DocumentId;
+use super::super::dedupe::stored;
+use super::super::parking::KeyChange;
+use super::super::sieve::{Changes, Scope};
+use super::super::{Context, DomainLayout};
+use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Member, Reason, Repairing};
+use crate::parked;
+use crate::projection::{DocumentId, Fault, FaultKind};
 use crate::record::TopicPartition;
-use crate::store::{Advance, Repairs, Table, ViewId};
+use crate::store::{self, Advance, EntryChange, Table, ViewId};
 
 impl Domain {
     /// Hands everything folded to the committer, if it has nothing of this domain.
@@ -23,29 +28,26 @@ impl Domain {
             "what is given up is retracted with the outcome of the commit"
         );
         let mut advances = Vec::new();
+        let mut bookkeeping = Vec::new();
         for member in &mut self.members {
-            if let Some(step) = member.partition.submit() {
-                advances.push(Advance {
-                    checkpoint: checkpoint_id(&self.parts.context, member.partition.id()),
-                    epoch: member.epoch,
-                    from: step.from,
-                    to: step.to,
-                    repairs: Repairs {
-                        from: member.repairs,
-                        to: member.repairs,
-                    },
-                });
+            if let Some(advance) = member.submit() {
+                bookkeeping.extend(sieve_changes(member, &self.parts.context));
+                advances.push(advance);
             }
         }
         if advances.is_empty() {
             return;
         }
         let (reply, answer) = oneshot::channel();
+        let bytes =
+            self.pending.bytes() + bookkeeping.iter().map(EntryChange::bytes).sum::<usize>();
+        let (writes, mut entries) = self.pending.take();
+        entries.extend(bookkeeping);
         let submission = Submission {
-            bytes: self.pending.bytes(),
-            writes: self.pending.take(),
-            entries: Vec::new(),
+            writes,
+            entries,
             advances,
+            bytes,
             reply,
         };
         self.commits.0 += 1;
@@ -75,7 +77,7 @@ impl Domain {
                     .members
                     .iter()
                     // One that was abandoned and came back meanwhile has a claim of its own.
-                    .filter(|member| member.partition.is_in_flight())
+                    .filter(|member| member.is_in_flight())
                     .map(|member| member.partition.id().clone())
                     .filter(|id| checkpoints.iter().any(|fenced| fenced.partition == *id))
                     .collect();
@@ -95,9 +97,17 @@ impl Domain {
 
     fn stored(&mut self, number: CommitNumber) {
         let context = &self.parts.context;
+        let mut repaired = false;
         for member in &mut self.members {
             let freed = member.partition.commit();
             let next = member.partition.stored();
+            member.sieve.commit(next);
+            if member.repairing == Repairing::InFlight {
+                member.repairing = Repairing::No;
+                member.repairs += 1;
+                repaired = true;
+            }
+            member.report(context);
             member.queue.set_stored(next);
             member.queue.release(freed.events, freed.bytes);
             context
@@ -108,6 +118,9 @@ impl Domain {
                 "projection" => context.projection.to_string(),
             )
             .increment(freed.events as u64);
+        }
+        if repaired {
+            self.repaired();
         }
         self.suspect = None;
         self.contended = self.contended.saturating_sub(1);
@@ -146,14 +159,19 @@ impl Domain {
         }
     }
 
-    /// An entry was not as this domain left it, though no other domain writes it.
+    /// An entry was not as this domain left it.
     fn entry_mismatch(&mut self, table: Table, id: &str) {
+        self.retract();
+        if table == Table::SeenIds {
+            // Another partition has seen the id meanwhile. Sifted again, its event is a duplicate.
+            self.retry_at = Some(Instant::now() + self.backoff.next_delay() / 8);
+            return;
+        }
         let projection = &self.parts.context.projection;
-        let reason = format!(
+        self.stop_all(&format!(
             "entry \"{id}\" of {table} was changed by somebody else; only projection \
-             \"{projection}\" may change it, so keep others away from {table}, and start again"
-        );
-        self.stop_all(&reason);
+             \"{projection}\" may write there: restore the entry and start again"
+        ));
     }
 
     /// The commit was more than a transaction takes: the next ones are of half as many events.
@@ -173,12 +191,12 @@ impl Domain {
         let single = sizes.iter().map(|(_, events)| events).sum::<usize>() == 1;
         for (partition, events) in sizes {
             if single {
-                self.stop_at_first_waiting(&partition, |projection, event| {
-                    format!(
-                        "the documents that projection \"{projection}\" makes of {event} are too \
-                         large for one transaction: {reason}"
-                    )
-                });
+                let fault = Fault {
+                    kind: FaultKind::InvalidOutput,
+                    detail: format!("its documents are too large for one transaction: {reason}"),
+                    event: None,
+                };
+                self.blame_first(&partition, &fault);
             } else if let Some(member) = self.member_mut(&partition) {
                 member.partition.narrow(events);
             }
@@ -189,8 +207,11 @@ impl Domain {
     pub(super) fn retract(&mut self) {
         self.pending.clear();
         self.cache_mut().clear();
+        self.repair_again();
         for member in &mut self.members {
             member.partition.retract();
+            member.sieve.retract();
+            member.repairing = Repairing::No;
             if matches!(member.leaving, Some(Leaving::AtFault(_))) {
                 member.leaving = None;
             }
@@ -205,6 +226,66 @@ impl Domain {
             self.retract();
         }
     }
+}
+
+impl Member {
+    /// What a commit of everything pending moves; `None` where nothing is pending.
+    fn submit(&mut self) -> Option<Advance> {
+        let stored = self.partition.stored();
+        let repair = self.repairing == Repairing::Pending;
+        let step = self.partition.submit();
+        if step.is_none() && !repair {
+            return None;
+        }
+        if repair {
+            self.repairing = Repairing::InFlight;
+        }
+        Some(Advance {
+            checkpoint: self.checkpoint.clone(),
+            epoch: self.epoch,
+            from: stored,
+            to: step.map_or(stored, |step| step.to),
+            repairs: store::Repairs {
+                from: self.repairs,
+                to: self.repairs + i64::from(repair),
+            },
+        })
+    }
+
+    fn report(&self, context: &Context) {
+        let labels = [
+            ("projection", context.projection.to_string()),
+            ("topic", self.checkpoint.partition.topic.to_string()),
+            ("partition", self.checkpoint.partition.partition.to_string()),
+        ];
+        if let Some(window) = self.sieve.window() {
+            gauge!("projectionist_dedupe_ids", &labels).set(window.len() as f64);
+            gauge!("projectionist_dedupe_bytes", &labels).set(window.size_bytes() as f64);
+        }
+        let parking = self.sieve.parking();
+        gauge!("projectionist_parked_keys", &labels).set(parking.keys() as f64);
+        gauge!("projectionist_parked_events", &labels).set(parking.events() as f64);
+    }
+}
+
+/// What a commit stores of a member's ids and parked keys.
+fn sieve_changes(member: &mut Member, context: &Context) -> Vec<EntryChange> {
+    let Changes { segments, keys } = member.sieve.submit();
+    let checkpoint = &member.checkpoint;
+    let mut changes = stored::segment_changes(checkpoint, &segments);
+    let scope = context.dedupe.as_ref().map(|dedupe| dedupe.scope);
+    if scope == Some(Scope::Projection) {
+        changes.extend(stored::id_changes(checkpoint, &context.writer(), &segments));
+    }
+    changes.extend(keys.into_iter().map(|change| match change {
+        KeyChange::Insert(key) => EntryChange::Insert(key.to_entry(checkpoint)),
+        KeyChange::Replace(key) => EntryChange::Replace(key.to_entry(checkpoint)),
+        KeyChange::Remove(first) => EntryChange::Remove {
+            table: Table::ParkedKeys,
+            id: parked::key_id(checkpoint, first),
+        },
+    }));
+    changes
 }
 
 /// The outcome of the commit under way; never, where there is none.

@@ -6,21 +6,41 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::super::cache::{CommitNumber, State};
-use super::super::lane::Fold;
+use super::super::dedupe::{IdHash, stored};
+use super::super::lane::{Fold, Lane};
 use super::super::partition::BatchLimits;
-use super::super::{DomainLayout, read_documents};
-use super::Domain;
-use crate::projection::{DocumentId, DocumentKey, DocumentWrite, Error, HostError, ViewIndex};
+use super::super::sieve::{Ids, Sifted};
+use super::super::{DomainLayout, host_error, read_documents};
+use super::{Domain, Member};
+use crate::parked;
+use crate::projection::{
+    DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, ViewIndex,
+};
 use crate::record::{Event, TopicPartition};
-use crate::store::{Provenance, StoredDocument};
+use crate::store::{EntryChange, Provenance, StoredDocument, Table};
 use crate::telemetry::health::describe;
 
 /// Events of one partition that are folded together.
-struct Batch {
+pub(super) struct Batch {
     /// Index of the member.
-    member: usize,
-    partition: TopicPartition,
-    events: Vec<Arc<Event>>,
+    pub(super) member: usize,
+    pub(super) partition: TopicPartition,
+    pub(super) events: Vec<Arc<Event>>,
+}
+
+/// Why events were not folded. Nothing of them was taken over.
+pub(super) enum Unfolded {
+    /// The plugin's fault, and its hash.
+    Faulty(Fault, Arc<str>),
+    Host(HostError),
+    /// The lane has ended.
+    Ended(String),
+}
+
+impl From<HostError> for Unfolded {
+    fn from(error: HostError) -> Self {
+        Unfolded::Host(error)
+    }
 }
 
 /// Where the writes of a fold come from.
@@ -31,7 +51,7 @@ struct Source<'a> {
 }
 
 impl Domain {
-    /// Folds one batch. False where there is nothing to fold now.
+    /// Sifts one batch and folds what is left. False where there is nothing to fold now.
     pub(super) async fn fold(&mut self) -> bool {
         if self.retry_at.is_some_and(|at| at > Instant::now()) {
             return false;
@@ -40,46 +60,130 @@ impl Domain {
         let Some(batch) = self.next_batch() else {
             return false;
         };
-        if let Err(error) = self.prefetch(&batch.events).await {
-            return self.postpone(&error);
-        }
-        let started = std::time::Instant::now();
-        let fold = Fold {
-            partition: batch.partition.clone(),
-            events: batch.events,
-            cache: Arc::clone(&self.cache),
+        let ids = self.members[batch.member].sieve.ids(&batch.events);
+        let elsewhere = match self.seen_elsewhere(&batch, ids.as_ref()).await {
+            Ok(elsewhere) => elsewhere,
+            Err(error) => return self.postpone(&error),
         };
-        let folded = match self.parts.lane.fold(fold).await {
-            Ok(folded) => folded,
-            Err(error) => {
-                self.stop_all(&error.to_string());
-                return true;
-            }
-        };
-        for (key, state) in folded.loaded {
-            self.cache_mut().insert_loaded(key, state);
+        let sieve = &mut self.members[batch.member].sieve;
+        let mark = sieve.mark();
+        let sifted = sieve.sift(&batch.events, ids.as_ref(), &elsewhere);
+        if sifted.events == 0 {
+            self.full(&batch, &sifted);
+            return true;
         }
-        let events = folded.events.len();
-        match folded.result {
-            Ok(output) => {
-                if let Err(error) = self.load_blind_writes(&output.writes).await {
-                    return self.postpone(&error);
+        match self.fold_events(&batch, &sifted).await {
+            Ok(()) => self.take_over(&batch, &sifted),
+            Err(unfolded) => {
+                self.members[batch.member].sieve.rewind(mark);
+                match unfolded {
+                    Unfolded::Faulty(fault, plugin) => {
+                        self.fault(&batch, &sifted.fold, &fault, &plugin);
+                    }
+                    Unfolded::Host(error) => return self.postpone(&error),
+                    Unfolded::Ended(reason) => self.stop_all(&reason),
                 }
-                let source = Source {
-                    partition: &batch.partition,
-                    events: &folded.events,
-                    plugin: &folded.plugin,
-                };
-                self.absorb(&source, output.writes);
-                self.members[batch.member].partition.fold(events);
-                self.fresh = false;
-                self.record(events, started.elapsed());
             }
-            Err(Error::Fault(fault)) => self.fault(&batch.partition, events, &fault),
-            Err(Error::Host(error)) => return self.postpone(&error),
         }
         self.cache_mut().trim();
         true
+    }
+
+    /// Folds those events of a batch that are to be folded, if any.
+    async fn fold_events(&mut self, batch: &Batch, sifted: &Sifted) -> Result<(), Unfolded> {
+        if sifted.fold.is_empty() {
+            return Ok(());
+        }
+        let events = sifted
+            .fold
+            .iter()
+            .map(|&index| Arc::clone(&batch.events[index]));
+        let events: Vec<Arc<Event>> = events.collect();
+        let started = std::time::Instant::now();
+        let count = events.len();
+        self.fold_in(None, &batch.partition, events).await?;
+        self.record(count, started.elapsed());
+        Ok(())
+    }
+
+    /// Folds events of a partition in a lane, its own where none is given, and takes the results
+    /// over.
+    pub(super) async fn fold_in(
+        &mut self,
+        lane: Option<&Lane>,
+        partition: &TopicPartition,
+        events: Vec<Arc<Event>>,
+    ) -> Result<(), Unfolded> {
+        self.prefetch(&events).await?;
+        let fold = Fold {
+            partition: partition.clone(),
+            events,
+            cache: Arc::clone(&self.cache),
+        };
+        let folded = lane.unwrap_or(&self.parts.lane).fold(fold).await;
+        let folded = folded.map_err(|error| Unfolded::Ended(error.to_string()))?;
+        for (key, state) in folded.loaded {
+            self.cache_mut().insert_loaded(key, state);
+        }
+        let output = match folded.result {
+            Ok(output) => output,
+            Err(Error::Fault(fault)) => return Err(Unfolded::Faulty(fault, folded.plugin)),
+            Err(Error::Host(error)) => return Err(Unfolded::Host(error)),
+        };
+        self.load_blind_writes(&output.writes).await?;
+        let source = Source {
+            partition,
+            events: &folded.events,
+            plugin: &folded.plugin,
+        };
+        self.absorb(&source, output.writes);
+        self.fresh = false;
+        Ok(())
+    }
+
+    /// Notes what became of the events of a batch.
+    fn take_over(&mut self, batch: &Batch, sifted: &Sifted) {
+        let context = &self.parts.context;
+        let member = &mut self.members[batch.member];
+        for &(index, first) in &sifted.park {
+            let entry = parked::event_entry(&member.checkpoint, first, &batch.events[index]);
+            self.pending.put_entry(EntryChange::Insert(entry));
+        }
+        member.partition.fold(sifted.events);
+        member.tried = None;
+        let projection = || context.projection.to_string();
+        let counts = [
+            ("projectionist_duplicates_dropped_total", sifted.duplicates),
+            ("projectionist_events_without_id_total", sifted.without_id),
+            ("projectionist_events_parked_total", sifted.park.len()),
+        ];
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            metrics::counter!(name, "projection" => projection()).increment(count as u64);
+        }
+    }
+
+    /// Which ids of a batch other partitions have seen.
+    async fn seen_elsewhere(
+        &self,
+        batch: &Batch,
+        ids: Option<&Ids>,
+    ) -> Result<HashSet<IdHash>, HostError> {
+        let Some(ids) = ids else {
+            return Ok(HashSet::new());
+        };
+        let unknown = self.members[batch.member].sieve.unknown(ids);
+        if unknown.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let writer = self.parts.context.writer();
+        let entries: Vec<Arc<str>> = unknown
+            .iter()
+            .map(|id| stored::id_id(&writer, id))
+            .collect();
+        let found = self.parts.store.find_entries(Table::SeenIds, &entries);
+        let found = found.await.map_err(host_error)?;
+        self.parts.store_reachability.reached();
+        Ok(found.iter().filter_map(stored::id_from).collect())
     }
 
     /// The next batch: the partitions take turns, within the room that the next commit has.
@@ -87,11 +191,9 @@ impl Domain {
         if self.tainted {
             return None;
         }
-        let folding_ahead = self
-            .members
-            .iter()
-            .any(|member| member.partition.has_pending());
+        let folding_ahead = self.members.iter().any(Member::has_pending);
         let careful = self.contended > 0
+            || self.repairs.are_due()
             || self.suspect.is_some()
             || self
                 .members
@@ -104,7 +206,8 @@ impl Domain {
         for step in 0..self.members.len() {
             let index = (self.turn + step) % self.members.len();
             let member = &self.members[index];
-            if member.leaving.is_some() || member.partition.waiting() == 0 {
+            let stands = member.leaving.is_some() || member.full.is_some();
+            if stands || member.partition.waiting() == 0 {
                 continue;
             }
             self.turn = index + 1;
@@ -235,7 +338,7 @@ impl Domain {
 
     /// The store or the engine is in trouble, the batch is not: fold it again a little later.
     /// Where no time helps, the domain's partitions stop.
-    fn postpone(&mut self, error: &HostError) -> bool {
+    pub(super) fn postpone(&mut self, error: &HostError) -> bool {
         match error {
             HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
             HostError::Unreadable(source) => self.stop_all(&describe(&**source)),

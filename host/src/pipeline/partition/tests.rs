@@ -18,6 +18,11 @@ const ROOM: BatchLimits = BatchLimits {
     bytes_max: usize::MAX,
 };
 
+/// The indices of a batch that the plugin was given in full.
+fn all(batch: &[Arc<Event>]) -> Vec<usize> {
+    (0..batch.len()).collect()
+}
+
 fn offsets(batch: &[Arc<Event>]) -> Vec<i64> {
     batch.iter().map(|event| event.offset.0).collect()
 }
@@ -161,9 +166,9 @@ fn a_fault_is_narrowed_down_to_its_event() {
         let batch = partition.cut(ROOM);
         match batch.iter().position(|event| event.offset.0 == poison) {
             None => partition.fold(batch.len()),
-            Some(_) => match partition.fault(batch.len(), None) {
+            Some(_) => match partition.fault(&all(&batch), None) {
                 Narrowed::Retry => {}
-                Narrowed::Culprit => break batch[0].offset.0,
+                Narrowed::Culprit(index) => break batch[index].offset.0,
             },
         }
     };
@@ -179,12 +184,31 @@ fn a_named_culprit_leaves_the_events_before_it() {
     for offset in 0..10 {
         partition.receive(event(offset, "k"));
     }
-    assert_eq!(partition.fault(10, Some(4)), Narrowed::Retry);
+    assert_eq!(
+        partition.fault(&all(&partition.cut(ROOM)), Some(4)),
+        Narrowed::Retry
+    );
     assert_eq!(offsets(&partition.cut(ROOM)), [0, 1, 2, 3]);
     partition.fold(4);
     let batch = partition.cut(ROOM);
     assert_eq!(batch[0].offset.0, 4);
-    assert_eq!(partition.fault(batch.len(), Some(0)), Narrowed::Culprit);
+    assert_eq!(partition.fault(&all(&batch), Some(0)), Narrowed::Retry);
+    assert_eq!(offsets(&partition.cut(ROOM)), [4]);
+    assert_eq!(partition.fault(&[0], Some(0)), Narrowed::Culprit(0));
+}
+
+#[test]
+fn only_what_the_plugin_was_given_is_narrowed() {
+    let mut partition = partition(0);
+    for offset in 0..10 {
+        partition.receive(event(offset, "k"));
+    }
+    assert_eq!(partition.fault(&[2, 5, 7], None), Narrowed::Retry);
+    assert_eq!(offsets(&partition.cut(ROOM)), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(partition.fault(&[2, 5], Some(1)), Narrowed::Retry);
+    assert_eq!(offsets(&partition.cut(ROOM)), [0, 1, 2]);
+    partition.fold(3);
+    assert_eq!(partition.fault(&[2], None), Narrowed::Culprit(2));
 }
 
 #[derive(Clone, Debug)]
@@ -277,12 +301,12 @@ proptest! {
                 Action::Fault { culprit } => {
                     let batch = partition.cut(ROOM);
                     if !batch.is_empty() {
-                        let narrowed = partition.fault(batch.len(), culprit);
+                        let narrowed = partition.fault(&all(&batch), culprit);
                         let next = partition.cut(ROOM);
                         match narrowed {
                             Narrowed::Retry => prop_assert!(next.len() < batch.len()),
-                            Narrowed::Culprit => {
-                                prop_assert!(batch.len() == 1 || culprit == Some(0));
+                            Narrowed::Culprit(index) => {
+                                prop_assert_eq!((batch.len(), index), (1, 0));
                             }
                         }
                     }

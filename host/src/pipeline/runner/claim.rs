@@ -8,11 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Context;
 use super::super::backoff::Backoff;
+use super::super::dedupe::{Window, stored};
 use super::super::domain::checkpoint_id;
 use super::super::intake::{Bounds, Positions, Standing};
+use super::super::parking::Parking;
+use super::super::sieve::Sieve;
+use crate::parked::{self, KeyEntry};
 use crate::record::{Epoch, Generation, NextOffset, TopicPartition};
-use crate::store::Store;
+use crate::store::{CheckpointId, Entry, Store, Table};
 use crate::telemetry::health::{Reachability, describe};
+
+/// Entries that are read at once.
+const ENTRIES_PAGE: usize = 10_000;
 
 /// Claims partitions for one projection on one copy.
 #[derive(Clone)]
@@ -35,13 +42,15 @@ pub(super) struct Claim {
     pub(super) result: Option<Result<Claimed, String>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Claimed {
     pub(super) epoch: Epoch,
+    /// As [`crate::store::Claim::repairs`].
+    pub(super) repairs: i64,
+    /// What was seen and what is parked.
+    pub(super) sieve: Sieve,
     /// The checkpoint.
     pub(super) next: NextOffset,
-    /// The checkpoint's count of repairs.
-    pub(super) repairs: i64,
     /// Where to start fetching: the checkpoint, or the first event of a topic that was never read.
     pub(super) fetch_from: NextOffset,
 }
@@ -84,15 +93,65 @@ impl Claimant {
             }
         };
         self.store_reachability.reached();
-        // After the claim: until then, the owner before may move the checkpoint past this end.
+        // After the claim, both: until then, the owner before may park and see more, and move the
+        // checkpoint past this end.
+        let sieve = self.load_sieve(&checkpoint).await?;
         let bounds = self.bounds(partition).await;
         let fetch_from = fetch_from(&self.context.projection, partition, claim.next, bounds)?;
         Ok(Claimed {
             epoch: claim.epoch,
-            next: claim.next,
             repairs: claim.repairs,
+            sieve,
+            next: claim.next,
             fetch_from,
         })
+    }
+
+    async fn load_sieve(&self, checkpoint: &CheckpointId) -> Result<Sieve, String> {
+        let keys = self
+            .load_entries(Table::ParkedKeys, &parked::keys_prefix(checkpoint))
+            .await?;
+        let keys: Result<Vec<KeyEntry>, _> = keys.iter().map(KeyEntry::from_entry).collect();
+        let keys = keys.map_err(|error| describe(&error))?;
+        let parking = Parking::new(self.context.parking.limits, keys);
+        let Some(dedupe) = &self.context.dedupe else {
+            return Ok(Sieve::new(None, parking));
+        };
+        let segments = self
+            .load_entries(Table::Seen, &stored::segments_prefix(checkpoint))
+            .await?;
+        let segments: Result<Vec<_>, _> = segments.iter().map(stored::segment_from_entry).collect();
+        let segments = segments.map_err(|error| describe(&error))?;
+        let window = Window::new(dedupe.window, segments).map_err(|error| {
+            format!(
+                "the ids that were seen in {} are not whole in the store: {error}; somebody else has \
+                 changed {}",
+                checkpoint.partition,
+                Table::Seen
+            )
+        })?;
+        Ok(Sieve::new(Some((dedupe.clone(), window)), parking))
+    }
+
+    /// Reads all entries of a partition, waiting for the store as long as it takes.
+    async fn load_entries(&self, table: Table, prefix: &str) -> Result<Vec<Entry>, String> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let after = entries.last().map(|entry| Arc::clone(&entry.id));
+            let page = self
+                .store
+                .entries(table, prefix, after.as_deref(), ENTRIES_PAGE);
+            match page.await {
+                Ok(page) if page.is_empty() => return Ok(entries),
+                Ok(page) => entries.extend(page),
+                Err(error) if error.is_transient() => {
+                    self.store_reachability.lost(&error);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                Err(error) => return Err(describe(&error)),
+            }
+        }
     }
 
     /// Those of the positions that their topics do not hold any more, and why they cannot go on.

@@ -1,0 +1,74 @@
+//! What the configuration says, as the pipeline's own options.
+
+use crate::config;
+use crate::pipeline::dedupe::IdSource;
+use crate::pipeline::partition::BatchLimits;
+use crate::pipeline::sieve::{DedupeOptions, Scope, WithoutId};
+use crate::pipeline::{OnFault, ParkingOptions, parking, queue};
+use crate::plugin;
+
+pub(super) fn batch(batch: &config::Batch) -> BatchLimits {
+    BatchLimits {
+        events_max: count(batch.events_max),
+        documents_max: count(batch.documents_max),
+        bytes_max: bytes(batch.bytes_max),
+    }
+}
+
+pub(super) fn queue(queue: &config::Queue) -> queue::Limits {
+    queue::Limits {
+        events_max: count(queue.events_max),
+        bytes_max: bytes(queue.bytes_max),
+    }
+}
+
+pub(super) fn dedupe(dedupe: &config::Dedupe) -> DedupeOptions {
+    DedupeOptions {
+        source: match &dedupe.id {
+            config::IdSource::Header(name) => IdSource::Header(name.clone()),
+            config::IdSource::Value(pointer) => IdSource::Value(pointer.clone()),
+        },
+        window: u64::from(dedupe.window),
+        scope: match dedupe.scope {
+            config::Scope::Partition => Scope::Partition,
+            config::Scope::Projection => Scope::Projection,
+        },
+        without_id: match dedupe.without_id {
+            config::WithoutId::Project => WithoutId::Fold,
+            config::WithoutId::Reject => WithoutId::Park,
+        },
+    }
+}
+
+pub(super) fn parking(parking: &config::Parking) -> ParkingOptions {
+    ParkingOptions {
+        on_fault: match parking.on_fault {
+            config::OnFault::Park => OnFault::Park,
+            config::OnFault::Stop => OnFault::Stop,
+        },
+        limits: parking::Limits {
+            keys_max: count(parking.keys_max),
+            events_per_key_max: u64::from(parking.events_per_key_max),
+            bytes_max: parking.bytes_max,
+        },
+    }
+}
+
+pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
+    plugin::Limits {
+        memory_bytes_max: bytes(limits.memory_bytes_max),
+        table_elements_max: count(limits.table_elements_max),
+        call_base: limits.call_base,
+        call_per_event: limits.call_per_event,
+        call_max: limits.call_max,
+        writes_per_event: count(limits.writes_per_event_max),
+    }
+}
+
+pub(super) fn count(value: u32) -> usize {
+    value as usize
+}
+
+pub(super) fn bytes(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,314 @@
+//! `projectionist parked`: events that their projection could not take, and what to do about them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Subcommand};
+
+use super::{ConfigFile, Failure, load, print_line, runtime};
+use crate::app::{self, Catalogue, desk, open_store};
+use crate::config::Config;
+use crate::parked::desk::{Desk, Error, ParkedId, ParkedKey};
+use crate::parked::json::{event_to_json, key_to_json, key_to_text};
+use crate::parked::{Action, save_plugin};
+use crate::record::Offset;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Parked {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the parked keys, one a line
+    List(List),
+    /// Print the parked events of a key, one JSON object a line, in their order
+    Show(Show),
+    /// Fold the parked events of a key, in their order
+    Drain(Drain),
+    /// Give one parked event up; it is kept in _skipped, with the reason
+    Skip(Skip),
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Those of one projection
+    projection: Option<String>,
+    #[command(flatten)]
+    file: ConfigFile,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// PROJECTION/TOPIC/PARTITION/OFFSET, as "parked list" prints it
+    id: ParkedId,
+    #[command(flatten)]
+    file: ConfigFile,
+    /// How many events to print at most
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+struct Drain {
+    /// PROJECTION/TOPIC/PARTITION/OFFSET, as "parked list" prints it
+    #[arg(required_unless_present = "all")]
+    ids: Vec<ParkedId>,
+    /// Everything that is parked
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// Fold these events with this plugin instead of the projection's own
+    #[arg(long, value_name = "WASM")]
+    with: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, Args)]
+struct Skip {
+    /// PROJECTION/TOPIC/PARTITION/OFFSET, as "parked list" prints it
+    id: ParkedId,
+    /// Which of its events; the one that could not be folded where it is not given
+    #[arg(long)]
+    offset: Option<i64>,
+    /// Why, for those who look into it later
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, Args)]
+struct Wait {
+    /// How long to wait for the partition's owner to do it; it does it later, too
+    #[arg(long = "wait", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    limit: Duration,
+}
+
+/// How often to look whether a request is carried out.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Parked {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        runtime()?.block_on(async {
+            match self.command {
+                Command::List(list) => list.run().await,
+                Command::Show(show) => show.run().await,
+                Command::Drain(drain) => drain.run().await,
+                Command::Skip(skip) => skip.run().await,
+            }
+        })
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let opened = Opened::new(&load(&self.file.config)?).await?;
+        let keys = opened.desk.list(self.projection.as_deref()).await;
+        opened.close().await;
+        let keys = keys?;
+        for key in &keys {
+            let line = if self.json {
+                key_to_json(key).to_string()
+            } else {
+                key_to_line(key)
+            };
+            print_line(line.as_bytes())?;
+        }
+        if keys.is_empty() && !self.json {
+            eprintln!("nothing is parked");
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self) -> Result<(), Failure> {
+        let opened = Opened::new(&load(&self.file.config)?).await?;
+        let shown = async {
+            let key = opened.desk.find(&self.id).await?;
+            let key = key.ok_or_else(|| Error::NotParked(self.id.clone()))?;
+            let events = opened.desk.events(&self.id, self.limit).await?;
+            Ok::<_, Error>((key, events))
+        };
+        let shown = shown.await;
+        opened.close().await;
+        let (key, events) = shown?;
+        eprintln!("{}", key_to_line(&key));
+        for event in &events {
+            print_line(event_to_json(event).to_string().as_bytes())?;
+        }
+        let left = key.entry.events.saturating_sub(events.len() as u64);
+        if left > 0 {
+            eprintln!("… and {left} more; raise --limit to see them");
+        }
+        Ok(())
+    }
+}
+
+impl Drain {
+    async fn run(self) -> Result<(), Failure> {
+        let config = load(&self.file.config)?;
+        let plugin = match &self.with {
+            None => None,
+            Some(path) => {
+                let bytes = std::fs::read(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let hash = app::check_plugin(&path.to_string_lossy(), &bytes)?;
+                Some((hash, bytes))
+            }
+        };
+        let opened = Opened::new(&config).await?;
+        let drained = async {
+            let ids = if self.all {
+                let keys = opened.desk.list(None).await?;
+                keys.into_iter().map(|key| key.id).collect()
+            } else {
+                self.ids
+            };
+            for id in &ids {
+                if let Some((hash, bytes)) = &plugin {
+                    let place = opened.desk.place(&id.projection)?;
+                    save_plugin(&*place.store, hash, bytes).await?;
+                }
+                let plugin = plugin.as_ref().map(|(hash, _)| hash.to_string());
+                let drain = Action::Drain { plugin };
+                opened.desk.ask(id, drain, &user()).await?;
+            }
+            wait_for(&opened.desk, &ids, self.wait.limit).await
+        };
+        let drained = drained.await;
+        opened.close().await;
+        drained
+    }
+}
+
+impl Skip {
+    async fn run(self) -> Result<(), Failure> {
+        let opened = Opened::new(&load(&self.file.config)?).await?;
+        let skipped = async {
+            let oldest = opened.desk.events(&self.id, 1).await?;
+            let oldest = oldest.first().map(|event| event.offset);
+            let offset = self.offset.map(Offset).or(oldest);
+            let offset = offset.ok_or_else(|| Error::NotParked(self.id.clone()))?;
+            let action = Action::Skip {
+                offset: offset.0,
+                reason: self.reason.clone(),
+            };
+            opened.desk.ask(&self.id, action, &user()).await?;
+            wait_for(
+                &opened.desk,
+                std::slice::from_ref(&self.id),
+                self.wait.limit,
+            )
+            .await
+        };
+        let skipped = skipped.await;
+        opened.close().await;
+        skipped
+    }
+}
+
+/// The stores of a configuration, and the desk over them.
+struct Opened {
+    desk: Desk,
+    stores: Vec<Arc<dyn Store>>,
+}
+
+impl Opened {
+    async fn new(config: &Config) -> Result<Self, Failure> {
+        let catalogue = Catalogue::load(config)?;
+        let mut stores = BTreeMap::new();
+        for (name, store) in &config.stores {
+            stores.insert(name.clone(), open_store(store).await?);
+        }
+        Ok(Opened {
+            desk: desk(&catalogue, &stores),
+            stores: stores.into_values().collect(),
+        })
+    }
+
+    async fn close(&self) {
+        for store in &self.stores {
+            store.close().await;
+        }
+    }
+}
+
+/// Waits until the requests are carried out, and prints what became of each.
+async fn wait_for(desk: &Desk, ids: &[ParkedId], limit: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    let mut still_parked = 0;
+    for id in ids {
+        let key = loop {
+            let key = desk.find(id).await?;
+            let waits = key.as_ref().is_some_and(|key| key.request.is_some());
+            if !waits {
+                break key;
+            }
+            if Instant::now() >= deadline {
+                return Err(anyhow!(
+                    "{id} is not yet done: no host that owns its partition has done it within {}; \
+                     the request stays, and is carried out as soon as one runs",
+                    humantime::format_duration(limit)
+                )
+                .into());
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        };
+        match key {
+            None => println!("{id}: nothing is parked any more"),
+            Some(key) => {
+                println!("{}", key_to_line(&key));
+                still_parked += 1;
+            }
+        }
+    }
+    if still_parked > 0 {
+        return Err(anyhow!("{still_parked} of {} keys are still parked", ids.len()).into());
+    }
+    Ok(())
+}
+
+fn key_to_line(key: &ParkedKey) -> String {
+    let entry = &key.entry;
+    let asked = match key.request.as_ref().map(|request| &request.action) {
+        None => "",
+        Some(Action::Drain { .. }) => " (to be drained)",
+        Some(Action::Skip { .. }) => " (one to be skipped)",
+    };
+    format!(
+        "{}\tkey {}\t{} events\t{}: {}{asked}",
+        key.id,
+        key_to_text(entry.key.as_deref()),
+        entry.events,
+        entry.reason.kind,
+        entry.reason.detail.replace('\n', " "),
+    )
+}
+
+fn user() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "command line".to_owned())
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        if error.is_unavailable() {
+            Failure::Unavailable(error.into())
+        } else {
+            Failure::Other(error.into())
+        }
+    }
+}

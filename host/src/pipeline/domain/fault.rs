@@ -1,0 +1,147 @@
+//! What to do about events that the projection cannot take: find the one at fault, try it again,
+//! then park its key, or stop.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::super::partition::Narrowed;
+use super::super::sieve::Sifted;
+use super::super::{DomainLayout, OnFault};
+use super::fold::Batch;
+use super::{Domain, Leaving};
+use crate::parked::{self, DETAIL_BYTES_MAX};
+use crate::projection::{Fault, FaultKind};
+use crate::record::{Offset, TopicPartition};
+use crate::telemetry::health::PartitionState;
+
+/// How often an event is folded alone, each time by a new instance, before it is at fault. What a
+/// plugin rejects by name is at fault at once: its word is as good the second time.
+const TRIES: u32 = 3;
+
+impl Domain {
+    /// The plugin could not fold the events at these indices of a batch.
+    pub(super) fn fault(
+        &mut self,
+        batch: &Batch,
+        folded: &[usize],
+        fault: &Fault,
+        plugin: &Arc<str>,
+    ) {
+        let parks = self.parts.context.parking.on_fault == OnFault::Park;
+        let member = &mut self.members[batch.member];
+        let named = fault.event.and_then(|event| folded.get(event));
+        let culprit = match (fault.kind, named) {
+            (FaultKind::Rejected, Some(&index)) if parks => index,
+            _ => match member.partition.fault(folded, fault.event) {
+                Narrowed::Retry => return,
+                Narrowed::Culprit(index) => index,
+            },
+        };
+        // The fault may be that of a document which another host has changed since.
+        if self.parts.context.layout == DomainLayout::Joined && !self.fresh {
+            self.cache_mut().forget_stored();
+            self.fresh = true;
+            return;
+        }
+        let offset = batch.events[culprit].offset;
+        if fault.kind != FaultKind::Rejected && self.try_again(batch.member, offset) {
+            return;
+        }
+        if parks {
+            let projection = &self.parts.context.projection;
+            warn!(
+                %projection, partition = %batch.partition, offset = offset.0,
+                "parked, with the later events of its key: {fault}"
+            );
+            let reason = reason(fault, plugin);
+            self.members[batch.member].sieve.blame(offset, reason);
+        } else {
+            self.stop_at(&batch.partition, offset, fault);
+        }
+    }
+
+    /// True where an event that was folded alone is to be folded once more.
+    fn try_again(&mut self, member: usize, offset: Offset) -> bool {
+        let tried = &mut self.members[member].tried;
+        let tries = match *tried {
+            Some((event, tries)) if event == offset => tries + 1,
+            Some(_) | None => 1,
+        };
+        *tried = Some((offset, tries));
+        if tries >= TRIES {
+            return false;
+        }
+        self.retry_at = Some(Instant::now() + self.backoff.next_delay());
+        true
+    }
+
+    /// The first event of a partition that is not folded is at fault.
+    pub(super) fn blame_first(&mut self, partition: &TopicPartition, fault: &Fault) {
+        let parks = self.parts.context.parking.on_fault == OnFault::Park;
+        let Some(member) = self.member_mut(partition) else {
+            return;
+        };
+        let Some(offset) = member.partition.first_waiting() else {
+            return;
+        };
+        if parks {
+            member.sieve.blame(offset, reason(fault, ""));
+        } else {
+            self.stop_at(partition, offset, fault);
+        }
+    }
+
+    fn stop_at(&mut self, partition: &TopicPartition, offset: Offset, fault: &Fault) {
+        let projection = &self.parts.context.projection;
+        let reason = format!(
+            "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}: \
+             {fault}; nothing is lost: every event before it is stored, and after a restart with a \
+             plugin that can fold it the partition goes on from there"
+        );
+        if let Some(member) = self.member_mut(partition) {
+            member.leaving = Some(Leaving::AtFault(reason));
+        }
+    }
+
+    /// The next event of a partition has to be parked, and cannot be: it stands still there, until
+    /// something that is parked is folded or skipped.
+    pub(super) fn full(&mut self, batch: &Batch, sifted: &Sifted) {
+        let (Some(full), Some(event)) = (sifted.full, batch.events.first()) else {
+            return;
+        };
+        let projection = &self.parts.context.projection;
+        let (partition, offset) = (&batch.partition, event.offset);
+        let reason = format!(
+            "projection \"{projection}\" cannot park the event at {partition}, offset {offset}: \
+             {full}; nothing is lost: see what is parked with \"projectionist parked list\", and \
+             drain or skip it, or raise the limit and restart"
+        );
+        tracing::error!(%projection, %partition, "stands still: {reason}");
+        self.parts.context.health.set_partition(
+            projection,
+            partition,
+            PartitionState::Stopped {
+                reason: reason.clone(),
+            },
+        );
+        self.members[batch.member].full = Some(reason);
+    }
+}
+
+pub(super) fn reason(fault: &Fault, plugin: &str) -> parked::Reason {
+    let detail = &fault.detail;
+    parked::Reason {
+        kind: fault.kind.to_string(),
+        detail: detail[..detail.floor_char_boundary(DETAIL_BYTES_MAX)].to_owned(),
+        plugin: plugin.to_owned(),
+        at_ms: now_ms(),
+    }
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,413 @@
+//! Carries out what users want done about parked keys: fold their events, or skip one.
+//!
+//! Requests are entries of the store, so that they reach whichever host owns the partition, now or
+//! later. A request is removed in the transaction that does what it asks, and a repair is recognised
+//! after a lost answer by the checkpoint's own count ([`crate::store::Claim::repairs`]).
+//!
+//! A repair starts when nothing of the domain is folded and not stored, and holds the folding of
+//! new events until it is stored: both may touch the same documents.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::super::lane::Lane;
+use super::super::{DomainLayout, host_error};
+use super::fault::reason;
+use super::fold::Unfolded;
+use super::{Domain, Member, Repairing};
+use crate::parked::{self, Action, Request, Unreadable};
+use crate::projection::{Descriptor, Fault, HostError};
+use crate::record::{Event, Offset, TopicPartition};
+use crate::store::{self, CheckpointId, Entry, EntryChange, Table};
+use crate::telemetry::health::{PartitionState, describe};
+
+/// How often the store is asked for requests, where something is parked.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Parked events that are folded in one transaction.
+const EVENTS_MAX: usize = 1_000;
+
+const REQUESTS_MAX: usize = 100;
+
+/// What users want done.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    /// When to look for requests again; `None` before the first time.
+    look_at: Option<Instant>,
+    tasks: VecDeque<Task>,
+    /// Most events of the next batch, while a fault is narrowed down to its event.
+    narrowed: Option<usize>,
+    /// A lane with another plugin (its hash) than the projection's.
+    lane: Option<(String, Lane)>,
+}
+
+#[derive(Debug)]
+struct Task {
+    partition: TopicPartition,
+    first: Offset,
+    request: Request,
+    /// The commit that is pending or in flight removes the request.
+    done: bool,
+}
+
+/// Why a request cannot be carried out.
+enum Failed {
+    Host(HostError),
+    /// The key stays parked, with this reason.
+    Fault(Fault, String),
+}
+
+impl From<HostError> for Failed {
+    fn from(error: HostError) -> Self {
+        Failed::Host(error)
+    }
+}
+
+impl From<Unreadable> for Failed {
+    fn from(error: Unreadable) -> Self {
+        Failed::Host(HostError::Unreadable(Box::new(error)))
+    }
+}
+
+impl From<store::Error> for Failed {
+    fn from(error: store::Error) -> Self {
+        Failed::Host(host_error(error))
+    }
+}
+
+impl Repairs {
+    /// True where a request waits to be carried out.
+    pub(super) fn are_due(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+}
+
+impl Domain {
+    /// When to look for requests; `None` where nothing is parked.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        let parked = self.members.iter().any(Member::may_be_repaired);
+        self.repairs.look_at.filter(|_| parked)
+    }
+
+    /// Carries one step of a request out. False where there is nothing to do now.
+    pub(super) async fn repair(&mut self) -> bool {
+        let now = Instant::now();
+        let waits = self.tainted || self.retry_at.is_some_and(|at| at > now);
+        if waits || self.in_flight.is_some() || self.members.iter().any(Member::has_pending) {
+            return false;
+        }
+        if !self.repairs.are_due() && self.repairs.look_at.is_none_or(|at| at <= now) {
+            self.repairs.look_at = Some(now + LOOK_INTERVAL);
+            if let Err(error) = self.look().await {
+                return self.postpone(&host_error(error));
+            }
+        }
+        let Some(task) = self.repairs.tasks.front() else {
+            return false;
+        };
+        let (partition, first) = (task.partition.clone(), task.first);
+        let request = task.request.clone();
+        let member = self
+            .members
+            .iter()
+            .position(|member| *member.partition.id() == partition && member.may_be_repaired());
+        let Some(member) = member else {
+            self.repairs.tasks.pop_front();
+            return true;
+        };
+        let result = match &request.action {
+            _ if self.members[member].sieve.parking().get(first).is_none() => {
+                self.drop_request(member, first).await
+            }
+            Action::Drain { plugin } => self.drain(member, first, plugin.as_deref()).await,
+            Action::Skip { offset, reason } => {
+                self.skip(member, first, Offset(*offset), reason, &request)
+                    .await
+            }
+        };
+        match result {
+            Ok(()) => true,
+            Err(Failed::Host(error)) => self.postpone(&error),
+            Err(Failed::Fault(fault, plugin)) => {
+                warn!(
+                    projection = %self.parts.context.projection, %partition, offset = first.0,
+                    "a parked key cannot be drained: {fault}"
+                );
+                let parking = self.members[member].sieve.parking_mut();
+                parking.set_reason(first, reason(&fault, &plugin));
+                self.request_done(member, first);
+                true
+            }
+        }
+    }
+
+    /// A repair is stored.
+    pub(super) fn repaired(&mut self) {
+        if let Some(task) = self.repairs.tasks.pop_front_if(|task| task.done) {
+            self.repairs.narrowed = None;
+            info!(
+                projection = %self.parts.context.projection, partition = %task.partition,
+                offset = task.first.0, by = task.request.by, action = ?task.request.action,
+                "a request about a parked key is carried out"
+            );
+        }
+        if !self.repairs.are_due() {
+            self.repairs.lane = None;
+        }
+        let context = &self.parts.context;
+        for member in &mut self.members {
+            if member.full.take().is_some() {
+                context.health.set_partition(
+                    &context.projection,
+                    member.partition.id(),
+                    PartitionState::Running,
+                );
+            }
+        }
+    }
+
+    /// What was to be stored of a repair came to nothing: it is done again.
+    pub(super) fn repair_again(&mut self) {
+        for task in &mut self.repairs.tasks {
+            task.done = false;
+        }
+    }
+
+    /// Reads the requests about what is parked here.
+    async fn look(&mut self) -> Result<(), store::Error> {
+        let store = Arc::clone(&self.parts.store);
+        for member in self
+            .members
+            .iter()
+            .filter(|member| member.may_be_repaired())
+        {
+            let prefix = parked::keys_prefix(&member.checkpoint);
+            let table = Table::ParkedRequests;
+            for entry in store.entries(table, &prefix, None, REQUESTS_MAX).await? {
+                let first = parked::first_of(&entry.id);
+                let (Some(first), Ok(request)) = (first, Request::from_entry(&entry)) else {
+                    warn!(id = %entry.id, "removing a request that cannot be read");
+                    store.remove_entries(table, &[entry.id]).await?;
+                    continue;
+                };
+                self.repairs.tasks.push_back(Task {
+                    partition: member.partition.id().clone(),
+                    first,
+                    request,
+                    done: false,
+                });
+            }
+            self.parts.store_reachability.reached();
+        }
+        Ok(())
+    }
+
+    /// Folds the oldest events of a parked key.
+    async fn drain(
+        &mut self,
+        member: usize,
+        first: Offset,
+        plugin: Option<&str>,
+    ) -> Result<(), Failed> {
+        let checkpoint = self.members[member].checkpoint.clone();
+        let limit = self.repairs.narrowed.unwrap_or(EVENTS_MAX);
+        let entries = self.parked_events(&checkpoint, first, limit).await?;
+        let events: Vec<Arc<Event>> = entries
+            .iter()
+            .map(|entry| parked::event_from_entry(entry).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        if let Some(hash) = plugin {
+            self.load_lane(hash).await?;
+        }
+        if self.parts.context.layout == DomainLayout::Joined {
+            // Other hosts may have written what these events touch.
+            self.cache_mut().forget_stored();
+        }
+        let lane = self
+            .repairs
+            .lane
+            .take_if(|(hash, _)| Some(hash.as_str()) == plugin);
+        let bytes = events.iter().map(|event| event.size_bytes() as u64).sum();
+        let folded = self
+            .fold_in(
+                lane.as_ref().map(|(_, lane)| lane),
+                &checkpoint.partition,
+                events,
+            )
+            .await;
+        self.repairs.lane = lane;
+        match folded {
+            Ok(()) => {}
+            Err(Unfolded::Host(error)) => return Err(error.into()),
+            Err(Unfolded::Ended(reason)) => {
+                self.stop_all(&reason);
+                return Ok(());
+            }
+            Err(Unfolded::Faulty(fault, hash)) => {
+                return self.narrow_repair(entries.len(), fault, &hash);
+            }
+        }
+        let count = entries.len() as u64;
+        for entry in entries {
+            self.pending.put_entry(EntryChange::Remove {
+                table: Table::Parked,
+                id: entry.id,
+            });
+        }
+        self.repairs.narrowed = None;
+        self.release(member, first, count, bytes);
+        Ok(())
+    }
+
+    async fn parked_events(
+        &self,
+        checkpoint: &CheckpointId,
+        first: Offset,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Failed> {
+        let prefix = parked::events_prefix(checkpoint, first);
+        let store = &self.parts.store;
+        let entries = store.entries(Table::Parked, &prefix, None, limit).await?;
+        if entries.is_empty() {
+            let missing = Unreadable {
+                table: Table::Parked,
+                id: prefix,
+                message: "its events are missing; somebody else has removed them".to_owned(),
+            };
+            return Err(missing.into());
+        }
+        Ok(entries)
+    }
+
+    /// The plugin could not fold so many parked events.
+    fn narrow_repair(&mut self, events: usize, fault: Fault, hash: &str) -> Result<(), Failed> {
+        if events == 1 {
+            return Err(Failed::Fault(fault, hash.to_owned()));
+        }
+        self.repairs.narrowed = Some(match fault.event {
+            Some(index) if index < events => index.max(1),
+            Some(_) | None => events / 2,
+        });
+        Ok(())
+    }
+
+    /// Gives one parked event up.
+    async fn skip(
+        &mut self,
+        member: usize,
+        first: Offset,
+        offset: Offset,
+        why: &str,
+        request: &Request,
+    ) -> Result<(), Failed> {
+        let checkpoint = self.members[member].checkpoint.clone();
+        let id = parked::event_id(&checkpoint, first, offset);
+        let found = self
+            .parts
+            .store
+            .find_entries(Table::Parked, std::slice::from_ref(&id))
+            .await?;
+        let Some(entry) = found.first() else {
+            return self.drop_request(member, first).await;
+        };
+        let event = parked::event_from_entry(entry)?;
+        let skipped = parked::skipped_entry(&checkpoint, first, &event, why, request);
+        self.pending.put_entry(EntryChange::Insert(skipped));
+        let table = Table::Parked;
+        self.pending.put_entry(EntryChange::Remove { table, id });
+        self.release(member, first, 1, event.size_bytes() as u64);
+        if self.members[member].sieve.parking().get(first).is_some() {
+            self.request_done(member, first);
+        }
+        Ok(())
+    }
+
+    /// Events of a key are parked no more. With the last one, what was asked for is done.
+    fn release(&mut self, member: usize, first: Offset, events: u64, bytes: u64) {
+        let parking = self.members[member].sieve.parking_mut();
+        parking.release(first, events, bytes);
+        let last = parking.get(first).is_none();
+        self.members[member].repairing = Repairing::Pending;
+        if last {
+            self.request_done(member, first);
+        }
+    }
+
+    /// The next commit removes the request that is being carried out.
+    fn request_done(&mut self, member: usize, first: Offset) {
+        let member = &mut self.members[member];
+        member.repairing = Repairing::Pending;
+        self.pending.put_entry(EntryChange::Remove {
+            table: Table::ParkedRequests,
+            id: parked::key_id(&member.checkpoint, first),
+        });
+        if let Some(task) = self.repairs.tasks.front_mut() {
+            task.done = true;
+        }
+    }
+
+    /// Removes a request that names what is not parked.
+    async fn drop_request(&mut self, member: usize, first: Offset) -> Result<(), Failed> {
+        let id = parked::key_id(&self.members[member].checkpoint, first);
+        warn!(%id, "dropping a request about what is not parked");
+        let store = &self.parts.store;
+        store.remove_entries(Table::ParkedRequests, &[id]).await?;
+        self.repairs.tasks.pop_front();
+        Ok(())
+    }
+
+    /// Makes the lane of another plugin.
+    async fn load_lane(&mut self, hash: &str) -> Result<(), Failed> {
+        if self
+            .repairs
+            .lane
+            .as_ref()
+            .is_some_and(|(loaded, _)| loaded == hash)
+        {
+            return Ok(());
+        }
+        let unusable = |detail: String| {
+            let fault = Fault {
+                kind: crate::projection::FaultKind::Failed,
+                detail: format!("plugin {hash} cannot be used: {detail}"),
+                event: None,
+            };
+            Failed::Fault(fault, hash.to_owned())
+        };
+        let bytes = parked::load_plugin(&*self.parts.store, hash).await?;
+        let bytes = bytes.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
+        let load = Arc::clone(&self.parts.load_projector);
+        let made = tokio::task::spawn_blocking(move || load(&bytes)).await;
+        let projector = made
+            .map_err(|error| unusable(error.to_string()))?
+            .map_err(|error| unusable(describe(&error)))?;
+        let context = &self.parts.context;
+        if !fits(projector.descriptor(), &context.descriptor) {
+            let detail = "its views or its encoding are not those of the projection's own plugin";
+            return Err(unusable(detail.to_owned()));
+        }
+        let lane = Lane::start(
+            &format!("{} repair", context.projection),
+            projector,
+            Arc::clone(&self.parts.store),
+            Arc::clone(&context.views),
+        );
+        let lane = lane.map_err(|error| unusable(error.to_string()))?;
+        self.repairs.lane = Some((hash.to_owned(), lane));
+        Ok(())
+    }
+}
+
+impl Member {
+    fn may_be_repaired(&self) -> bool {
+        self.leaving.is_none() && !self.sieve.parking().is_empty()
+    }
+}
+
+fn fits(other: &Descriptor, own: &Descriptor) -> bool {
+    other.views == own.views && other.encoding == own.encoding
+}
