@@ -10,6 +10,8 @@ mod claims;
 mod commits;
 #[path = "store_conformance/documents.rs"]
 mod documents;
+#[path = "store_conformance/entries.rs"]
+mod entries;
 #[path = "store_conformance/fencing.rs"]
 mod fencing;
 #[path = "store_conformance/fixtures.rs"]
@@ -18,6 +20,8 @@ mod fixtures;
 mod model;
 #[path = "store_conformance/races.rs"]
 mod races;
+#[path = "store_conformance/repairs.rs"]
+mod repairs;
 #[path = "store_conformance/scans.rs"]
 mod scans;
 #[path = "store_conformance/site.rs"]
@@ -79,6 +83,25 @@ conformance! {
         preparing_again_keeps_the_documents,
         a_view_has_one_writer_and_refuses_others,
         a_store_in_order_answers_a_ping;
+    entries:
+        entries_change_with_documents_and_checkpoint,
+        a_fenced_host_changes_no_entry,
+        an_entry_that_is_not_as_expected_stops_the_whole_commit,
+        a_repeated_commit_of_entries_is_recognised,
+        pages_go_by_the_ids_within_a_prefix,
+        pages_of_a_table_make_up_the_whole,
+        large_entries_come_in_several_pages,
+        an_entry_that_is_too_large_is_told_so,
+        every_bson_type_survives_in_an_entry,
+        entries_are_found_by_their_ids,
+        entries_are_put_and_removed_outside_of_commits,
+        tables_are_apart,
+        tables_that_nobody_wrote_to_are_empty;
+    repairs:
+        a_repair_leaves_the_position_and_is_counted,
+        a_repeated_repair_is_recognised_and_done_once,
+        a_commit_that_missed_a_repair_stores_nothing,
+        a_repair_may_move_the_position_too;
     scans:
         a_scan_goes_by_the_bytes_of_the_ids,
         a_scan_starts_after_an_id_and_ends_at_its_limit,
@@ -86,7 +109,8 @@ conformance! {
     races:
         concurrent_commits_of_different_partitions_all_land,
         a_claim_and_a_commit_never_cross,
-        of_racing_owners_each_event_is_counted_once;
+        of_racing_owners_each_event_is_counted_once,
+        of_concurrent_inserts_of_an_entry_exactly_one_is_stored;
     model:
         a_random_history_ends_as_the_model_says;
 }

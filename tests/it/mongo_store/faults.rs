@@ -14,7 +14,7 @@ use projectionist_tests::mongod::Mongod;
 
 /// What becomes of a commit while the server fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Stored,
     /// Stored when it is called again on a server in order.
     StoredLater,
@@ -23,7 +23,7 @@ enum Outcome {
 }
 
 /// A fault in these commands; what is failed is in `how`.
-fn fault(times: i32, command: &str, how: Document) -> Document {
+pub(crate) fn fault(times: i32, command: &str, how: Document) -> Document {
     // Fail points are configured by a client of another name.
     let mut data = doc! { "failCommands": [command], "appName": "projectionist" };
     data.extend(how);
@@ -33,11 +33,11 @@ fn fault(times: i32, command: &str, how: Document) -> Document {
     }
 }
 
-fn cut() -> Document {
+pub(crate) fn cut() -> Document {
     doc! { "closeConnection": true }
 }
 
-fn error(code: i32) -> Document {
+pub(crate) fn error(code: i32) -> Document {
     doc! { "errorCode": code }
 }
 
@@ -46,11 +46,11 @@ fn transient(code: i32) -> Document {
 }
 
 /// The command takes effect, and its answer says that nobody knows.
-fn unknown() -> Document {
+pub(crate) fn unknown() -> Document {
     doc! { "writeConcernError": { "code": 64, "errmsg": "waiting for replication timed out" } }
 }
 
-fn outcome(result: Result<(), CommitError>) -> Outcome {
+pub(crate) fn outcome(result: Result<(), CommitError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Stored,
         Err(CommitError::TooLarge(_)) => Outcome::TooLarge,

@@ -7,8 +7,8 @@ use mongodb::{Client, Database};
 use projectionist::record::{NextOffset, Offset, TopicPartition};
 use projectionist::store::mongo::MongoStore;
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, Guard, Provenance, Repairs, Store,
-    StoredDocument, ViewId, Write,
+    Advance, Change, CheckpointId, Claim, Commit, Entry, EntryChange, Guard, Provenance, Repairs,
+    Store, StoredDocument, Table, ViewId, Write,
 };
 
 use projectionist_tests::mongod::Mongod;
@@ -94,6 +94,26 @@ impl Scene {
         }
     }
 
+    /// The `number`-th repair: an entry, and no move of the position.
+    pub(crate) fn repair(&self, number: i64) -> Commit {
+        let entry = Entry {
+            table: Table::Parked,
+            id: number.to_string().into(),
+            body: rawdoc! { "number": number },
+        };
+        let mut advance = self.advance(1);
+        advance.to = advance.from;
+        advance.repairs = Repairs {
+            from: number,
+            to: number + 1,
+        };
+        Commit {
+            writes: Vec::new(),
+            entries: vec![EntryChange::Insert(entry)],
+            advances: vec![advance],
+        }
+    }
+
     /// That `N1` still is what the event before `offset` made of it.
     pub(crate) fn unchanged(offset: i64) -> Guard {
         Guard::Unchanged(stored(offset, offset).provenance)
@@ -128,6 +148,19 @@ impl Scene {
         assert_eq!(found.get_i64("next").expect("a number"), events, "{at}");
         let epoch = found.get_i64("epoch").expect("a number");
         assert_eq!(epoch, self.claim.epoch.0, "{at}");
+    }
+
+    /// Asserts that exactly the first repairs are stored, reading with a client of its own.
+    pub(crate) async fn assert_repairs(&self, repairs: i64, at: &str) {
+        let entries = self.database.collection::<Document>("_parked");
+        let entries = entries.count_documents(doc! {}).await.expect("readable");
+        assert_eq!(i64::try_from(entries), Ok(repairs), "{at}");
+
+        let checkpoints = self.database.collection::<Document>("_checkpoints");
+        let found = checkpoints.find_one(doc! { "_id": checkpoint().to_string() });
+        let found = found.await.expect("readable").expect("it was claimed");
+        assert_eq!(found.get_i64("repairs").expect("a number"), repairs, "{at}");
+        assert_eq!(found.get_i64("next").expect("a number"), 1, "{at}");
     }
 
     /// Lets commands fail until [`Scene::heal`].

@@ -133,7 +133,7 @@ pub(crate) async fn every_bson_type_survives(site: Arc<Site>) {
 }
 
 /// Fields in no order, so that one that is sorted shows.
-fn every_type() -> bson::Document {
+pub(crate) fn every_type() -> bson::Document {
     use bson::spec::BinarySubtype;
     let binary = |subtype, bytes: &[u8]| {
         Bson::Binary(bson::Binary {

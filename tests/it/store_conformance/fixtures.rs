@@ -7,8 +7,8 @@ use bson::rawdoc;
 use projectionist::projection::DocumentId;
 use projectionist::record::{Epoch, NextOffset, Offset, TopicPartition};
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, CommitError, Guard, Provenance, Repairs, Store,
-    StoredDocument, ViewId, Write,
+    Advance, Change, CheckpointId, Claim, Commit, CommitError, Entry, EntryChange, Guard,
+    Provenance, Repairs, Store, StoredDocument, Table, ViewId, Write,
 };
 
 use crate::site::Site;
@@ -59,6 +59,15 @@ pub(crate) fn value(document: &StoredDocument) -> i64 {
         .expect("every fixture has one")
 }
 
+/// An entry with one number in it.
+pub(crate) fn entry(table: Table, id: &str, value: i64) -> Entry {
+    Entry {
+        table,
+        id: id.into(),
+        body: rawdoc! { "value": value },
+    }
+}
+
 /// Makes a commit, write by write.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Batch(pub(crate) Commit);
@@ -82,6 +91,34 @@ impl Batch {
             to: NextOffset(offsets.end),
             repairs: Repairs { from: 0, to: 0 },
         });
+        self
+    }
+
+    /// Moves a checkpoint's count of repairs, and leaves it at its offset.
+    pub(crate) fn repair(checkpoint: &CheckpointId, epoch: Epoch, at: i64, repairs: i64) -> Self {
+        let mut batch = Batch::over(checkpoint, epoch, at..at);
+        batch.0.advances[0].repairs = Repairs {
+            from: repairs,
+            to: repairs + 1,
+        };
+        batch
+    }
+
+    pub(crate) fn insert_entry(self, entry: &Entry) -> Self {
+        self.change(EntryChange::Insert(entry.clone()))
+    }
+
+    pub(crate) fn replace_entry(self, entry: &Entry) -> Self {
+        self.change(EntryChange::Replace(entry.clone()))
+    }
+
+    pub(crate) fn remove_entry(self, table: Table, id: &str) -> Self {
+        let id = id.into();
+        self.change(EntryChange::Remove { table, id })
+    }
+
+    pub(crate) fn change(mut self, change: EntryChange) -> Self {
+        self.0.entries.push(change);
         self
     }
 
@@ -146,12 +183,13 @@ pub(crate) async fn owner(site: &Site) -> (Arc<dyn Store>, Epoch) {
     (store, claim.epoch)
 }
 
-/// All that a store holds of partitions 0 to 3 and of the view, as a host sees it that was not
-/// there before.
+/// All that a store holds of partitions 0 to 3, of the view and of the reserved tables, as a host
+/// sees it that was not there before.
 #[derive(Debug, PartialEq)]
 pub(crate) struct State {
     pub(crate) checkpoints: Vec<Option<Claim>>,
     pub(crate) documents: Vec<(DocumentId, StoredDocument)>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl State {
@@ -165,9 +203,14 @@ impl State {
             let claim = store.checkpoint(&partition(number)).await;
             checkpoints.push(claim.expect("a checkpoint can be read"));
         }
+        let mut entries = Vec::new();
+        for table in Table::ALL {
+            entries.extend(page(store, table, "", None, usize::MAX).await);
+        }
         State {
             checkpoints,
             documents: scan(store, None, usize::MAX).await,
+            entries,
         }
     }
 
@@ -196,6 +239,17 @@ pub(crate) async fn scan(
     documents.expect("a view can be scanned")
 }
 
+pub(crate) async fn page(
+    store: &Arc<dyn Store>,
+    table: Table,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Vec<Entry> {
+    let entries = store.entries(table, prefix, after, limit).await;
+    entries.expect("entries can be read")
+}
+
 /// The checkpoints that a commit lost, as their partitions' numbers.
 pub(crate) fn fenced(outcome: Result<(), CommitError>) -> Vec<i32> {
     match outcome {
@@ -214,5 +268,13 @@ pub(crate) fn mismatched(outcome: Result<(), CommitError>) -> String {
             id.to_string()
         }
         other => panic!("a write should not have matched, not {other:?}"),
+    }
+}
+
+/// The entry that was not as a commit expected it.
+pub(crate) fn entry_mismatched(outcome: Result<(), CommitError>) -> (Table, String) {
+    match outcome {
+        Err(CommitError::EntryMismatch { table, id }) => (table, id.to_string()),
+        other => panic!("an entry should not have matched, not {other:?}"),
     }
 }

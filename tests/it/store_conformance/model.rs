@@ -6,20 +6,21 @@ use std::sync::Arc;
 use projectionist::projection::DocumentId;
 use projectionist::record::{Epoch, NextOffset, Offset};
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, CommitError, Guard, Provenance, Store,
-    StoredDocument,
+    Advance, Change, CheckpointId, Claim, Commit, CommitError, Entry, EntryChange, Guard,
+    Provenance, Repairs, Store, StoredDocument, Table,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::fixtures::{Batch, State, aircraft, claim, document, load, partition};
+use crate::fixtures::{Batch, State, aircraft, claim, document, entry, load, page, partition};
 use crate::site::Site;
 
 const HISTORIES: u64 = 8;
 const STEPS: usize = 60;
 const PARTITIONS: i32 = 2;
 const IDS: [&str; 3] = ["a", "b", "c"];
+const TABLE: Table = Table::Parked;
 
 pub(crate) async fn a_random_history_ends_as_the_model_says(site: Arc<Site>) {
     let hosts = [site.host().await, site.host().await];
@@ -53,9 +54,12 @@ pub(crate) async fn a_random_history_ends_as_the_model_says(site: Arc<Site>) {
             model.compare(host, &at).await;
         }
     }
-    assert_eq!(model.outcomes.len(), 3, "{:?}", model.outcomes);
+    assert_eq!(model.outcomes.len(), 4, "{:?}", model.outcomes);
+    let repaired = model.checkpoints.values().any(|claim| claim.repairs > 0);
+    assert!(repaired, "no commit left its position");
     let state = State::of(&site).await;
     assert_eq!(state.documents, model.documents());
+    assert_eq!(state.entries, model.entries());
 }
 
 /// What became of a commit.
@@ -64,6 +68,7 @@ enum Outcome {
     Stored,
     Fenced(Vec<CheckpointId>),
     Mismatch(DocumentId),
+    EntryMismatch(Arc<str>),
 }
 
 fn told(outcome: Result<(), CommitError>) -> Outcome {
@@ -74,6 +79,7 @@ fn told(outcome: Result<(), CommitError>) -> Outcome {
             Outcome::Fenced(checkpoints)
         }
         Err(CommitError::Mismatch { id, .. }) => Outcome::Mismatch(id),
+        Err(CommitError::EntryMismatch { id, .. }) => Outcome::EntryMismatch(id),
         Err(other) => panic!("the store is in order, yet answers {other:?}"),
     }
 }
@@ -82,6 +88,7 @@ fn told(outcome: Result<(), CommitError>) -> Outcome {
 struct Model {
     checkpoints: BTreeMap<CheckpointId, Claim>,
     documents: BTreeMap<DocumentId, StoredDocument>,
+    entries: BTreeMap<Arc<str>, Entry>,
     /// How often each kind of outcome came up: a history without fences proves little.
     outcomes: BTreeMap<&'static str, usize>,
 }
@@ -104,6 +111,7 @@ impl Model {
             Outcome::Stored => "stored",
             Outcome::Fenced(_) => "fenced",
             Outcome::Mismatch(_) => "mismatch",
+            Outcome::EntryMismatch(_) => "entry mismatch",
         };
         *self.outcomes.entry(kind).or_default() += 1;
         outcome
@@ -154,7 +162,20 @@ impl Model {
                 }
             }
         }
+        let mut entries = self.entries.clone();
+        for change in &commit.entries {
+            let id = Arc::clone(change.id());
+            let (existed, inserted) = match change {
+                EntryChange::Insert(new) => (entries.insert(id, new.clone()), true),
+                EntryChange::Replace(new) => (entries.insert(id, new.clone()), false),
+                EntryChange::Remove { id, .. } => (entries.remove(id), false),
+            };
+            if existed.is_some() == inserted {
+                return Outcome::EntryMismatch(Arc::clone(change.id()));
+            }
+        }
         self.documents = documents;
+        self.entries = entries;
         for Advance {
             checkpoint,
             epoch,
@@ -173,31 +194,48 @@ impl Model {
         Outcome::Stored
     }
 
-    /// A commit that is mostly right: each part of it is wrong now and then. At most one write
-    /// of it is, so that which one the store names is certain.
+    /// A commit that is mostly right: each part of it is wrong now and then. At most one document
+    /// or entry is, so that which one the store names is certain.
     fn random_batch(&self, random: &mut StdRng) -> Batch {
         let mut batch = Batch::default();
         let first = random.random_range(0..PARTITIONS);
         for number in first..random.random_range(first..PARTITIONS) + 1 {
             let known = self.checkpoints.get(&partition(number)).copied();
             let (mut epoch, mut from) = known.map_or((1, 0), |c| (c.epoch.0, c.next.0));
+            let mut repairs = known.map_or(0, |c| c.repairs);
             if random.random_bool(0.1) {
                 epoch -= 1;
             }
             if random.random_bool(0.1) {
                 from += 1;
             }
-            let to = from + random.random_range(1..4);
+            if random.random_bool(0.05) {
+                repairs += 1;
+            }
+            let repaired = random.random_bool(0.2);
+            let to = from + random.random_range(i64::from(!repaired)..4);
             batch = batch.and_over(&partition(number), Epoch(epoch), from..to);
+            let advance = batch.0.advances.last_mut().expect("it was just made");
+            advance.repairs = Repairs {
+                from: repairs,
+                to: repairs + i64::from(repaired),
+            };
         }
         let wrong = random
             .random_bool(0.2)
-            .then(|| random.random_range(0..IDS.len()));
+            .then(|| random.random_range(0..2 * IDS.len()));
         for (index, id) in IDS.into_iter().enumerate() {
             if wrong == Some(index) {
                 batch = batch.write(id, self.wrong_change(random, id));
             } else if random.random_bool(0.6) {
                 batch = batch.write(id, self.right_change(random, id));
+            }
+        }
+        for (index, id) in IDS.into_iter().enumerate() {
+            let is_wrong = wrong == Some(IDS.len() + index);
+            if is_wrong || random.random_bool(0.4) {
+                let expected = self.entries.contains_key(id) != is_wrong;
+                batch = batch.change(entry_change(random, id, expected));
             }
         }
         batch
@@ -250,6 +288,8 @@ impl Model {
             .map(|id| self.documents.get(*id).cloned())
             .collect();
         assert_eq!(load(host, &IDS).await, expected, "{at}");
+        let entries = page(host, TABLE, "", None, usize::MAX).await;
+        assert_eq!(entries, self.entries(), "{at}");
         for number in 0..PARTITIONS {
             let found = host.checkpoint(&partition(number)).await;
             let found = found.expect("a checkpoint can be read");
@@ -261,5 +301,22 @@ impl Model {
     fn documents(&self) -> Vec<(DocumentId, StoredDocument)> {
         let documents = self.documents.iter();
         documents.map(|(id, d)| (id.clone(), d.clone())).collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.entries.values().cloned().collect()
+    }
+}
+
+/// A change of an entry that the writer takes to exist or not.
+fn entry_change(random: &mut StdRng, id: &str, exists: bool) -> EntryChange {
+    let entry = entry(TABLE, id, random.random_range(0..1000));
+    match (exists, random.random_bool(0.5)) {
+        (false, _) => EntryChange::Insert(entry),
+        (true, true) => EntryChange::Replace(entry),
+        (true, false) => EntryChange::Remove {
+            table: entry.table,
+            id: entry.id,
+        },
     }
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use projectionist::record::Offset;
-use projectionist::store::{CommitError, Guard, Store, StoredDocument};
+use projectionist::store::{CommitError, Guard, Store, StoredDocument, Table};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 
 use crate::fixtures::{
-    Batch, State, aircraft, claim, document, fenced, load, owner, partition, value,
+    Batch, State, aircraft, claim, document, entry, entry_mismatched, fenced, load, owner,
+    partition, value,
 };
 use crate::site::Site;
 
@@ -125,6 +126,49 @@ pub(crate) async fn of_racing_owners_each_event_is_counted_once(site: Arc<Site>)
     assert_eq!((state.next(0), value(counter)), (end, end));
     let revisions = i64::try_from(stored.len()).expect("it is small");
     assert_eq!(counter.provenance.revision, revisions);
+}
+
+/// What keeps an event out that arrives in two partitions: each takes its id for a new one.
+pub(crate) async fn of_concurrent_inserts_of_an_entry_exactly_one_is_stored(site: Arc<Site>) {
+    const INSERTS: i64 = 25;
+    let (store, _) = owner(&site).await;
+    let hosts = [store, site.host().await];
+    let mut epochs = Vec::new();
+    for (number, host) in (0..).zip(&hosts) {
+        epochs.push(claim(host, &partition(number)).await.epoch);
+    }
+    let mut nexts = [0, 0];
+    for number in 0..INSERTS {
+        let id = format!("id {number}");
+        let insert = |at: i32| {
+            let index = usize::from(at == 1);
+            Batch::over(
+                &partition(at),
+                epochs[index],
+                nexts[index]..nexts[index] + 1,
+            )
+            .insert(&format!("{at}/{number}"), &document(number))
+            .insert_entry(&entry(Table::SeenIds, &id, i64::from(at)))
+        };
+        let (first, second) = (insert(0), insert(1));
+        let (first, second) = tokio::join!(first.store(&hosts[0]), second.store(&hosts[1]));
+        let (winner, lost) = match (first, second) {
+            (Ok(()), lost) => (0, lost),
+            (lost, Ok(())) => (1, lost),
+            neither => panic!("one of two goes through, not {neither:?}"),
+        };
+        assert_eq!(entry_mismatched(lost), (Table::SeenIds, id));
+        nexts[winner] += 1;
+    }
+    let state = State::of(&site).await;
+    assert_eq!([state.next(0), state.next(1)], nexts);
+    assert_eq!(state.documents.len(), 25);
+    assert_eq!(state.entries.len(), 25);
+    for entry in &state.entries {
+        let winner = entry.body.get_i64("value").expect("every fixture has one");
+        let document = entry.id.replace("id ", &format!("{winner}/"));
+        assert!(state.document(&document).is_some(), "{document}");
+    }
 }
 
 /// A commit that was reported as stored.

@@ -12,6 +12,8 @@ use super::*;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
 use crate::store::{Advance, Change, Provenance, Repairs, Write};
 
+mod entries;
+
 /// A folder with a store's file in it, or without one yet.
 struct Place {
     folder: TempDir,

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
 use crate::store::{
-    Change, CheckpointId, Guard, Provenance, Repairs, StoredDocument, ViewId, Write,
+    Change, CheckpointId, ENTRY_BYTES_MAX, Entry, EntryChange, Guard, Provenance, Repairs,
+    StoredDocument, Table, ViewId, Write,
 };
 
 fn provenance(revision: i64, offset: i64) -> Provenance {
@@ -124,6 +125,105 @@ fn a_commit_becomes_deletes_updates_inserts_and_the_checkpoints_last() {
     );
 }
 
+fn entry(table: Table, id: &str, body: RawDocumentBuf) -> Entry {
+    Entry {
+        table,
+        id: id.into(),
+        body,
+    }
+}
+
+#[test]
+fn entries_follow_the_documents_and_go_before_the_checkpoints() {
+    let commit = Commit {
+        writes: vec![write("a", "1", Change::Insert(document(1, rawdoc! {})))],
+        entries: vec![
+            EntryChange::Insert(entry(Table::Seen, "new", rawdoc! { "x": 1 })),
+            EntryChange::Insert(entry(Table::Outbox, "new", rawdoc! { "x": 2 })),
+            EntryChange::Replace(entry(Table::Outbox, "old", rawdoc! { "x": 3 })),
+            EntryChange::Remove {
+                table: Table::Outbox,
+                id: "gone".into(),
+            },
+            EntryChange::Insert(entry(Table::Seen, "newer", rawdoc! {})),
+        ],
+        advances: vec![advance()],
+    };
+    let commands = build(&commit).expect("it is small");
+    let targets: Vec<&Target> = commands.iter().map(|command| &command.target).collect();
+    assert_eq!(
+        targets,
+        [
+            &Target::Documents(vec![0]),
+            &Target::Entries(vec![3]),
+            &Target::Entries(vec![2]),
+            &Target::Entries(vec![0, 4]),
+            &Target::Entries(vec![1]),
+            &Target::Checkpoints { count: 1 },
+        ]
+    );
+    let delete = rawdoc! {
+        "delete": "_outbox",
+        "deletes": [{ "q": { "_id": "gone" }, "limit": 1 }],
+    };
+    let update = rawdoc! {
+        "update": "_outbox",
+        "updates": [{
+            "q": { "_id": "old" },
+            "u": { "_id": "old", "x": 3 },
+            "upsert": false,
+            "multi": false,
+        }],
+    };
+    let seen = rawdoc! {
+        "insert": "_seen",
+        "documents": [{ "_id": "new", "x": 1 }, { "_id": "newer" }],
+    };
+    let outbox = rawdoc! { "insert": "_outbox", "documents": [{ "_id": "new", "x": 2 }] };
+    assert_eq!(bodies(&commands)[1..5], [&delete, &update, &seen, &outbox]);
+}
+
+#[test]
+fn the_largest_entry_passes_and_a_larger_one_is_named() {
+    let commit = |bytes: usize| {
+        let frame = rawdoc! { "x": "" }.as_bytes().len();
+        let body = rawdoc! { "x": "y".repeat(bytes - frame) };
+        Commit {
+            writes: Vec::new(),
+            entries: vec![EntryChange::Replace(entry(
+                Table::Plugins,
+                &"i".repeat(1024),
+                body,
+            ))],
+            advances: vec![advance()],
+        }
+    };
+    let commands = build(&commit(ENTRY_BYTES_MAX)).expect("it is the largest");
+    assert!(commands[0].body.as_bytes().len() <= 16 * 1024 * 1024);
+    let error = build(&commit(ENTRY_BYTES_MAX + 1)).expect_err("too large");
+    assert!(error.to_string().contains("of _plugins has"), "{error}");
+}
+
+#[test]
+fn documents_and_entries_share_the_limit_of_a_transaction() {
+    let body = rawdoc! { "x": "y".repeat(13 * 1024 * 1024) };
+    let documents = (0..3).map(|n| {
+        let change = Change::Insert(document(1, body.clone()));
+        write("a", &n.to_string(), change)
+    });
+    let entries =
+        (0..2).map(|n| EntryChange::Insert(entry(Table::Seen, &n.to_string(), body.clone())));
+    let mut commit = Commit {
+        writes: documents.collect(),
+        entries: entries.collect(),
+        advances: vec![advance()],
+    };
+    let error = build(&commit).expect_err("65 MiB are too much");
+    assert!(error.to_string().contains("a transaction has at most"));
+    commit.entries.pop();
+    assert_eq!(build(&commit).expect("52 MiB pass").len(), 4 + 1);
+}
+
 #[test]
 fn progress_without_writes_is_one_command() {
     let commit = Commit {
@@ -192,33 +292,59 @@ fn any_change() -> impl Strategy<Value = Change> {
     })
 }
 
+fn any_entry_change() -> impl Strategy<Value = EntryChange> {
+    let body_bytes = prop_oneof![0_usize..100, 1_000_000_usize..6_000_000];
+    let table = prop_oneof![Just(Table::Seen), Just(Table::Outbox)];
+    (0..3, body_bytes, table, any::<u32>()).prop_map(|(kind, body_bytes, table, id)| {
+        let entry = entry(
+            table,
+            &id.to_string(),
+            rawdoc! { "x": "y".repeat(body_bytes) },
+        );
+        match kind {
+            0 => EntryChange::Insert(entry),
+            1 => EntryChange::Replace(entry),
+            _ => EntryChange::Remove {
+                table,
+                id: entry.id,
+            },
+        }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn every_write_is_sent_once_in_messages_that_fit(
-        changes in prop::collection::vec((any_change(), "[ab]"), 0..12)
+    fn every_change_is_sent_once_in_messages_that_fit(
+        changes in prop::collection::vec((any_change(), "[ab]"), 0..12),
+        entries in prop::collection::vec(any_entry_change(), 0..6),
     ) {
         let writes: Vec<Write> = changes
             .into_iter()
             .enumerate()
             .map(|(id, (change, view))| write(&view, &id.to_string(), change))
             .collect();
-        let count = writes.len();
-        let commit = Commit { writes, entries: Vec::new(), advances: vec![advance()] };
+        let counts = [writes.len(), entries.len()];
+        let commit = Commit { writes, entries, advances: vec![advance()] };
         let Ok(commands) = build(&commit) else {
             return Ok(());
         };
-        let mut sent = Vec::new();
+        let mut sent = [Vec::new(), Vec::new()];
         for command in &commands {
             prop_assert!(command.body.as_bytes().len() <= COMMAND_BYTES_MAX + 1024);
-            if let Target::Documents(indices) = &command.target {
-                prop_assert!(!indices.is_empty());
-                sent.extend(indices.iter().copied());
-            }
+            let (of, indices) = match &command.target {
+                Target::Documents(indices) => (0, indices),
+                Target::Entries(indices) => (1, indices),
+                Target::Checkpoints { .. } => continue,
+            };
+            prop_assert!(!indices.is_empty());
+            sent[of].extend(indices.iter().copied());
         }
-        sent.sort_unstable();
-        prop_assert_eq!(sent, (0..count).collect::<Vec<_>>());
+        for (mut sent, count) in sent.into_iter().zip(counts) {
+            sent.sort_unstable();
+            prop_assert_eq!(sent, (0..count).collect::<Vec<_>>());
+        }
         let last = commands.last().expect("the checkpoints");
         prop_assert_eq!(&last.target, &Target::Checkpoints { count: 1 });
     }
