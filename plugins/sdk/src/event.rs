@@ -1,6 +1,7 @@
 //! One event as a projection sees it.
 
 use crate::bindings::exports::projectionist::plugin::projection::Batch;
+use crate::message::{Message, Outbox};
 use crate::projection::Reject;
 
 /// An event with its value decoded. All else is borrowed from the batch it came in.
@@ -8,7 +9,7 @@ pub struct Event<'a, T> {
     /// `None` for a tombstone.
     pub value: Option<T>,
     key: Option<&'a [u8]>,
-    index: usize,
+    index: u32,
     source: Source<'a>,
 }
 
@@ -18,13 +19,14 @@ pub(crate) struct Source<'a> {
     pub(crate) batch: &'a Batch,
     /// The names of the batch's header columns.
     pub(crate) headers: &'static [&'static str],
+    pub(crate) outbox: &'a Outbox,
 }
 
 impl<'a, T> Event<'a, T> {
     pub(crate) fn new(
         value: Option<T>,
         key: Option<&'a [u8]>,
-        index: usize,
+        index: u32,
         source: Source<'a>,
     ) -> Self {
         Event {
@@ -61,12 +63,12 @@ impl<'a, T> Event<'a, T> {
     }
 
     pub fn offset(&self) -> u64 {
-        self.source.batch.offsets[self.index]
+        self.source.batch.offsets[self.index as usize]
     }
 
     /// Milliseconds since 1970, by the clock of whoever the topic is configured to believe.
     pub fn timestamp_ms(&self) -> i64 {
-        self.source.batch.timestamps_ms[self.index]
+        self.source.batch.timestamps_ms[self.index as usize]
     }
 
     /// A header's value; `None` where the event lacks the header, or its value is null.
@@ -79,6 +81,22 @@ impl<'a, T> Event<'a, T> {
         let Some(position) = position else {
             panic!("header \"{name}\" is not listed in the projection's HEADERS");
         };
-        self.source.batch.headers[position].get(self.index)
+        self.source.batch.headers[position].get(self.index as usize)
+    }
+    /// Sends a message because of this event: exactly when what [`Projection::fold`] makes of the
+    /// event is stored, and never if the event is rejected.
+    ///
+    /// Messages go out in the order of their events, and those of one event in the order of the
+    /// calls. Whoever reads them may see one again after a crash of the host, with the same header
+    /// `event-id`. An event that touches no document is not folded; it may send its messages in
+    /// [`Projection::ids`].
+    ///
+    /// An event that touches several documents is folded into each of them: send a message in one
+    /// of these calls, or it is sent as often.
+    ///
+    /// [`Projection::fold`]: crate::Projection::fold
+    /// [`Projection::ids`]: crate::Projection::ids
+    pub fn send(&self, message: Message) {
+        self.source.outbox.put(self.index, message);
     }
 }

@@ -3,16 +3,17 @@
 //! 1. Decode each event once and collect the ids of its documents.
 //! 2. Ask for all of these documents in one call.
 //! 3. Fold the events in order, each document decoded when it is first touched.
-//! 4. Write each touched document once.
+//! 4. Write each touched document once, and hand over what the events sent.
 //!
-//! Guarantee: the writes are those of folding one event after the other, and where an event is
-//! rejected, those of the events before it.
+//! Guarantee: the writes and the messages are those of folding one event after the other, and
+//! where an event is rejected, those of the events before it.
 
 use crate::bindings::exports::projectionist::plugin::projection::Reject as RejectedEvent;
 use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output, Writes};
 use crate::column::Column;
 use crate::event::{Event, Source};
 use crate::ids::{Ids, Interner};
+use crate::message::Outbox;
 use crate::projection::{Projection, Reject};
 
 /// The stored documents.
@@ -54,7 +55,9 @@ pub(crate) fn project<P: Projection>(
     batch: &Batch,
     documents: &mut impl Documents,
 ) -> Result<Output, String> {
-    let mut decoded = decode(projection, batch);
+    let outbox = Outbox::default();
+    let mut decoded = decode(projection, batch, &outbox);
+    let sent_by_ids = outbox.len();
     let mut output = Output {
         writes: Writes {
             events: Vec::new(),
@@ -72,7 +75,8 @@ pub(crate) fn project<P: Projection>(
             Ok(folded) => folded,
             Err(rejected) => {
                 // The rejected event may have changed some of its documents, so once more
-                // without it.
+                // without it; and everything that is folded again sends again.
+                outbox.truncate(sent_by_ids);
                 decoded
                     .events
                     .retain(|touching| touching.index < rejected.event);
@@ -88,14 +92,21 @@ pub(crate) fn project<P: Projection>(
         };
         output.writes = writes(folded, decoded.ids.column(), &stored)?;
     }
+    let end = decoded.rejected.as_ref().map(|rejected| rejected.event);
+    output.messages = outbox.take_before(end);
     output.rejects.extend(decoded.rejected);
     Ok(output)
 }
 
-fn decode<'a, P: Projection>(projection: &P, batch: &'a Batch) -> Decoded<'a, P> {
+fn decode<'a, P: Projection>(
+    projection: &P,
+    batch: &'a Batch,
+    outbox: &'a Outbox,
+) -> Decoded<'a, P> {
     let source = Source {
         batch,
         headers: P::HEADERS,
+        outbox,
     };
     let mut decoded = Decoded {
         events: Vec::with_capacity(batch.offsets.len()),
@@ -141,7 +152,7 @@ fn read_event<'a, P: Projection>(
                 "the value is not what this projection reads: {error}"
             ))
         })?;
-    let event = Event::new(value, key, index as usize, source);
+    let event = Event::new(value, key, index, source);
     projection.ids(&event, ids)?;
     Ok(event)
 }

@@ -70,6 +70,50 @@
 //! [`Ownership::Shared`]: events of several partitions meet in one document, in no fixed order,
 //! so what is folded must not depend on it (counts, sums, extremes).
 //!
+//! # Messages
+//!
+//! A fold may send messages to Kafka: [`Event::send`]. They are stored together with the documents
+//! and sent afterwards, so an event's documents and its messages are there both or not at all.
+//! The host sends to topics that the projection's configuration lists:
+//! `messages = { topics = ["payments"] }`.
+//!
+//! ```
+//! # use projectionist_sdk::{Event, Message, NoConfig, Projection, Reject};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Deserialize)]
+//! # struct Placed { cents: i64 }
+//! # #[derive(Default, Serialize, Deserialize)]
+//! # struct Order { state: String }
+//! # struct Orders;
+//! # impl Projection for Orders {
+//! #     const NAME: &str = "orders";
+//! #     const VERSION: &str = "1";
+//! #     const VIEW: &str = "orders";
+//! #     type Config = NoConfig;
+//! #     type Event<'a> = Placed;
+//! #     type Document = Order;
+//! #     fn new(_: NoConfig) -> Result<Self, String> { Ok(Orders) }
+//! fn fold(
+//!     &self,
+//!     event: &Event<Placed>,
+//!     id: &str,
+//!     order: &mut Option<Order>,
+//! ) -> Result<(), Reject> {
+//!     let Some(placed) = &event.value else {
+//!         return Ok(());
+//!     };
+//!     order.get_or_insert_default().state = "awaits its payment".to_owned();
+//!     let request = serde_json::json!({"order": id, "cents": placed.cents});
+//!     event.send(Message::to("payments").key(id).json(&request)?);
+//!     Ok(())
+//! }
+//! # }
+//! # use projectionist_sdk::testing::{Harness, Record};
+//! # let mut orders = Harness::<Orders>::new("{}").unwrap();
+//! # orders.project([Record::json("o-1", &serde_json::json!({"cents": 5}))]).unwrap();
+//! # assert_eq!(orders.take_messages().len(), 1);
+//! ```
+//!
 //! # Events that cannot be folded
 //!
 //! A value that does not decode, a [`Reject`] and a panic are all the event's fault, as far as the
@@ -97,6 +141,7 @@ mod fold;
 pub mod guest;
 pub mod host;
 mod ids;
+mod message;
 mod projection;
 pub mod testing;
 
@@ -105,6 +150,7 @@ mod tests;
 
 pub use event::Event;
 pub use ids::Ids;
+pub use message::Message;
 pub use projection::{NoConfig, Ownership, Projection, Reject};
 
 /// Makes a plugin of a [`Projection`]: one per crate.

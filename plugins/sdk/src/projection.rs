@@ -63,7 +63,7 @@ pub trait Projection: Sized + 'static {
     ///
     /// # Errors
     /// A [`Reject`] says that this event cannot be folded, now or ever. What the call has done to
-    /// the document by then is undone.
+    /// the document by then is undone, and what it has sent is not sent.
     fn fold<'a>(
         &self,
         event: &Event<'a, Self::Event<'a>>,

@@ -37,12 +37,14 @@ use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output}
 use crate::column::Column;
 use crate::fold::{self, Documents};
 use crate::guest;
+use crate::message::Message;
 use crate::projection::Projection;
 
 /// A projection with its documents in memory.
 pub struct Harness<P> {
     projection: P,
     documents: Memory,
+    messages: Vec<Message>,
     next_offset: u64,
 }
 
@@ -98,6 +100,19 @@ impl Record {
     }
 }
 
+/// The record that a message becomes in its topic. The host's header `event-id` is not among its
+/// headers: it follows from where the event stood.
+impl From<Message> for Record {
+    fn from(message: Message) -> Self {
+        Record {
+            key: message.key,
+            value: message.value,
+            headers: message.headers,
+            timestamp_ms: 0,
+        }
+    }
+}
+
 impl<P: Projection> Harness<P> {
     /// Takes the configuration as JSON, as the host passes it.
     ///
@@ -107,6 +122,7 @@ impl<P: Projection> Harness<P> {
         Ok(Harness {
             projection: guest::from_config(config)?,
             documents: Memory::default(),
+            messages: Vec::new(),
             next_offset: 0,
         })
     }
@@ -124,6 +140,8 @@ impl<P: Projection> Harness<P> {
             .expect("each document has a JSON form");
         self.next_offset += batch.offsets.len() as u64;
         self.documents.apply(&output);
+        self.messages
+            .extend(output.messages.into_iter().map(Message::from));
         match output.rejects.into_iter().next() {
             Some(rejected) => Err(Rejected {
                 record: rejected.event as usize,
@@ -131,6 +149,11 @@ impl<P: Projection> Harness<P> {
             }),
             None => Ok(()),
         }
+    }
+
+    /// What has been sent since the last call, in the order of sending.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.messages)
     }
 
     /// One document; `None` where it does not exist.

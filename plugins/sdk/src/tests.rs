@@ -9,7 +9,7 @@ use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output}
 use crate::column::Column;
 use crate::fold::{self, Documents};
 use crate::testing::{Harness, Record, Rejected};
-use crate::{Event, Ids, NoConfig, Ownership, Projection, Reject};
+use crate::{Event, Ids, Message, NoConfig, Ownership, Projection, Reject};
 
 /// Moves money between accounts: two documents per event, each with its history.
 struct Transfers {
@@ -475,4 +475,137 @@ proptest! {
         prop_assert_eq!(one_by_one.documents(), in_batches.documents());
         prop_assert_eq!(rejected_one_by_one, rejected_in_batches);
     }
+}
+
+/// Tells of each event twice: by its ids, and by each of its documents.
+struct Crier;
+
+impl Projection for Crier {
+    const NAME: &str = "crier";
+    const VERSION: &str = "1";
+    const VIEW: &str = "cries";
+    const OWNERSHIP: Ownership = Ownership::Shared;
+    type Config = NoConfig;
+    type Event<'a> = Vec<String>;
+    type Document = u64;
+
+    fn new(_: NoConfig) -> Result<Self, String> {
+        Ok(Crier)
+    }
+
+    fn ids<'a>(&self, event: &Event<'a, Vec<String>>, ids: &mut Ids<'_>) -> Result<(), Reject> {
+        event.send(Message::to("heard").key(event.offset().to_string()));
+        for id in event.value.iter().flatten() {
+            ids.add(id);
+        }
+        Ok(())
+    }
+
+    fn fold(
+        &self,
+        event: &Event<'_, Vec<String>>,
+        id: &str,
+        count: &mut Option<u64>,
+    ) -> Result<(), Reject> {
+        event.send(
+            Message::to("folded")
+                .key(event.offset().to_string())
+                .value(id),
+        );
+        if id == "poison" {
+            return Err(Reject::because("it is poison"));
+        }
+        *count = Some(count.unwrap_or(0) + 1);
+        Ok(())
+    }
+}
+
+/// Each message as `topic offset id`.
+fn cries(harness: &mut Harness<Crier>) -> Vec<String> {
+    let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes.unwrap_or_default());
+    let messages = harness.take_messages().into_iter();
+    messages
+        .map(|message| {
+            let key = text(message.key).expect("an offset");
+            let value = text(message.value).expect("an id");
+            format!("{} {key} {value}", message.topic).trim().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn messages_go_out_in_the_order_of_their_events_and_of_the_calls() {
+    let mut harness = Harness::<Crier>::new("{}").expect("no configuration");
+
+    harness
+        .project([
+            Record::json("a", &["x", "y"]),
+            Record::json("b", &[""; 0]),
+            Record::json("c", &["x"]),
+        ])
+        .expect("no poison");
+
+    let expected = [
+        "heard 0",
+        "folded 0 x",
+        "folded 0 y",
+        "heard 1",
+        "heard 2",
+        "folded 2 x",
+    ];
+    assert_eq!(cries(&mut harness), expected);
+    assert_eq!(cries(&mut harness), [""; 0], "they are taken once");
+}
+
+#[test]
+fn a_rejected_event_sends_nothing_and_those_before_it_send_once() {
+    let mut harness = Harness::<Crier>::new("{}").expect("no configuration");
+
+    let rejected = harness
+        .project([
+            Record::json("a", &["x"]),
+            Record::json("b", &["x", "poison"]),
+            Record::json("c", &["x"]),
+        ])
+        .expect_err("poison");
+
+    assert_eq!(rejected.record, 1);
+    assert_eq!(cries(&mut harness), ["heard 0", "folded 0 x"]);
+    assert_eq!(harness.document("x"), Some(1));
+}
+
+#[test]
+fn an_event_that_cannot_be_read_sends_nothing() {
+    let mut harness = Harness::<Crier>::new("{}").expect("no configuration");
+
+    let rejected = harness
+        .project([
+            Record::json("a", &["x"]),
+            Record::default().key("b").value("no JSON"),
+        ])
+        .expect_err("no JSON");
+
+    assert_eq!(rejected.record, 1);
+    assert_eq!(cries(&mut harness), ["heard 0", "folded 0 x"]);
+}
+
+#[test]
+fn a_message_carries_what_it_was_given() {
+    let message = Message::to("payments")
+        .key("o-1")
+        .json(&json!({"cents": 5}))
+        .expect("it has a JSON form")
+        .header("kind", "request")
+        .header("kind", "repeated");
+
+    assert_eq!(
+        Record::from(message),
+        Record::default()
+            .key("o-1")
+            .value(r#"{"cents":5}"#)
+            .header("kind", "request")
+            .header("kind", "repeated")
+    );
+    let tombstone = Record::from(Message::to("payments").key("o-1"));
+    assert_eq!(tombstone, Record::tombstone("o-1"));
 }
