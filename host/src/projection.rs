@@ -95,9 +95,15 @@ pub struct DocumentWrite {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
     pub writes: Vec<DocumentWrite>,
-    /// In the order in which they are to be sent.
+    /// In the order in which they are to be sent, which is that of their events.
     pub messages: Vec<Message>,
 }
+
+/// Names a message for good, whoever sends it and however often: the host's own header.
+pub const EVENT_ID_HEADER: &str = "event-id";
+
+/// Most messages that may follow from one event.
+pub const MESSAGES_PER_EVENT_MAX: usize = 9_999;
 
 /// A message for Kafka, sent exactly when the documents of its event are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]

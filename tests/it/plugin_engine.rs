@@ -287,7 +287,8 @@ fn each_misdeed_is_a_fault_of_its_kind_with_a_readable_text() {
         (
             "message",
             InvalidOutput,
-            "does not send messages yet",
+            "a message for topic \"elsewhere\" goes where the projection may not send; add the \
+             topic to projections.test.messages.topics",
             Some(0),
         ),
         (

@@ -216,11 +216,13 @@ fn make_projector(
     projection: config::Projection,
     program: Arc<plugin::Program>,
 ) -> MakeProjector {
+    let topics = &projection.messages.topics;
+    let topics: Arc<[Arc<str>]> = topics.iter().map(|topic| topic.as_str().into()).collect();
     Arc::new(move || {
         let limits = options::limits(&projection.limits);
         let config = projection.config.expose();
         match plugin::Projection::new(Arc::clone(&program), &name, config, limits) {
-            Ok(projector) => Ok(Box::new(projector)),
+            Ok(projector) => Ok(Box::new(projector.sending_to(Arc::clone(&topics)))),
             Err(error) => Err(HostError::Engine(Box::new(error))),
         }
     })

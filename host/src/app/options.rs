@@ -62,6 +62,7 @@ pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
         call_per_event: limits.call_per_event,
         call_max: limits.call_max,
         writes_per_event: count(limits.writes_per_event_max),
+        messages_per_event: count(limits.messages_per_event_max),
     }
 }
 

@@ -47,14 +47,14 @@ pub(super) async fn open_stores(
     Ok(stores)
 }
 
-/// Makes sure that every topic exists.
+/// Makes sure that every topic exists that is read or sent to.
 pub(super) async fn find_topics(
     config: &Config,
     metadata: &Metadata,
     deadline: Instant,
 ) -> Result<(), Error> {
     for projection in config.projections.values() {
-        for topic in &projection.topics {
+        for topic in projection.topics.iter().chain(&projection.messages.topics) {
             retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
         }
     }

@@ -12,8 +12,8 @@ use super::environment::escape;
 use super::host::LOG_FORMATS;
 use super::secret::REDACTED;
 use super::{
-    Batch, Config, Host, Kafka, KeyPath, Limits, Projection, Queue, Secret, Store, dedupe, parking,
-    values,
+    Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store, dedupe,
+    parking, values,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -71,6 +71,7 @@ fn projection(projection: &Projection) -> Table {
         ("group-id", text(&projection.group_id)),
         ("cache-bytes", size(projection.cache_bytes_max)),
         ("config", json(projection.config.shown())),
+        ("messages", messages(&projection.messages).into()),
         ("batch", batch(&projection.batch).into()),
         ("queue", queue(&projection.queue).into()),
         ("limits", limits(&projection.limits).into()),
@@ -80,6 +81,10 @@ fn projection(projection: &Projection) -> Table {
         entries.insert("dedupe".to_owned(), dedupe::to_toml(dedupe).into());
     }
     entries
+}
+
+fn messages(messages: &Messages) -> Table {
+    table([("topics", texts(&messages.topics))])
 }
 
 fn batch(batch: &Batch) -> Table {
@@ -105,6 +110,10 @@ fn limits(limits: &Limits) -> Table {
         ("call-per-event", duration(limits.call_per_event)),
         ("call-max", duration(limits.call_max)),
         ("writes-per-event", Value::from(limits.writes_per_event_max)),
+        (
+            "messages-per-event",
+            Value::from(limits.messages_per_event_max),
+        ),
     ])
 }
 

@@ -58,7 +58,7 @@ pub use kafka::Kafka;
 pub use parking::{OnFault, Parking};
 pub use plugin_config::PluginConfig;
 pub use problem::{KeyPath, Place, Problem, Problems};
-pub use projections::{Batch, Limits, Projection, Queue};
+pub use projections::{Batch, Limits, Messages, Projection, Queue};
 pub use secret::{REDACTED, Secret};
 pub use stores::Store;
 

@@ -28,12 +28,20 @@ pub struct Projection {
     pub cache_bytes_max: u64,
     /// Handed to the plugin; an empty object by default.
     pub config: PluginConfig,
+    pub messages: Messages,
     pub batch: Batch,
     pub queue: Queue,
     pub limits: Limits,
     /// `None`, the default, folds duplicates, too.
     pub dedupe: Option<Dedupe>,
     pub parking: Parking,
+}
+
+/// What the projection may send to Kafka; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// The topics that it may send to, each once.
+    pub topics: Vec<String>,
 }
 
 /// Where a batch ends at the latest. A batch is one transaction, so it must fit in one.
@@ -73,6 +81,8 @@ pub struct Limits {
     pub call_max: Duration,
     /// 10 by default.
     pub writes_per_event_max: u32,
+    /// 10 by default.
+    pub messages_per_event_max: u32,
 }
 
 const CACHE_BYTES_MAX: u64 = 64 << 20;
@@ -111,6 +121,7 @@ impl Default for Limits {
             call_per_event: Duration::from_millis(1),
             call_max: Duration::from_secs(3),
             writes_per_event_max: 10,
+            messages_per_event_max: 10,
         }
     }
 }
@@ -153,6 +164,7 @@ fn read_projection(
     let resolve = values::path(|path| context.resolve(path));
     let plugin = section.require("plugin", way_out, resolve);
     let topics = topics(&mut section);
+    let messages = messages(section.section("messages"));
     let store = store(&mut section, stores);
     let cache_bytes_max = section
         .read("cache-bytes", values::size)
@@ -176,6 +188,7 @@ fn read_projection(
         group_id,
         cache_bytes_max,
         config: config.unwrap_or_default(),
+        messages,
         batch,
         queue,
         limits,
@@ -192,6 +205,19 @@ fn topics(section: &mut Section<'_>) -> Vec<String> {
     if items.is_empty() {
         section.problem("topics", "must name at least one topic");
     }
+    distinct_topics(items)
+}
+
+fn messages(mut section: Section<'_>) -> Messages {
+    let topics = section.read("topics", values::items).unwrap_or_default();
+    let messages = Messages {
+        topics: distinct_topics(topics),
+    };
+    section.finish();
+    messages
+}
+
+fn distinct_topics(items: Vec<Field<'_>>) -> Vec<String> {
     let mut topics = Vec::with_capacity(items.len());
     for item in items {
         match topic(&item) {
@@ -298,6 +324,9 @@ fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
         writes_per_event_max: section
             .read("writes-per-event", values::count)
             .unwrap_or(default.writes_per_event_max),
+        messages_per_event_max: section
+            .read("messages-per-event", values::count)
+            .unwrap_or(default.messages_per_event_max),
     };
     if limits.memory_bytes_max > MEMORY_BYTES_LIMIT {
         section.problem(

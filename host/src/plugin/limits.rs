@@ -24,6 +24,8 @@ pub struct Limits {
     pub call_max: Duration,
     /// Documents that a batch may write, and documents that it may read, for each of its events.
     pub writes_per_event: usize,
+    /// Messages that a batch may send for each of its events.
+    pub messages_per_event: usize,
 }
 
 impl Default for Limits {
@@ -36,6 +38,7 @@ impl Default for Limits {
             call_per_event: Duration::from_millis(1),
             call_max: Duration::from_secs(3),
             writes_per_event: 10,
+            messages_per_event: 10,
         }
     }
 }
@@ -54,6 +57,11 @@ impl Limits {
     /// How many documents a batch of so many events may read or write.
     pub(super) fn documents(&self, events: usize) -> usize {
         self.writes_per_event.saturating_mul(events)
+    }
+
+    /// How many messages a batch of so many events may send.
+    pub(super) fn messages(&self, events: usize) -> usize {
+        self.messages_per_event.saturating_mul(events)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Checks a plugin's answer against the contract, down to the last byte.
 //!
 //! Pure. Nothing that a plugin can answer makes it panic, and what it lets through has valid
-//! views and events, each document once, and bodies that every store takes.
+//! views and events, each document once, bodies that every store takes, and messages that Kafka
+//! takes and the configuration allows (`messages`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use super::bindings::raw;
 use super::columns;
 use super::fault::fault;
 
+mod messages;
+
 /// An id becomes an index key, and part of log lines and addresses.
 const ID_BYTES_MAX: usize = 1024;
 
@@ -27,6 +30,11 @@ pub(super) struct Question<'a> {
     pub(super) descriptor: &'a Descriptor,
     pub(super) events: &'a [Arc<Event>],
     pub(super) writes_max: usize,
+    pub(super) messages_max: usize,
+    /// The projection's name, for the way out of a refusal.
+    pub(super) projection: &'a str,
+    /// The topics that the projection may send to.
+    pub(super) topics: &'a [Arc<str>],
 }
 
 /// One write as the plugin gave it, before its parts are looked at.
@@ -41,15 +49,6 @@ struct Draft<'a> {
 pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
     // A reject wins over writes: the events before it are folded again without it.
     check_rejects(&answer.rejects, question.events.len())?;
-    if let Some(message) = answer.messages.first() {
-        return Err(invalid(
-            format!(
-                "it has a message for topic \"{}\", and this host does not send messages yet",
-                message.topic
-            ),
-            event_index(message.event, question.events.len()),
-        ));
-    }
     let drafts = drafts(&answer.writes).map_err(|problem| invalid(problem, None))?;
     if drafts.len() > question.writes_max {
         let (writes, events) = (drafts.len(), question.events.len());
@@ -68,7 +67,7 @@ pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Out
         .collect::<Result<Vec<_>, Fault>>()?;
     Ok(Output {
         writes,
-        messages: Vec::new(),
+        messages: messages::check(&answer.messages, question)?,
     })
 }
 

@@ -17,6 +17,10 @@ use super::program::Program;
 /// batch; the next call starts another one.
 pub struct Projection {
     program: Arc<Program>,
+    /// The projection's.
+    name: Arc<str>,
+    /// That it may send messages to.
+    topics: Arc<[Arc<str>]>,
     /// JSON.
     config: String,
     limits: Limits,
@@ -35,6 +39,8 @@ impl Projection {
     ) -> Result<Self, Error> {
         let mut projection = Projection {
             program,
+            name: name.into(),
+            topics: Arc::default(),
             config: config.to_string(),
             limits,
             logs: Arc::new(Logs::new(name)),
@@ -58,6 +64,13 @@ impl Projection {
         })?;
         projection.instance = Some(instance);
         Ok(projection)
+    }
+
+    /// Lets it send messages to these topics; without, to none.
+    #[must_use]
+    pub fn sending_to(mut self, topics: Arc<[Arc<str>]>) -> Self {
+        self.topics = topics;
+        self
     }
 
     fn start(&self) -> Result<Instance, StartError> {
@@ -100,6 +113,9 @@ impl Projector for Projection {
             descriptor,
             events: batch.events,
             writes_max: self.limits.documents(batch.events.len()),
+            messages_max: self.limits.messages(batch.events.len()),
+            projection: &self.name,
+            topics: &self.topics,
         };
         let output = output::check(&answer, &question)?;
         if !instance.is_worn() {

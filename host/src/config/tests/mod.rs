@@ -101,6 +101,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             group_id: "projectionist-aircraft".to_owned(),
             cache_bytes_max: 64 * 1024 * 1024,
             config: PluginConfig::default(),
+            messages: Messages::default(),
             batch: Batch::default(),
             queue: Queue::default(),
             limits: Limits::default(),
@@ -149,6 +150,7 @@ fn every_key_is_read() {
             "literal": "${NOT_A_VARIABLE}",
         })
     );
+    assert_eq!(projection.messages.topics, ["landings", "take-offs"]);
     assert_eq!(
         projection.batch,
         Batch {
@@ -173,6 +175,7 @@ fn every_key_is_read() {
             call_per_event: Duration::from_micros(1500),
             call_max: Duration::from_secs(1),
             writes_per_event_max: 2,
+            messages_per_event_max: 3,
         }
     );
     let dedupe = Dedupe {
