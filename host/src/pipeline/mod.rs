@@ -12,6 +12,7 @@
 //!   goes on folding while a commit is under way.
 //! - [`committer`]: one per projection and copy. Joins batches of several domains in one
 //!   transaction.
+//! - [`outbox`]: messages as a store keeps them until they are sent.
 //!
 //! Not here: Kafka (`kafka`), Wasm (`plugin`), MongoDB (`store`). The pipeline knows them as an
 //! [`intake`], a [`crate::projection::Projector`] and a [`crate::store::Store`].
@@ -33,6 +34,7 @@ pub mod dedupe;
 pub mod domain;
 pub mod intake;
 pub mod lane;
+pub mod outbox;
 pub mod parking;
 pub mod partition;
 pub mod pending;
