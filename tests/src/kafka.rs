@@ -1,17 +1,19 @@
 //! Topics on the real broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flights::FlightEvent;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+const POLL: Duration = Duration::from_millis(100);
 
 /// The bootstrap servers.
 pub fn brokers() -> String {
@@ -77,6 +79,32 @@ impl Topic {
             value: Some(value),
             id: &event.id,
         }))
+    }
+
+    /// All records, partition by partition.
+    pub fn read(&self) -> anyhow::Result<Vec<OwnedMessage>> {
+        let consumer: BaseConsumer = client_config().set("group.id", &self.name).create()?;
+        let mut records = Vec::new();
+        for (partition, end) in (0..).zip(self.ends()?) {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&self.name, partition, Offset::Beginning)?;
+            consumer.assign(&list)?;
+            let (mut next, started) = (0, Instant::now());
+            while next < end {
+                anyhow::ensure!(
+                    started.elapsed() < TIMEOUT,
+                    "{}/{partition} came up to {next} of {end}",
+                    self.name
+                );
+                // Nothing may also mean that something else has happened.
+                if let Some(record) = consumer.poll(POLL) {
+                    let record = record?.detach();
+                    next = record.offset() + 1;
+                    records.push(record);
+                }
+            }
+        }
+        Ok(records)
     }
 
     /// The end of each partition.

@@ -29,7 +29,7 @@ const SESSION_TIMEOUT: &str = "session.timeout.ms";
 const MAX_POLL_INTERVAL: &str = "max.poll.interval.ms";
 
 /// Properties that would break what the host promises, and what to do instead.
-pub(super) const RESERVED: [(&str, &str); 10] = [
+pub(super) const RESERVED: [(&str, &str); 19] = [
     ("group.id", "set group-id of the projection instead"),
     ("bootstrap.servers", "set kafka.brokers instead"),
     ("metadata.broker.list", "set kafka.brokers instead"),
@@ -59,7 +59,22 @@ pub(super) const RESERVED: [(&str, &str); 10] = [
         "the host sets it, because its consumer depends on it",
     ),
     ("client.id", "set host.name instead"),
+    ("enable.idempotence", SENDING),
+    ("acks", SENDING),
+    ("request.required.acks", SENDING),
+    ("message.timeout.ms", SENDING),
+    ("delivery.timeout.ms", SENDING),
+    ("retries", SENDING),
+    ("message.send.max.retries", SENDING),
+    ("transactional.id", SENDING),
+    (
+        "partitioner",
+        "the host sets it, because a key must meet the same partition as with Kafka's own clients",
+    ),
 ];
+
+const SENDING: &str = "the host sets it, because a message must neither be lost nor overtake \
+                       another one";
 
 impl Kafka {
     /// How long brokers wait for a silent host before its partitions go to another.

@@ -1,6 +1,7 @@
 //! Kafka. The only user of rdkafka.
 //!
 //! - [`consumer`]: one thread that follows a consumer group and feeds the pipeline.
+//! - [`producer`]: sends messages, for all projections of a host.
 //! - [`metadata`]: which topics exist, and what their partitions hold.
 //! - [`mock`]: librdkafka's in-process broker, for the demo and for trying out.
 
@@ -15,6 +16,7 @@ use tracing::{debug, error, info, warn};
 pub mod consumer;
 pub mod metadata;
 pub mod mock;
+pub mod producer;
 
 /// How to reach a cluster.
 #[derive(Clone)]
@@ -42,7 +44,7 @@ pub enum Error {
     },
     #[error(
         "topic \"{topic}\" does not exist at {brokers}; create it, for example with \
-         kafka-topics.sh --create --topic {topic} --partitions 8, or correct the projection's topics"
+         kafka-topics.sh --create --topic {topic} --partitions 8, or correct the projection's topics or messages.topics"
     )]
     NoTopic { topic: String, brokers: String },
     #[error("topic \"{topic}\" cannot be read at {brokers}")]
@@ -56,19 +58,74 @@ pub enum Error {
     Thread(#[source] std::io::Error),
 }
 
+/// Properties that say nothing to a producer, which would warn about each.
+const CONSUMER_ONLY: [&str; 29] = [
+    "auto.commit.enable",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "check.crcs",
+    "consume.callback.max.messages",
+    "coordinator.query.interval.ms",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.protocol.type",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "offset.store.method",
+    "partition.assignment.strategy",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "session.timeout.ms",
+];
+
 impl Connection {
-    fn client_config(&self) -> ClientConfig {
+    /// What every client has.
+    fn base_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", &self.client_id)
+            .set("log_level", "5");
+        config
+    }
+
+    fn client_config(&self) -> ClientConfig {
+        let mut config = self.base_config();
+        config
             // The default of a second holds a fast consumer up whenever its queue was full.
             .set("fetch.queue.backoff.ms", "10")
             // Per consumer. What waits here comes on top of the pipeline's own queues.
-            .set("queued.max.messages.kbytes", "16384")
-            .set("log_level", "5");
+            .set("queued.max.messages.kbytes", "16384");
         for (name, value) in &self.properties {
             config.set(name, value);
+        }
+        config
+    }
+
+    fn producer_config(&self) -> ClientConfig {
+        let mut config = self.base_config();
+        config
+            // Whether a message is too large is for the topic to say.
+            .set("message.max.bytes", "16777216")
+            // Requests that a topic with a small limit still takes.
+            .set("batch.size", "131072");
+        for (name, value) in &self.properties {
+            if !CONSUMER_ONLY.contains(&name.as_str()) {
+                config.set(name, value);
+            }
         }
         config
     }
