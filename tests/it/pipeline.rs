@@ -32,6 +32,8 @@ mod folding;
 mod outages;
 #[path = "pipeline/parking.rs"]
 mod parking;
+#[path = "pipeline/relay.rs"]
+mod relay;
 #[path = "pipeline/revocation.rs"]
 mod revocation;
 #[path = "pipeline/schedules.rs"]

@@ -13,6 +13,7 @@
 //! - [`committer`]: one per projection and copy. Joins batches of several domains in one
 //!   transaction.
 //! - [`outbox`]: messages as a store keeps them until they are sent.
+//! - [`relay`]: one per claimed partition. Sends what is in the outbox, and removes it then.
 //!
 //! Not here: Kafka (`kafka`), Wasm (`plugin`), MongoDB (`store`). The pipeline knows them as an
 //! [`intake`], a [`crate::projection::Projector`] and a [`crate::store::Store`].
@@ -39,6 +40,7 @@ pub mod parking;
 pub mod partition;
 pub mod pending;
 pub mod queue;
+pub mod relay;
 pub mod runner;
 pub mod sieve;
 
