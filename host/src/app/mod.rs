@@ -17,9 +17,11 @@ use tracing::info;
 
 use crate::admin::{self, Admin, ParkedDesk};
 use crate::config::{self, Config};
+use crate::kafka::producer::Producer;
 use crate::kafka::{self, Connection, consumer, metadata::Metadata};
 use crate::parked::desk::{Desk, Place};
 use crate::pipeline::committer::Options as CommitterOptions;
+use crate::pipeline::outbox::Sender;
 use crate::pipeline::runner::{self, MakeProjector, Runner, Setup};
 use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
@@ -95,10 +97,16 @@ impl App {
         let metadata = Metadata::new(&connection(config))?;
         startup::find_topics(config, &metadata, deadline).await?;
 
+        let sends = |plugin: &Plugin| plugin.projection.sends();
+        let producer = match catalogue.plugins.iter().any(sends) {
+            true => Some(Arc::new(Producer::new(&connection(config))?)),
+            false => None,
+        };
         let mut runners = Vec::new();
         for plugin in catalogue.plugins {
             let store = Arc::clone(&stores[&plugin.projection.store]);
-            runners.push(runner(config, plugin, store, &metadata, &health)?);
+            let producer = producer.as_ref();
+            runners.push(runner(config, plugin, store, &metadata, producer, &health)?);
         }
         for (name, store) in &stores {
             let reachability = health.reachability(store_name(name));
@@ -158,6 +166,7 @@ fn runner(
     plugin: Plugin,
     store: Arc<dyn Store>,
     metadata: &Metadata,
+    producer: Option<&Arc<Producer>>,
     health: &Health,
 ) -> Result<Runner, Error> {
     let Plugin {
@@ -166,6 +175,8 @@ fn runner(
         program,
     } = plugin;
     let descriptor = Arc::clone(program.descriptor());
+    let sender = producer.filter(|_| projection.sends());
+    let sender = sender.map(|producer| Arc::clone(producer) as Arc<dyn Sender>);
     let topics = projection.topics.len();
     let batch = options::batch(&projection.batch);
     let context = Context {
@@ -199,6 +210,8 @@ fn runner(
         },
         store_reachability: health.reachability(store_name(&projection.store)),
         kafka_reachability: health.reachability("Kafka"),
+        sender,
+        producer_reachability: health.reachability("Kafka (messages)"),
         load_projector: load_projector(&name, &projection, &program),
         make_projector: make_projector(name, projection, program),
         context,

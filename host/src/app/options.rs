@@ -51,6 +51,7 @@ pub(super) fn parking(parking: &config::Parking) -> ParkingOptions {
             events_per_key_max: u64::from(parking.events_per_key_max),
             bytes_max: parking.bytes_max,
         },
+        dead_letter_topic: parking.dead_letter_topic.as_deref().map(Into::into),
     }
 }
 

@@ -54,7 +54,9 @@ pub(super) async fn find_topics(
     deadline: Instant,
 ) -> Result<(), Error> {
     for projection in config.projections.values() {
-        for topic in projection.topics.iter().chain(&projection.messages.topics) {
+        let dead_letters = projection.parking.dead_letter_topic.iter();
+        let sent_to = projection.messages.topics.iter().chain(dead_letters);
+        for topic in projection.topics.iter().chain(sent_to) {
             retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
         }
     }

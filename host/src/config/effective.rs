@@ -12,8 +12,8 @@ use super::environment::escape;
 use super::host::LOG_FORMATS;
 use super::secret::REDACTED;
 use super::{
-    Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store, dedupe,
-    parking, values,
+    Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
+    dedupe, parking, values,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {

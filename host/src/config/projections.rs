@@ -93,6 +93,13 @@ const MEMORY_BYTES_LIMIT: u64 = 4 << 30;
 /// Kafka's limit on a topic's name.
 const TOPIC_LEN_MAX: usize = 249;
 
+impl Projection {
+    /// True where messages leave it for Kafka, its own or copies of parked events.
+    pub fn sends(&self) -> bool {
+        !self.messages.topics.is_empty() || self.parking.dead_letter_topic.is_some()
+    }
+}
+
 impl Default for Batch {
     fn default() -> Self {
         Batch {

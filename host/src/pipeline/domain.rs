@@ -30,7 +30,7 @@ use super::partition::Partition;
 use super::pending::Pending;
 use super::queue::{Item, Receiver};
 use super::sieve::Sieve;
-use super::{Context, LoadProjector, sleep_until};
+use super::{Context, LoadProjector, relay, sleep_until};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, Generation, NextOffset, Offset, TopicPartition};
 use crate::store::{CheckpointId, Store, ViewId};
@@ -66,6 +66,8 @@ pub struct Attachment {
     /// As [`crate::store::Claim::repairs`].
     pub repairs: i64,
     pub sieve: Sieve,
+    /// `None` where the projection sends no messages.
+    pub relay: Option<relay::Handle>,
     pub queue: Receiver,
 }
 
@@ -137,6 +139,7 @@ struct Member {
     partition: Partition,
     sieve: Sieve,
     checkpoint: CheckpointId,
+    relay: Option<relay::Handle>,
     generation: Generation,
     epoch: Epoch,
     queue: Receiver,
@@ -171,6 +174,8 @@ enum Leaving {
 
 struct InFlight {
     number: CommitNumber,
+    /// The ids of its messages in the outbox.
+    messages: Vec<Arc<str>>,
     reply: oneshot::Receiver<CommitOutcome>,
 }
 
@@ -279,6 +284,7 @@ impl Domain {
             partition: Partition::new(attachment.partition, attachment.next),
             sieve: attachment.sieve,
             checkpoint,
+            relay: attachment.relay,
             generation: attachment.generation,
             epoch: attachment.epoch,
             queue: attachment.queue,
@@ -388,6 +394,11 @@ impl Member {
     /// True where something is to be stored that no commit was asked for.
     fn has_pending(&self) -> bool {
         self.partition.has_pending() || self.repairing == Repairing::Pending
+    }
+
+    /// True where messages have to leave before more may come.
+    fn waits_for_relay(&self) -> bool {
+        self.relay.as_ref().is_some_and(relay::Handle::is_full)
     }
 
     fn is_in_flight(&self) -> bool {

@@ -31,6 +31,7 @@ use crate::telemetry::health::Health;
 pub mod backoff;
 pub mod cache;
 pub mod committer;
+pub mod dead_letter;
 pub mod dedupe;
 pub mod domain;
 pub mod intake;
@@ -71,10 +72,12 @@ pub struct Context {
 }
 
 /// What becomes of events that the projection cannot take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkingOptions {
     pub on_fault: OnFault,
     pub limits: parking::Limits,
+    /// Gets a copy of each parked event.
+    pub dead_letter_topic: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

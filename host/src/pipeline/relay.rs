@@ -67,6 +67,8 @@ struct Shared {
     stored: Notify,
     /// Wakes the domain.
     room: Arc<Notify>,
+    /// Shows what is unsent.
+    waiting: metrics::Gauge,
 }
 
 struct State {
@@ -98,6 +100,14 @@ impl Default for Patience {
     }
 }
 
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Handle")
+            .field(&self.0.state().unsent)
+            .finish()
+    }
+}
+
 impl Handle {
     /// True while the domain must not fold events, nor store messages in any other way: too much
     /// waits, or it is not known yet how much does. When that ends, `room` is notified.
@@ -117,6 +127,7 @@ impl Handle {
             }
         }
         state.full |= state.unsent >= UNSENT_MAX;
+        self.0.show(&state);
         drop(state);
         self.0.stored.notify_one();
     }
@@ -134,6 +145,7 @@ impl Relay {
             }),
             stored: Notify::new(),
             room: Arc::clone(&setup.room),
+            waiting: waiting(&setup.checkpoint),
         });
         let relay = Relay {
             prefix: outbox::prefix(&setup.checkpoint),
@@ -149,7 +161,8 @@ impl Relay {
     /// partition has to stop.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
         let ended = stop.run_until_cancelled(self.send_all()).await;
-        self.gauge().set(0.0);
+        // A gauge cannot be taken back; what is left is the next owner's.
+        self.shared.waiting.set(0.0);
         match ended {
             None => Ok(()),
             Some(Err(reason)) => Err(reason),
@@ -203,8 +216,7 @@ impl Relay {
             self.store_failed(&error).await?;
         }
         self.store_answered();
-        let unsent = self.shared.sent(ids.len());
-        self.gauge().set(unsent.max(0) as f64);
+        self.shared.sent(ids.len());
         self.after = ids.into_iter().next_back();
         Ok(())
     }
@@ -291,20 +303,16 @@ impl Relay {
         metrics::counter!("projectionist_messages_sent_total", "projection" => projection)
             .increment(messages as u64);
     }
+}
 
-    fn gauge(&self) -> metrics::Gauge {
-        let CheckpointId {
-            projection,
-            partition: TopicPartition { topic, partition },
-            ..
-        } = &self.setup.checkpoint;
-        metrics::gauge!(
-            "projectionist_messages_waiting",
-            "projection" => projection.to_string(),
-            "topic" => topic.to_string(),
-            "partition" => partition.to_string(),
-        )
-    }
+fn waiting(checkpoint: &CheckpointId) -> metrics::Gauge {
+    let TopicPartition { topic, partition } = &checkpoint.partition;
+    metrics::gauge!(
+        "projectionist_messages_waiting",
+        "projection" => checkpoint.projection.to_string(),
+        "topic" => topic.to_string(),
+        "partition" => partition.to_string(),
+    )
 }
 
 impl Shared {
@@ -329,16 +337,19 @@ impl Shared {
         }
     }
 
-    /// Entries were removed. Answers how many are left.
-    fn sent(&self, entries: usize) -> i64 {
+    /// Entries were removed.
+    fn sent(&self, entries: usize) {
         let mut state = self.state();
         state.unsent -= i64::try_from(entries).expect("a page is small");
-        let left = state.unsent;
-        if state.full && left < UNSENT_MAX / 2 {
+        self.show(&state);
+        if state.full && state.unsent < UNSENT_MAX / 2 {
             state.full = false;
             drop(state);
             self.room.notify_one();
         }
-        left
+    }
+
+    fn show(&self, state: &State) {
+        self.waiting.set(state.unsent.max(0) as f64);
     }
 }

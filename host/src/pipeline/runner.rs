@@ -17,13 +17,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use super::committer::{Committer, Handle as CommitterHandle, Options as CommitterOptions};
-use super::domain::{Attachment, Control, Domain, Outcome, Parts, Reason};
+use super::domain::{Attachment, Control, Domain, Outcome, Parts, Reason, checkpoint_id};
 use super::intake::{Command, Notice, Positions, SourceHandle, Standing, Start};
 use super::lane::Lane;
+use super::outbox::Sender;
+use super::relay::{self, Patience, Relay};
 use super::{Context, DomainLayout, LoadProjector, queue, sleep_until};
 use crate::projection::{HostError, Projector};
 use crate::record::{Generation, TopicPartition};
@@ -49,6 +51,10 @@ pub struct Setup {
     pub kafka_reachability: Reachability,
     pub make_projector: MakeProjector,
     pub load_projector: LoadProjector,
+    /// `None` where the projection sends no messages.
+    pub sender: Option<Arc<dyn Sender>>,
+    /// For messages only: that events arrive says nothing of whether messages leave.
+    pub producer_reachability: Reachability,
     pub committer: CommitterOptions,
     /// This host's name, for people who look at the checkpoints.
     pub owner: Arc<str>,
@@ -74,6 +80,7 @@ pub struct Runner {
     committer: CommitterHandle,
     /// The committer and the domains.
     tasks: JoinSet<()>,
+    relays: JoinSet<RelayEnded>,
     outcomes: mpsc::Receiver<Outcome>,
     outcomes_sender: mpsc::Sender<Outcome>,
     partitions: BTreeMap<TopicPartition, Assigned>,
@@ -89,6 +96,8 @@ pub struct Runner {
 struct Assigned {
     generation: Generation,
     stage: Stage,
+    /// Ends the relay of its messages.
+    relay: Option<DropGuard>,
     /// How often another host claimed it although the group had given it to this one.
     rivalries: u32,
 }
@@ -106,6 +115,14 @@ enum Stage {
     Running(DomainHandle),
     Draining(DomainHandle),
     Stopped,
+}
+
+/// What became of a relay.
+struct RelayEnded {
+    partition: TopicPartition,
+    generation: Generation,
+    /// The error says why its partition cannot go on.
+    result: Result<(), String>,
 }
 
 /// A domain's task, seen from here. Dropping the last one lets the domain end.
@@ -169,6 +186,7 @@ impl Runner {
             checks: JoinSet::new(),
             committer: handle,
             tasks,
+            relays: JoinSet::new(),
             outcomes,
             outcomes_sender,
             partitions: BTreeMap::new(),
@@ -194,6 +212,11 @@ impl Runner {
                     Ok(claim) => self.claimed(claim).await,
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => self.leave(Some(format!("claiming ended: {error}"))).await,
+                },
+                Some(ended) = self.relays.join_next() => match ended {
+                    Ok(ended) => self.relay_ended(ended).await,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => self.leave(Some(format!("a relay ended: {error}"))).await,
                 },
                 Some(checked) = self.checks.join_next() => match checked {
                     Ok(gone) => self.stop_partitions(gone).await,
@@ -265,6 +288,7 @@ impl Runner {
         let assigned = Assigned {
             generation,
             stage: Stage::Claiming(given_up.clone()),
+            relay: None,
             rivalries,
         };
         self.partitions.insert(partition.clone(), assigned);
@@ -313,6 +337,7 @@ impl Runner {
             Arc::clone(&domain.notify),
             self.setup.source.waker.clone(),
         );
+        let (relay, relay_guard) = self.start_relay(partition, generation, &domain).unzip();
         let attachment = Attachment {
             partition: partition.clone(),
             generation,
@@ -320,6 +345,7 @@ impl Runner {
             next: claimed.next,
             repairs: claimed.repairs,
             sieve: claimed.sieve,
+            relay,
             queue: receiver,
         };
         domain
@@ -338,11 +364,54 @@ impl Runner {
             .set_next(&context.projection, partition, claimed.next);
         if let Some(assigned) = self.partitions.get_mut(partition) {
             assigned.stage = Stage::Running(domain);
+            assigned.relay = relay_guard;
         }
         Ok(Start {
             next: claimed.fetch_from,
             queue: sender,
         })
+    }
+
+    /// Starts to send what the partition's outbox holds, where the projection sends messages.
+    fn start_relay(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+        domain: &DomainHandle,
+    ) -> Option<(relay::Handle, DropGuard)> {
+        let setup = &self.setup;
+        let (relay, handle) = Relay::new(relay::Setup {
+            checkpoint: checkpoint_id(&setup.context, partition),
+            store: Arc::clone(&setup.store),
+            store_reachability: setup.store_reachability.clone(),
+            sender: Arc::clone(setup.sender.as_ref()?),
+            kafka_reachability: setup.producer_reachability.clone(),
+            room: Arc::clone(&domain.notify),
+            patience: Patience::default(),
+        });
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let partition = partition.clone();
+        self.relays.spawn(async move {
+            RelayEnded {
+                partition,
+                generation,
+                result: relay.run(stop).await,
+            }
+        });
+        Some((handle, guard))
+    }
+
+    /// A relay that cannot go on stops its partition.
+    async fn relay_ended(&mut self, ended: RelayEnded) {
+        let RelayEnded {
+            partition,
+            generation,
+            result,
+        } = ended;
+        if let Err(reason) = result {
+            self.stop_running(&partition, generation, reason).await;
+        }
     }
 
     /// The domain that folds this partition.
@@ -444,6 +513,7 @@ impl Runner {
         self.set_partition(partition, PartitionState::Stopped { reason });
         if let Some(assigned) = self.partitions.get_mut(partition) {
             assigned.stage = Stage::Stopped;
+            assigned.relay = None;
         }
     }
 
@@ -455,14 +525,24 @@ impl Runner {
 
     async fn stop_partitions(&mut self, gone: Vec<(Standing, String)>) {
         for (standing, reason) in gone {
-            if let Some(assigned) = self.partitions.get(&standing.partition)
-                && assigned.generation == standing.generation
-                && let Stage::Running(domain) = &assigned.stage
-            {
-                let stop = Control::Stop(standing.partition, reason);
-                // A domain that has ended has let go of the partition already.
-                drop(domain.control.send(stop).await);
-            }
+            self.stop_running(&standing.partition, standing.generation, reason)
+                .await;
+        }
+    }
+
+    async fn stop_running(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+        reason: String,
+    ) {
+        if let Some(assigned) = self.partitions.get(partition)
+            && assigned.generation == generation
+            && let Stage::Running(domain) = &assigned.stage
+        {
+            let stop = Control::Stop(partition.clone(), reason);
+            // A domain that has ended has let go of the partition already.
+            drop(domain.control.send(stop).await);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use projectionist::parked::Action;
 use projectionist::parked::desk::ParkedKey;
-use projectionist::pipeline::{OnFault, ParkingOptions, parking};
+use projectionist::pipeline::{ParkingOptions, parking};
 use projectionist::record::Offset;
 use projectionist_tests::wait;
 
@@ -231,11 +231,11 @@ async fn at_a_limit_the_partition_stands_still_and_a_drain_lets_it_go_on() {
     }
     scene.troubles.set(0, 0, Trouble::Reject);
     let parking = ParkingOptions {
-        on_fault: OnFault::Park,
         limits: parking::Limits {
             events_per_key_max: 3,
             ..options().parking.limits
         },
+        ..options().parking
     };
     let host = scene
         .owner(Options {

@@ -80,6 +80,7 @@ impl Default for Options {
                     events_per_key_max: 1000,
                     bytes_max: u64::MAX,
                 },
+                dead_letter_topic: None,
             },
         }
     }
@@ -142,6 +143,8 @@ impl Scene {
             notices: source.notices,
             positions: Arc::clone(&self.topic) as _,
             kafka_reachability: health.reachability("Kafka"),
+            sender: None,
+            producer_reachability: health.reachability("Kafka (messages)"),
             load_projector: Arc::new(|_| unreachable!("no story drains with another plugin")),
             make_projector: Arc::new(move || {
                 Ok(Box::new(Ledger::new(logic, troubles.clone(), told.clone())))
@@ -189,7 +192,7 @@ impl Scene {
             // Little, so that documents are read again.
             cache_bytes_max: 2048,
             dedupe: options.dedupe.clone(),
-            parking: options.parking,
+            parking: options.parking.clone(),
             health: health.clone(),
         }
     }

@@ -1,13 +1,15 @@
 //! One commit at a time: what is handed to the committer, and what its outcome means.
 
+use std::sync::Arc;
+
 use metrics::gauge;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::super::cache::CommitNumber;
 use super::super::committer::{Outcome, Submission};
 use super::super::dedupe::stored;
+use super::super::outbox;
 use super::super::parking::KeyChange;
 use super::super::sieve::{Changes, Scope};
 use super::super::{Context, DomainLayout};
@@ -43,6 +45,9 @@ impl Domain {
             self.pending.bytes() + bookkeeping.iter().map(EntryChange::bytes).sum::<usize>();
         let (writes, mut entries) = self.pending.take();
         entries.extend(bookkeeping);
+        let outgoing = entries.iter().filter_map(EntryChange::entry);
+        let outgoing = outgoing.filter(|entry| entry.table == Table::Outbox);
+        let messages = outgoing.map(|entry| Arc::clone(&entry.id)).collect();
         let submission = Submission {
             writes,
             entries,
@@ -53,6 +58,7 @@ impl Domain {
         self.commits.0 += 1;
         self.in_flight = Some(InFlight {
             number: self.commits,
+            messages,
             reply: answer,
         });
         // Where the committer has ended, the reply is dropped with the submission, and that is
@@ -71,7 +77,7 @@ impl Domain {
     pub(super) async fn committed(&mut self, outcome: Outcome) {
         let in_flight = self.in_flight.take().expect("an outcome answers a commit");
         match outcome {
-            Outcome::Stored => self.stored(in_flight.number),
+            Outcome::Stored => self.stored(&in_flight),
             Outcome::Fenced(checkpoints) => {
                 let fenced: Vec<TopicPartition> = self
                     .members
@@ -95,7 +101,7 @@ impl Domain {
         }
     }
 
-    fn stored(&mut self, number: CommitNumber) {
+    fn stored(&mut self, in_flight: &InFlight) {
         let context = &self.parts.context;
         let mut repaired = false;
         for member in &mut self.members {
@@ -108,6 +114,11 @@ impl Domain {
                 repaired = true;
             }
             member.report(context);
+            if let Some(relay) = &member.relay {
+                let prefix = outbox::prefix(&member.checkpoint);
+                let messages = in_flight.messages.iter();
+                relay.stored(messages.filter(|id| id.starts_with(&prefix)));
+            }
             member.queue.set_stored(next);
             member.queue.release(freed.events, freed.bytes);
             context
@@ -126,7 +137,7 @@ impl Domain {
         self.contended = self.contended.saturating_sub(1);
         let contended = self.contended > 0;
         let cache = self.cache_mut();
-        cache.set_stored(number);
+        cache.set_stored(in_flight.number);
         if contended {
             cache.clear();
         } else {

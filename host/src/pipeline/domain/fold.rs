@@ -10,8 +10,8 @@ use super::super::dedupe::{IdHash, stored};
 use super::super::lane::{Fold, Lane};
 use super::super::partition::BatchLimits;
 use super::super::sieve::{Ids, Sifted};
-use super::super::{DomainLayout, host_error, read_documents};
-use super::{Domain, Member};
+use super::super::{DomainLayout, dead_letter, host_error, outbox, read_documents};
+use super::{Domain, Member, checkpoint_id};
 use crate::parked;
 use crate::projection::{
     DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, ViewIndex,
@@ -137,6 +137,10 @@ impl Domain {
             plugin: &folded.plugin,
         };
         self.absorb(&source, output.writes);
+        let checkpoint = checkpoint_id(&self.parts.context, partition);
+        for entry in outbox::entries(&checkpoint, &folded.events, output.messages) {
+            self.pending.put_entry(EntryChange::Insert(entry));
+        }
         self.fresh = false;
         Ok(())
     }
@@ -148,6 +152,14 @@ impl Domain {
         for &(index, first) in &sifted.park {
             let entry = parked::event_entry(&member.checkpoint, first, &batch.events[index]);
             self.pending.put_entry(EntryChange::Insert(entry));
+            let key = member.sieve.parking().get(first);
+            if let (Some(topic), Some(key)) = (&context.parking.dead_letter_topic, key)
+                && !dead_letter::is_too_large(&batch.events[index])
+            {
+                let event = &batch.events[index];
+                let copy = dead_letter::entry(topic, &member.checkpoint, event, key);
+                self.pending.put_entry(EntryChange::Insert(copy));
+            }
         }
         member.partition.fold(sifted.events);
         member.tried = None;
@@ -206,7 +218,8 @@ impl Domain {
         for step in 0..self.members.len() {
             let index = (self.turn + step) % self.members.len();
             let member = &self.members[index];
-            let stands = member.leaving.is_some() || member.full.is_some();
+            let stands =
+                member.leaving.is_some() || member.full.is_some() || member.waits_for_relay();
             if stands || member.partition.waiting() == 0 {
                 continue;
             }

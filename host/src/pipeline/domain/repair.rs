@@ -404,7 +404,7 @@ impl Domain {
 
 impl Member {
     fn may_be_repaired(&self) -> bool {
-        self.leaving.is_none() && !self.sieve.parking().is_empty()
+        self.leaving.is_none() && !self.waits_for_relay() && !self.sieve.parking().is_empty()
     }
 }
 
