@@ -1,31 +1,38 @@
-//! A store that goes away and comes back: the host waits, says so, and goes on by itself.
+//! Stores and brokers that go away and come back: the host waits, says so, and goes on by itself.
 
 use std::path::Path;
 
+use flights::FlightEvent;
+use projectionist_tests::broker::Broker;
 use projectionist_tests::host::{Config, Host};
 use projectionist_tests::kafka::{Topic, brokers};
-use projectionist_tests::mongo::Database;
+use projectionist_tests::mongo::{Database, uri};
 use projectionist_tests::mongod::Mongod;
-use projectionist_tests::{guests, wait};
+use projectionist_tests::{guests, unique, wait};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mongodb_that_crashes_and_comes_back_stops_nothing_and_loses_nothing() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../examples/flights/data/flights-2013-01.csv.gz");
-    let events = flights::read(&data).expect("the example's data");
-    let topic = Topic::create("outage", 2).await.expect("a topic");
-    let mut mongod = Mongod::replica_set().await;
-    let database = Database::at(&mongod.uri(), "outage")
-        .await
-        .expect("a database");
-    let text = format!(
-        r#"
+/// A host that projects flights, in small batches.
+struct Scene {
+    topic: Topic,
+    database: Database,
+    host: Host,
+    // Removed with the scene.
+    _config: Config,
+}
+
+impl Scene {
+    async fn start(brokers: &str, uri: &str) -> Self {
+        let topic = Topic::create_at(brokers, "outage", 2).await;
+        let topic = topic.expect("a topic");
+        let database = Database::at(uri, &unique("outage")).await;
+        let database = database.expect("a database");
+        let text = format!(
+            r#"
 [kafka]
-brokers = "{}"
+brokers = "{brokers}"
 [stores.main]
 kind = "mongodb"
-uri = "{}"
-database = "outage"
+uri = "{uri}"
+database = "{}"
 [projections.aircraft]
 plugin = "{}"
 topics = ["{}"]
@@ -33,58 +40,104 @@ group-id = "{}"
 [projections.aircraft.batch]
 events = 200
 "#,
-        brokers(),
-        mongod.uri(),
-        guests::path("aircraft").display(),
-        topic.name,
-        topic.name,
-    );
-    let config = Config::new("host", &text).expect("a configuration");
-    let host = Host::start(&config).expect("a host");
-    let (first, second) = events.split_at(events.len() / 2);
-    topic.produce_flights(first).expect("events are produced");
-    host.wait_until_ready().await;
-    wait::until("some progress", async || {
-        let stored = database
-            .stored("aircraft")
-            .await
-            .map_err(|error| error.to_string())?;
-        if stored > 0 {
-            Ok(())
-        } else {
-            Err(format!("{stored} events"))
+            database.name,
+            guests::path("aircraft").display(),
+            topic.name,
+            topic.name,
+        );
+        let config = Config::new("host", &text).expect("a configuration");
+        let host = Host::start(&config).expect("a host");
+        Scene {
+            topic,
+            database,
+            host,
+            _config: config,
         }
-    })
-    .await;
+    }
+
+    async fn wait_until_stored(&self, events: usize) {
+        let events = i64::try_from(events).expect("few events");
+        wait::until("events to be stored", async || {
+            let stored = self.database.stored("aircraft").await;
+            let stored = stored.map_err(|error| error.to_string())?;
+            if stored >= events {
+                Ok(())
+            } else {
+                Err(format!("{stored} of {events}; {}", self.host.log()))
+            }
+        })
+        .await;
+    }
+
+    async fn wait_until_it_says(&self, reason: &str) {
+        wait::until("the host to say what is away", async || {
+            let readiness = self.host.readiness().map_err(|error| error.to_string())?;
+            let reasons = readiness["reasons"].to_string();
+            let said = reasons.contains(reason);
+            if said { Ok(()) } else { Err(reasons) }
+        })
+        .await;
+    }
+
+    async fn assert_documents(&self, events: &[FlightEvent]) {
+        let stored = self.database.documents("aircraft").await;
+        assert!(
+            stored.expect("documents") == flights::expected::aircraft(events),
+            "the documents differ"
+        );
+    }
+}
+
+fn events() -> Vec<FlightEvent> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/flights/data/flights-2013-01.csv.gz");
+    flights::read(&data).expect("the example's data")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_crashes_and_comes_back_stops_nothing_and_loses_nothing() {
+    let events = events();
+    let mut mongod = Mongod::replica_set().await;
+    let scene = Scene::start(&brokers(), &mongod.uri()).await;
+    let (first, second) = events.split_at(events.len() / 2);
+    let produced = scene.topic.produce_flights(first);
+    produced.expect("events are produced");
+    scene.host.wait_until_ready().await;
+    scene.wait_until_stored(1).await;
 
     mongod.kill();
-    topic.produce_flights(second).expect("events are produced");
-    wait::until("the host to say what is away", async || {
-        let readiness = host.readiness().map_err(|error| error.to_string())?;
-        let reasons = readiness["reasons"].to_string();
-        let said = reasons.contains("store \\\"main\\\" does not answer");
-        if said { Ok(()) } else { Err(reasons) }
-    })
-    .await;
+    let produced = scene.topic.produce_flights(second);
+    produced.expect("events are produced");
+    scene
+        .wait_until_it_says("store \\\"main\\\" does not answer")
+        .await;
     mongod.start_again();
 
-    let all = i64::try_from(events.len()).expect("few events");
-    wait::until("everything to be stored", async || {
-        let stored = database
-            .stored("aircraft")
-            .await
-            .map_err(|error| error.to_string())?;
-        if stored == all {
-            Ok(())
-        } else {
-            Err(format!("{stored} of {all}; {}", host.log()))
-        }
-    })
-    .await;
-    host.wait_until_ready().await;
-    let stored = database.documents("aircraft").await.expect("documents");
-    assert!(
-        stored == flights::expected::aircraft(&events),
-        "the documents differ"
-    );
+    scene.wait_until_stored(events.len()).await;
+    scene.host.wait_until_ready().await;
+    scene.assert_documents(&events).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_crashes_and_comes_back_stops_nothing_and_loses_nothing() {
+    let events = events();
+    let mut broker = Broker::start(&[]).await;
+    let scene = Scene::start(&broker.brokers(), &uri()).await;
+    let (first, second) = events.split_at(events.len() / 2);
+    let produced = scene.topic.produce_flights(first);
+    produced.expect("events are produced");
+    scene.host.wait_until_ready().await;
+    scene.wait_until_stored(1).await;
+
+    broker.kill();
+    scene.wait_until_it_says("Kafka does not answer").await;
+    broker.start_again();
+    broker.wait_until_it_answers().await;
+    let produced = scene.topic.produce_flights(second);
+    produced.expect("events are produced");
+
+    scene.wait_until_stored(events.len()).await;
+    scene.host.wait_until_ready().await;
+    scene.assert_documents(&events).await;
+    scene.database.drop().await.expect("the database goes");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use projectionist_tests::host::{Config, Host};
-use projectionist_tests::kafka::{Topic, brokers, client_config};
+use projectionist_tests::kafka::{Topic, brokers};
 use projectionist_tests::mongo::Database;
 use projectionist_tests::{guests, unique, wait};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -38,7 +38,8 @@ group-id = "{}"
     let config = Config::new("host", &text).expect("a configuration");
     let host = Host::start(&config).expect("a host");
 
-    let producer: BaseProducer = client_config()
+    let producer: BaseProducer = topic
+        .client_config()
         .set("transactional.id", unique("producer"))
         .create()
         .expect("a producer");

@@ -1,10 +1,12 @@
-//! Topics on the real broker.
+//! Topics on the real broker, or on one of a test's own.
 
 use std::time::{Duration, Instant};
 
 use flights::FlightEvent;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, Message as _, OwnedHeaders, OwnedMessage};
@@ -24,6 +26,7 @@ pub fn brokers() -> String {
 pub struct Topic {
     pub name: String,
     pub partitions: i32,
+    brokers: String,
 }
 
 /// A record to produce.
@@ -36,18 +39,51 @@ pub struct Record<'a> {
 impl Topic {
     /// Makes a topic with a name of its own.
     pub async fn create(what: &str, partitions: i32) -> anyhow::Result<Self> {
-        let name = super::unique(what);
-        let admin: AdminClient<DefaultClientContext> = client_config().create()?;
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        for result in admin.create_topics([&topic], &AdminOptions::new()).await? {
-            result.map_err(|(topic, code)| anyhow::anyhow!("cannot create {topic}: {code}"))?;
-        }
-        Ok(Topic { name, partitions })
+        Topic::create_at(&brokers(), what, partitions).await
+    }
+
+    /// Makes a topic at other brokers.
+    pub async fn create_at(brokers: &str, what: &str, partitions: i32) -> anyhow::Result<Self> {
+        let topic = Topic {
+            name: super::unique(what),
+            partitions,
+            brokers: brokers.to_owned(),
+        };
+        let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let results = topic.admin()?.create_topics([&new], &admin_options());
+        outcome(results.await?)?;
+        Ok(topic)
+    }
+
+    /// Raises the number of its partitions.
+    pub async fn grow(&mut self, partitions: usize) -> anyhow::Result<()> {
+        let grown = NewPartitions::new(&self.name, partitions);
+        let results = self.admin()?.create_partitions([&grown], &admin_options());
+        outcome(results.await?)?;
+        self.partitions = i32::try_from(partitions)?;
+        Ok(())
+    }
+
+    /// Deletes it, with its events.
+    pub async fn delete(&self) -> anyhow::Result<()> {
+        let results = self.admin()?.delete_topics(&[&self.name], &admin_options());
+        outcome(results.await?)
+    }
+
+    fn admin(&self) -> anyhow::Result<AdminClient<DefaultClientContext>> {
+        Ok(self.client_config().create()?)
+    }
+
+    /// For clients of a test's own.
+    pub fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
     }
 
     /// Produces records in their order; a key decides on the partition.
     pub fn produce<'r>(&self, records: impl Iterator<Item = Record<'r>>) -> anyhow::Result<()> {
-        let producer = producer()?;
+        let producer = producer(self.client_config())?;
         for record in records {
             let headers = OwnedHeaders::new().insert(Header {
                 key: FlightEvent::ID_HEADER,
@@ -109,7 +145,7 @@ impl Topic {
 
     /// The end of each partition.
     pub fn ends(&self) -> anyhow::Result<Vec<i64>> {
-        let consumer: BaseConsumer = client_config().create()?;
+        let consumer: BaseConsumer = self.client_config().create()?;
         (0..self.partitions)
             .map(|partition| Ok(consumer.fetch_watermarks(&self.name, partition, TIMEOUT)?.1))
             .collect()
@@ -117,7 +153,7 @@ impl Topic {
 
     /// What a group has committed at the broker, by partition.
     pub fn committed(&self, group: &str) -> anyhow::Result<Vec<Option<i64>>> {
-        let consumer: BaseConsumer = client_config().set("group.id", group).create()?;
+        let consumer: BaseConsumer = self.client_config().set("group.id", group).create()?;
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.name, 0, self.partitions - 1);
         let committed = consumer.committed_offsets(list, TIMEOUT)?;
@@ -130,13 +166,21 @@ impl Topic {
     }
 }
 
-/// A producer that waits a little for batches.
-pub fn producer() -> anyhow::Result<ThreadedProducer<rdkafka::producer::DefaultProducerContext>> {
-    Ok(client_config().set("linger.ms", "5").create()?)
+fn admin_options() -> AdminOptions {
+    // Without it, the broker answers before the change is made.
+    AdminOptions::new().operation_timeout(Some(TIMEOUT))
 }
 
-pub fn client_config() -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers());
-    config
+fn outcome(results: Vec<TopicResult>) -> anyhow::Result<()> {
+    for result in results {
+        result.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
+    }
+    Ok(())
+}
+
+/// A producer that waits a little for batches.
+fn producer(
+    mut config: ClientConfig,
+) -> anyhow::Result<ThreadedProducer<rdkafka::producer::DefaultProducerContext>> {
+    Ok(config.set("linger.ms", "5").create()?)
 }
