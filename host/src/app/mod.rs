@@ -27,7 +27,7 @@ use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
 use crate::projection::HostError;
 use crate::store::{self, Store};
-use crate::telemetry::health::{Health, ProjectionState, Reachability};
+use crate::telemetry::health::{Health, ProjectionState, Reachability, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
@@ -196,6 +196,7 @@ fn runner(
     let source = consumer::start(consumer::Options {
         connection: connection(config),
         group_id: projection.group_id.clone(),
+        membership: membership(config),
         topics: projection.topics.clone(),
     })?;
     info!(
@@ -291,6 +292,16 @@ fn connection(config: &Config) -> Connection {
     }
 }
 
+/// How this host takes part in its groups. Within a group, its name tells it from all others.
+fn membership(config: &Config) -> consumer::Membership {
+    match config.kafka.group_protocol {
+        config::GroupProtocol::Classic => consumer::Membership::Classic {
+            instance: (config.kafka.static_membership).then(|| config.host.name.clone()),
+        },
+        config::GroupProtocol::Consumer => consumer::Membership::Consumer,
+    }
+}
+
 /// Opens one store, without waiting for it.
 pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::Error> {
     Ok(match store {
@@ -319,9 +330,9 @@ async fn look_after(store: Arc<dyn Store>, reachability: Reachability) {
     loop {
         tokio::time::sleep(PING_INTERVAL).await;
         match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
-            Ok(Ok(())) => reachability.reached(),
-            Ok(Err(error)) => reachability.lost(&error),
-            Err(_) => reachability.lost_because(format!(
+            Ok(Ok(())) => reachability.answered(),
+            Ok(Err(error)) => reachability.silent(describe(&error)),
+            Err(_) => reachability.silent(format!(
                 "{} has not answered for {} s",
                 store.address(),
                 PING_TIMEOUT.as_secs()

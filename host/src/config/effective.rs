@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use super::environment::escape;
 use super::host::LOG_FORMATS;
+use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
@@ -48,6 +49,11 @@ fn kafka(kafka: &Kafka) -> Table {
         .map(|(name, value)| (name.clone(), secret(value)));
     table([
         ("brokers", texts(&kafka.brokers)),
+        (
+            "group-protocol",
+            values::word(&GROUP_PROTOCOLS, kafka.group_protocol),
+        ),
+        ("static-membership", kafka.static_membership.into()),
         ("properties", Value::Table(properties.collect())),
     ])
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::kafka::{GroupProtocol, Kafka};
 use super::reader::{Field, Section};
 use super::{suggest, values};
 
@@ -12,7 +13,8 @@ use super::{suggest, values};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Names this host in checkpoints, and to Kafka's brokers; by default as the caller has it. Two
-    /// hosts of one name are told apart by epochs, not by people.
+    /// hosts of one name are told apart by epochs, not by people. With static membership it is the
+    /// host's name in its groups, and never the default.
     pub name: String,
     /// Where metrics and health are served; 127.0.0.1:9464 by default.
     pub listen: SocketAddr,
@@ -45,15 +47,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-pub(super) fn read(
-    mut section: Section<'_>,
-    default_name: &str,
-    session_timeout: Duration,
-) -> Host {
+/// What brokers take for a member's name.
+const MEMBER_NAME_LEN_MAX: usize = 249;
+
+pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) -> Host {
     let host = Host {
-        name: section
-            .read("name", values::line)
-            .unwrap_or_else(|| default_name.to_owned()),
+        name: name(&mut section, kafka).unwrap_or_else(|| default_name.to_owned()),
         listen: section
             .read("listen", values::socket_address)
             .unwrap_or(LISTEN),
@@ -70,11 +69,20 @@ pub(super) fn read(
             .read("drain-timeout", values::duration)
             .unwrap_or(DRAIN_TIMEOUT),
     };
+    let session_timeout = kafka.session_timeout();
     if host.drain_timeout >= session_timeout {
+        let way_out = match kafka.group_protocol {
+            GroupProtocol::Classic => {
+                "lower it, or raise \"session.timeout.ms\" in kafka.properties"
+            }
+            GroupProtocol::Consumer => {
+                "lower it; with group-protocol \"consumer\" that is the brokers' \
+                 group.consumer.session.timeout.ms, and taken to be its default"
+            }
+        };
         let message = format!(
             "{} is not less than Kafka's session timeout of {}, so other hosts would take the \
-             partitions over before they are drained; lower it, or raise \"session.timeout.ms\" \
-             in kafka.properties",
+             partitions over before they are drained; {way_out}",
             humantime::format_duration(host.drain_timeout),
             humantime::format_duration(session_timeout)
         );
@@ -82,6 +90,31 @@ pub(super) fn read(
     }
     section.finish();
     host
+}
+
+fn name(section: &mut Section<'_>, kafka: &Kafka) -> Option<String> {
+    let name = section.read("name", values::line);
+    if kafka.static_membership {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let fits = |name: &str| name.len() <= MEMBER_NAME_LEN_MAX && name.chars().all(legal);
+        let problem = match &name {
+            None => Some("must be set"),
+            Some(name) if !fits(name) => {
+                Some("must be of at most 249 ASCII letters, digits, dots, underscores and hyphens")
+            }
+            Some(_) => None,
+        };
+        if let Some(problem) = problem {
+            section.problem(
+                "name",
+                format!(
+                    "{problem}, and be another one for each host, because kafka.static-membership \
+                     makes it the host's name in its groups"
+                ),
+            );
+        }
+    }
+    name
 }
 
 fn filter(field: &Field<'_>) -> Result<String, String> {

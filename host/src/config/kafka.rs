@@ -1,4 +1,4 @@
-//! `[kafka]`: the brokers, and what is passed on to librdkafka.
+//! `[kafka]`: the brokers, how hosts share a group, and what is passed on to librdkafka.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -8,17 +8,37 @@ use super::environment::Text;
 use super::reader::{Field, Section};
 use super::secret::Secret;
 use super::tree::Value;
+use super::values;
 
 /// The cluster that events come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {
     /// `host` or `host:port`, at least one.
     pub brokers: Vec<String>,
+    /// Who spreads the partitions over the hosts; `classic` by default.
+    pub group_protocol: GroupProtocol,
+    /// Whether a host that is started again under its name is the same member of its groups;
+    /// false by default. Classic protocol only.
+    pub static_membership: bool,
     /// librdkafka's own properties, without those that the host sets; none by default.
     pub properties: BTreeMap<String, Secret>,
 }
 
-/// librdkafka's defaults.
+/// How the hosts of a group agree on who has which partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// One of the hosts assigns, cooperative-sticky.
+    Classic,
+    /// The broker assigns (KIP-848). Brokers of Kafka 4.0 or newer.
+    Consumer,
+}
+
+pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] = [
+    ("classic", GroupProtocol::Classic),
+    ("consumer", GroupProtocol::Consumer),
+];
+
+/// librdkafka's defaults. That of the session is the brokers', too, where they set it.
 const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(45);
 const MAX_POLL_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
 
@@ -28,9 +48,23 @@ const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=1_800_000;
 const SESSION_TIMEOUT: &str = "session.timeout.ms";
 const MAX_POLL_INTERVAL: &str = "max.poll.interval.ms";
 
+/// With the protocol `consumer` the brokers decide on these, by properties of theirs.
+const BROKERS_OWN: [(&str, &str); 2] = [
+    (SESSION_TIMEOUT, "group.consumer.session.timeout.ms"),
+    (
+        "heartbeat.interval.ms",
+        "group.consumer.heartbeat.interval.ms",
+    ),
+];
+
 /// Properties that would break what the host promises, and what to do instead.
-pub(super) const RESERVED: [(&str, &str); 19] = [
+pub(super) const RESERVED: [(&str, &str); 21] = [
     ("group.id", "set group-id of the projection instead"),
+    ("group.protocol", "set kafka.group-protocol instead"),
+    (
+        "group.instance.id",
+        "set kafka.static-membership and host.name instead",
+    ),
     ("bootstrap.servers", "set kafka.brokers instead"),
     ("metadata.broker.list", "set kafka.brokers instead"),
     (
@@ -77,10 +111,14 @@ const SENDING: &str = "the host sets it, because a message must neither be lost 
                        another one";
 
 impl Kafka {
-    /// How long brokers wait for a silent host before its partitions go to another.
+    /// How long brokers wait for a silent host before its partitions go to another. With the
+    /// protocol `consumer` it is the brokers' own, and taken to be their default.
     pub fn session_timeout(&self) -> Duration {
-        self.milliseconds(SESSION_TIMEOUT)
-            .unwrap_or(SESSION_TIMEOUT_DEFAULT)
+        match self.group_protocol {
+            GroupProtocol::Classic => self.milliseconds(SESSION_TIMEOUT),
+            GroupProtocol::Consumer => None,
+        }
+        .unwrap_or(SESSION_TIMEOUT_DEFAULT)
     }
 
     fn milliseconds(&self, property: &str) -> Option<Duration> {
@@ -93,10 +131,25 @@ pub(super) fn read(mut section: Section<'_>) -> Kafka {
     let way_out = "name the brokers, such as \"localhost:9092\"";
     section.expect("brokers", way_out);
     let brokers = section.field("brokers").map(|field| brokers(&field));
-    let properties = properties(section.section("properties"));
+    let group_protocol = section
+        .read("group-protocol", values::choice(&GROUP_PROTOCOLS))
+        .unwrap_or(GroupProtocol::Classic);
+    let static_membership = section
+        .read("static-membership", values::boolean)
+        .unwrap_or(false);
+    if static_membership && group_protocol == GroupProtocol::Consumer {
+        section.problem(
+            "static-membership",
+            "does not go with group-protocol \"consumer\": a host that was killed would be refused \
+             until its session has timed out, and its projections would fail; leave one of them out",
+        );
+    }
+    let properties = properties(section.section("properties"), group_protocol);
     section.finish();
     Kafka {
         brokers: brokers.unwrap_or_default(),
+        group_protocol,
+        static_membership,
         properties,
     }
 }
@@ -153,7 +206,7 @@ fn is_address(address: &str) -> bool {
     host_fits && port_fits
 }
 
-fn properties(section: Section<'_>) -> BTreeMap<String, Secret> {
+fn properties(section: Section<'_>, protocol: GroupProtocol) -> BTreeMap<String, Secret> {
     let mut properties = BTreeMap::new();
     for (name, field) in section.named_fields() {
         match property(name, &field) {
@@ -165,9 +218,14 @@ fn properties(section: Section<'_>) -> BTreeMap<String, Secret> {
     }
     let kafka = Kafka {
         brokers: Vec::new(),
+        group_protocol: protocol,
+        static_membership: false,
         properties,
     };
-    check_timeouts(&section, &kafka);
+    match protocol {
+        GroupProtocol::Classic => check_timeouts(&section, &kafka),
+        GroupProtocol::Consumer => check_sides(&section, &kafka),
+    }
     kafka.properties
 }
 
@@ -223,5 +281,19 @@ fn check_timeouts(section: &Section<'_>, kafka: &Kafka) {
             MAX_POLL_INTERVAL,
             format!("must not be less than {SESSION_TIMEOUT:?}; raise it, or lower that"),
         );
+    }
+}
+
+fn check_sides(section: &Section<'_>, kafka: &Kafka) {
+    for (name, at_the_brokers) in BROKERS_OWN {
+        if kafka.properties.contains_key(name) {
+            section.problem(
+                name,
+                format!(
+                    "cannot be set here with group-protocol \"consumer\"; it is the brokers' \
+                     {at_the_brokers}"
+                ),
+            );
+        }
     }
 }

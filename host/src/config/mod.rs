@@ -54,7 +54,7 @@ use std::sync::Arc;
 pub use dedupe::{Dedupe, IdSource, Scope, WithoutId};
 pub use environment::PREFIX;
 pub use host::{Host, LogFormat};
-pub use kafka::Kafka;
+pub use kafka::{GroupProtocol, Kafka};
 pub use parking::{OnFault, Parking};
 pub use plugin_config::PluginConfig;
 pub use problem::{KeyPath, Place, Problem, Problems};
@@ -126,7 +126,7 @@ fn read(
     let mut root = Section::root(&context, &table);
     let host = root.section("host");
     let kafka = kafka::read(root.section("kafka"));
-    let host = host::read(host, default_name, kafka.session_timeout());
+    let host = host::read(host, default_name, &kafka);
     let stores = stores::read(root.section("stores"));
     let projections = projections::read(root.section("projections"), &stores);
     root.finish();

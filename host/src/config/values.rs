@@ -60,6 +60,13 @@ pub(super) fn word<T: Copy + PartialEq>(choices: &[(&str, T)], value: T) -> toml
     toml::Value::String((*word).to_owned())
 }
 
+pub(super) fn boolean(field: &Field<'_>) -> Result<bool, String> {
+    match field.typed() {
+        Value::Boolean(boolean) => Ok(*boolean),
+        other => Err(format!("expected true or false, found {}", other.kind())),
+    }
+}
+
 /// A duration above zero: `500ms`, `3s`, `1m 30s`.
 pub(super) fn duration(field: &Field<'_>) -> Result<Duration, String> {
     let duration = duration_or_zero(field)?;

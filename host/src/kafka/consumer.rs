@@ -9,7 +9,8 @@
 //! - A full queue pauses its partition; polling goes on.
 //!
 //! Not here: what the records mean (`pipeline`).
-//! On its end: what is stored is reported to Kafka for tools that look there, the group is left.
+//! On its end: what is stored is reported to Kafka for tools that look there, the group is left,
+//! but by a static member, whose partitions wait for its return until its session has timed out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
+use super::codes::{self, CREDENTIALS, Meaning};
 use super::{Connection, Error};
 use crate::pipeline::intake::{Command, Notice, SourceHandle, Start};
 use crate::pipeline::queue::{Item, Sent, Waker};
@@ -38,7 +40,20 @@ use partitions::Partitions;
 pub struct Options {
     pub connection: Connection,
     pub group_id: String,
+    pub membership: Membership,
     pub topics: Vec<String>,
+}
+
+/// How this host takes part in its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// One of the members assigns partitions, cooperative-sticky.
+    Classic {
+        /// Of a static member: its name, under which it comes back to the partitions it had.
+        instance: Option<String>,
+    },
+    /// The broker assigns partitions (KIP-848).
+    Consumer,
 }
 
 /// A consumer whose thread is running.
@@ -61,6 +76,9 @@ struct PollThread {
     waiting: Vec<Start>,
     reported: Instant,
     reachable: bool,
+    /// Since when the brokers have not let this host in, where they do not.
+    locked_out: Option<Instant>,
+    topics: Vec<String>,
 }
 
 /// Notices and commands are few: some for each rebalance.
@@ -75,12 +93,15 @@ const REPORT_CHECK_EVENTS: u32 = 1024;
 /// How long the thread sleeps at most when nothing wakes it.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// Credentials that are refused for so long are wrong. A broker that goes down in the middle of a
+/// connection's first steps looks the same, for a moment.
+const LOCKED_OUT_MAX: Duration = Duration::from_secs(30);
+
 /// Starts a consumer on a thread of its own.
 pub fn start(options: Options) -> Result<Started, Error> {
     let mut config = options.connection.client_config();
     config
         .set("group.id", &options.group_id)
-        .set("partition.assignment.strategy", "cooperative-sticky")
         // The store's checkpoints decide; Kafka's offsets are for tools that look there.
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -89,6 +110,19 @@ pub fn start(options: Options) -> Result<Started, Error> {
         // Says when a partition's end is reached, also behind records that are not delivered.
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed");
+    match options.membership {
+        Membership::Classic { instance } => {
+            config
+                .set("group.protocol", "classic")
+                .set("partition.assignment.strategy", "cooperative-sticky");
+            if let Some(instance) = instance {
+                config.set("group.instance.id", instance);
+            }
+        }
+        Membership::Consumer => {
+            config.set("group.protocol", "consumer");
+        }
+    }
     if config.get("statistics.interval.ms").is_none() {
         config.set("statistics.interval.ms", "5000");
     }
@@ -121,6 +155,8 @@ pub fn start(options: Options) -> Result<Started, Error> {
                 waiting: Vec::new(),
                 reported: Instant::now(),
                 reachable: true,
+                locked_out: None,
+                topics: options.topics,
             }
             .run();
         })
@@ -263,6 +299,7 @@ impl PollThread {
                     self.outbox.push_back(Notice::Revoked { partitions, lost });
                 }
                 Note::Ends(ends) => self.outbox.push_back(Notice::Ends(ends)),
+                // Every few seconds, for it may have been a claim that missed Kafka.
                 Note::BrokerUp => self.reached(),
             }
         }
@@ -270,17 +307,18 @@ impl PollThread {
     }
 
     fn deliver(&mut self, message: &BorrowedMessage<'_>) {
-        self.reached();
+        if !self.reachable {
+            self.reached();
+        }
         let item = Item::Event(Arc::new(event(message)));
         self.partitions
             .deliver(&self.consumer, message.topic(), message.partition(), item);
     }
 
     fn reached(&mut self) {
-        if !self.reachable {
-            self.reachable = true;
-            self.outbox.push_back(Notice::Reachable);
-        }
+        self.reachable = true;
+        self.locked_out = None;
+        self.outbox.push_back(Notice::Reachable);
     }
 
     fn failed(&mut self, error: &KafkaError) {
@@ -288,29 +326,51 @@ impl PollThread {
             KafkaError::PartitionEOF(partition) => {
                 self.partitions.pass_end(&self.consumer, *partition);
             }
-            KafkaError::MessageConsumptionFatal(code) => self.fail(format!(
-                "the consumer cannot go on: {code}; a group.instance.id that two hosts use is one \
-                 cause"
-            )),
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                let standings = self.partitions.standings();
-                self.outbox.push_back(Notice::OutOfRange(standings));
+            KafkaError::MessageConsumption(code) | KafkaError::MessageConsumptionFatal(code) => {
+                self.failed_by(*code);
             }
-            KafkaError::MessageConsumption(code) if is_refusal(*code) => {
-                self.fail(format!(
-                    "Kafka refuses: {code}; check the credentials and the ACLs"
-                ));
-            }
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown) => {
-                self.reachable = false;
-                let reason = "no broker can be reached".to_owned();
-                self.outbox.push_back(Notice::Unreachable(reason));
-            }
-            // One connection of several, a coordinator that moves: librdkafka tries again.
-            KafkaError::MessageConsumption(code) => warn!(%code, "Kafka reports"),
             other => debug!(error = %other, "the consumer reports"),
         }
         self.send_notices();
+    }
+
+    fn failed_by(&mut self, code: RDKafkaErrorCode) {
+        match codes::meaning(code) {
+            // librdkafka tries again.
+            Meaning::Passing => warn!(%code, "Kafka reports"),
+            Meaning::Away => self.unreachable("no broker can be reached".to_owned()),
+            Meaning::NotAuthenticated => {
+                let since = *self.locked_out.get_or_insert_with(Instant::now);
+                let reason = format!("the brokers do not let this host in; {CREDENTIALS}");
+                if since.elapsed() < LOCKED_OUT_MAX {
+                    self.unreachable(reason);
+                } else {
+                    self.fail(reason);
+                }
+            }
+            Meaning::Missing => self
+                .outbox
+                .push_back(Notice::TopicsInDoubt(self.topics.clone())),
+            Meaning::OutOfRange => {
+                let standings = self.partitions.standings();
+                self.outbox.push_back(Notice::OutOfRange(standings));
+            }
+            Meaning::GivenUp => {
+                let cause = self.consumer.client().fatal_error();
+                let (code, text) = cause.unwrap_or((code, code.to_string()));
+                let way_out = match codes::meaning(code) {
+                    Meaning::Refused(way_out) => way_out,
+                    _ => "start the host again when the cause is gone",
+                };
+                self.fail(format!("the consumer cannot go on: {text}; {way_out}"));
+            }
+            Meaning::Refused(way_out) => self.fail(format!("Kafka refuses: {code}; {way_out}")),
+        }
+    }
+
+    fn unreachable(&mut self, reason: String) {
+        self.reachable = false;
+        self.outbox.push_back(Notice::Unreachable(reason));
     }
 
     fn fail(&mut self, reason: String) {
@@ -373,18 +433,6 @@ impl PollThread {
         drop(self.consumer);
         drop(self.notices);
     }
-}
-
-/// Codes for which trying again cannot help.
-fn is_refusal(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Authentication
-    )
 }
 
 fn event(message: &BorrowedMessage<'_>) -> Event {

@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
+use super::codes::{self, Meaning};
 use super::{Connection, Error, LogContext};
 use crate::pipeline::intake::{Bounds, Positions, PositionsError};
 use crate::record::{NextOffset, TopicPartition};
@@ -80,10 +81,36 @@ impl Positions for Metadata {
                 low: NextOffset(low),
                 high: NextOffset(high),
             })
-            .map_err(|error| PositionsError {
-                partition: partition.clone(),
-                source: Box::new(error),
-            })
+            .map_err(|error| positions_error(partition.to_string(), error))
+    }
+
+    async fn exists(&self, topic: &str) -> Result<bool, PositionsError> {
+        match self.partitions(topic).await {
+            Ok(_) => Ok(true),
+            Err(Error::NoTopic { .. }) => Ok(false),
+            Err(Error::Topic { source, .. } | Error::Unreachable { source, .. }) => {
+                Err(positions_error(format!("topic \"{topic}\""), *source))
+            }
+            Err(error @ (Error::Config(_) | Error::Thread(_))) => {
+                Err(PositionsError::Unavailable {
+                    what: format!("topic \"{topic}\""),
+                    source: Box::new(error),
+                })
+            }
+        }
+    }
+}
+
+fn positions_error(what: String, error: KafkaError) -> PositionsError {
+    match error.rdkafka_error_code().map(codes::meaning) {
+        Some(Meaning::Refused(way_out)) => PositionsError::Refused {
+            what,
+            message: format!("{error}; {way_out}"),
+        },
+        _ => PositionsError::Unavailable {
+            what,
+            source: Box::new(error),
+        },
     }
 }
 

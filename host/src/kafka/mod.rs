@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use tracing::{debug, error, info, warn};
 
+mod codes;
 pub mod consumer;
 pub mod metadata;
 pub mod mock;
@@ -108,7 +109,10 @@ impl Connection {
             // The default of a second holds a fast consumer up whenever its queue was full.
             .set("fetch.queue.backoff.ms", "10")
             // Per consumer. What waits here comes on top of the pipeline's own queues.
-            .set("queued.max.messages.kbytes", "16384");
+            .set("queued.max.messages.kbytes", "16384")
+            // How soon a topic's new partitions are noticed; the default is five minutes.
+            .set("topic.metadata.refresh.interval.ms", "30000")
+            .set("log_level", "5");
         for (name, value) in &self.properties {
             config.set(name, value);
         }

@@ -27,11 +27,13 @@ pub enum Notice {
     /// The source stands at positions that it cannot read. It does not know which of its
     /// partitions it is, and names where each stands.
     OutOfRange(Vec<Standing>),
+    /// One of these topics, which the source reads, may have been deleted.
+    TopicsInDoubt(Vec<String>),
     /// How far these partitions reach, as the source saw it last.
     Ends(Vec<(TopicPartition, NextOffset)>),
     /// The source cannot be reached; it goes on trying.
     Unreachable(String),
-    /// The source answers again.
+    /// The source can be reached, or can be again. Told now and then.
     Reachable,
     /// The source cannot go on.
     Failed(String),
@@ -67,10 +69,13 @@ pub struct Start {
     pub queue: Sender,
 }
 
-/// What a topic still holds.
+/// What topics still hold.
 #[async_trait]
 pub trait Positions: Send + Sync + 'static {
     async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, PositionsError>;
+
+    /// Whether there is such a topic, by what one of the brokers knows now.
+    async fn exists(&self, topic: &str) -> Result<bool, PositionsError>;
 }
 
 /// The events of a partition are those in `low..high`, less what compaction removed.
@@ -80,13 +85,20 @@ pub struct Bounds {
     pub high: NextOffset,
 }
 
-/// The positions cannot be read now.
+/// Why nothing is known of a topic.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the positions of partition {partition}")]
-pub struct PositionsError {
-    pub partition: TopicPartition,
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
+pub enum PositionsError {
+    /// Worth asking again, for as long as it takes.
+    #[error("cannot read the positions of {what}")]
+    Unavailable {
+        /// A topic, or a partition of it.
+        what: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Asking again cannot help. The text names the way out.
+    #[error("cannot read the positions of {what}: {message}")]
+    Refused { what: String, message: String },
 }
 
 /// How the pipeline speaks to its source.

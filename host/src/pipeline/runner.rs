@@ -77,6 +77,8 @@ pub struct Runner {
     claims: JoinSet<Claim>,
     /// Looks at positions that may have left their topics.
     checks: JoinSet<Vec<(Standing, String)>>,
+    /// Looks, one at most, whether topics were deleted.
+    doubts: JoinSet<Option<String>>,
     committer: CommitterHandle,
     /// The committer and the domains.
     tasks: JoinSet<()>,
@@ -184,6 +186,7 @@ impl Runner {
             claimant,
             claims: JoinSet::new(),
             checks: JoinSet::new(),
+            doubts: JoinSet::new(),
             committer: handle,
             tasks,
             relays: JoinSet::new(),
@@ -223,6 +226,12 @@ impl Runner {
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => self.leave(Some(format!("a check ended: {error}"))).await,
                 },
+                Some(doubt) = self.doubts.join_next() => match doubt {
+                    Ok(Some(reason)) => self.leave(Some(reason)).await,
+                    Ok(None) => {}
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => self.leave(Some(format!("a check ended: {error}"))).await,
+                },
                 notice = self.setup.notices.recv() => match notice {
                     Some(notice) => self.notice(notice).await,
                     None => break,
@@ -255,14 +264,19 @@ impl Runner {
                 }
             }
             Notice::OutOfRange(standings) => self.check_positions(standings),
+            Notice::TopicsInDoubt(topics) if self.doubts.is_empty() => {
+                let claimant = self.claimant.clone();
+                self.doubts.spawn(claimant.deleted(topics));
+            }
+            Notice::TopicsInDoubt(_) => {}
             Notice::Ends(ends) => {
                 let context = &self.setup.context;
                 for (partition, end) in ends {
                     context.health.set_end(&context.projection, &partition, end);
                 }
             }
-            Notice::Unreachable(reason) => self.setup.kafka_reachability.lost_because(reason),
-            Notice::Reachable => self.setup.kafka_reachability.reached(),
+            Notice::Unreachable(reason) => self.setup.kafka_reachability.silent(reason),
+            Notice::Reachable => self.setup.kafka_reachability.answered(),
             Notice::Failed(reason) => self.leave(Some(reason)).await,
         }
     }

@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use dashmap::DashMap;
-use metrics::{counter, gauge};
-use serde::Serialize;
-use tracing::{info, warn};
+use metrics::gauge;
+use serde::{Serialize, Serializer};
 
 use crate::record::{NextOffset, TopicPartition};
+
+mod reachability;
+
+pub use reachability::{Outage, Reachability};
 
 /// The shared board. Cloning it shares it.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,9 @@ struct Board {
 pub struct PartitionHealth {
     #[serde(flatten)]
     pub state: PartitionState,
+    /// When it came into this state.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
     /// The checkpoint in the store.
     pub next: i64,
     /// The end of the partition, where it is known.
@@ -63,28 +69,14 @@ pub enum ProjectionState {
     Ended,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub struct Outage {
-    pub reason: String,
-    #[serde(skip)]
-    started: Option<Instant>,
-    pub since_unix_s: u64,
-}
-
-/// Reports whether one thing outside of the host answers.
-#[derive(Clone, Debug)]
-pub struct Reachability {
-    health: Health,
-    /// `kafka`, `store "main"`.
-    what: Arc<str>,
-}
-
 /// What `/health/ready` answers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Readiness {
     pub ready: bool,
     /// Why not; empty where ready.
     pub reasons: Vec<String>,
+    /// What does not answer.
+    pub unreachable: BTreeMap<String, Outage>,
     pub projections: BTreeMap<String, ProjectionHealth>,
 }
 
@@ -119,10 +111,14 @@ impl Health {
             .entry((Arc::clone(projection), partition.clone()))
             .or_insert_with(|| PartitionHealth {
                 state: PartitionState::Claiming,
+                since: SystemTime::now(),
                 next: 0,
                 end: None,
             });
-        entry.state = state;
+        if entry.state != state {
+            entry.state = state;
+            entry.since = SystemTime::now();
+        }
     }
 
     /// The store's checkpoint has moved.
@@ -162,20 +158,26 @@ impl Health {
     }
 
     pub fn reachability(&self, what: impl Into<Arc<str>>) -> Reachability {
-        Reachability {
-            health: self.clone(),
-            what: what.into(),
-        }
+        Reachability::new(self.clone(), what.into())
+    }
+
+    /// What does not answer, by what it is called in messages.
+    pub fn outages(&self) -> BTreeMap<String, Outage> {
+        let unreachable = self.board.unreachable.iter();
+        unreachable
+            .map(|entry| (entry.key().clone(), entry.value().clone()))
+            .collect()
     }
 
     /// Ready means: every projection has its partitions claimed, nothing stands still, and what
     /// the host depends on answers.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
-        for outage in &self.board.unreachable {
+        let unreachable = self.outages();
+        for (what, outage) in &unreachable {
             reasons.push(format!(
-                "{} does not answer: {}",
-                outage.key(),
+                "{what} does not answer since {}: {}",
+                humantime::format_rfc3339_seconds(outage.since),
                 outage.reason
             ));
         }
@@ -223,6 +225,7 @@ impl Health {
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            unreachable,
             projections,
         }
     }
@@ -245,46 +248,6 @@ fn lag_gauge(projection: &str, partition: &TopicPartition) -> metrics::Gauge {
     )
 }
 
-impl Reachability {
-    /// It answers.
-    pub fn reached(&self) {
-        if self.health.board.unreachable.is_empty() {
-            return;
-        }
-        if let Some((what, outage)) = self.health.board.unreachable.remove(&*self.what) {
-            let outage_s = outage
-                .started
-                .map_or(0, |started| started.elapsed().as_secs());
-            info!(outage_s, "{what} answers again");
-            gauge!("projectionist_unreachable", "what" => what).set(0.0);
-        }
-    }
-
-    /// It does not answer. The first of a row is logged; each is counted.
-    pub fn lost(&self, error: &dyn std::error::Error) {
-        self.lost_because(describe(error));
-    }
-
-    pub fn lost_because(&self, reason: String) {
-        let what = self.what.to_string();
-        counter!("projectionist_unreachable_total", "what" => what.clone()).increment(1);
-        self.health
-            .board
-            .unreachable
-            .entry(what)
-            .and_modify(|outage| outage.reason.clone_from(&reason))
-            .or_insert_with(|| {
-                warn!("{} does not answer, trying again: {reason}", self.what);
-                gauge!("projectionist_unreachable", "what" => self.what.to_string()).set(1.0);
-                Outage {
-                    reason,
-                    started: Some(Instant::now()),
-                    since_unix_s: unix_seconds(),
-                }
-            });
-    }
-}
-
 impl fmt::Display for PartitionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -296,10 +259,8 @@ impl fmt::Display for PartitionState {
     }
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
 }
 
 /// An error with its causes, in one line.
@@ -334,14 +295,16 @@ mod tests {
         assert!(health.readiness().ready);
 
         let store = health.reachability("store \"main\"");
-        store.lost_because("connection refused".to_owned());
+        store.silent("connection refused".to_owned());
+        let since = health.outages()["store \"main\""].since;
+        let since = humantime::format_rfc3339_seconds(since);
         let reason = "bad event".to_owned();
         health.set_partition(&projection, &partition, PartitionState::Stopped { reason });
         assert_eq!(
             health.readiness().reasons,
             [
-                "projection \"aircraft\": partition flights/3 stands still: bad event",
-                "store \"main\" does not answer: connection refused",
+                "projection \"aircraft\": partition flights/3 stands still: bad event".to_owned(),
+                format!("store \"main\" does not answer since {since}: connection refused"),
             ]
         );
 

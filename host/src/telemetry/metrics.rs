@@ -95,6 +95,11 @@ fn describe() {
         "projectionist_unreachable",
         "1 while Kafka or a store does not answer"
     );
+    describe_gauge!(
+        "projectionist_unreachable_since_timestamp_seconds",
+        Unit::Seconds,
+        "Unix time since when Kafka or a store does not answer; 0 while it does"
+    );
     describe_counter!(
         "projectionist_unreachable_total",
         "Calls to Kafka or a store that were not answered"

@@ -198,4 +198,8 @@ impl Positions for Topic {
             high: NextOffset(self.end(partition.partition)),
         })
     }
+
+    async fn exists(&self, _topic: &str) -> Result<bool, PositionsError> {
+        Ok(true)
+    }
 }

@@ -27,7 +27,7 @@ plugin = "aircraft.wasm"
 topics = ["flights"]
 "#;
 
-/// Every key, each with a value that is not its default.
+/// Every key, nearly all with values that are not their defaults.
 const FULL: &str = include_str!("../fixtures/full.toml");
 
 fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
@@ -77,6 +77,8 @@ wrong_files! {
     wrong_references,
     reserved_properties,
     contradictions,
+    group_protocols,
+    static_names,
     tables_that_are_none,
 }
 
@@ -92,6 +94,8 @@ fn the_smallest_configuration_gets_all_defaults() {
     assert_eq!(config.host.drain_timeout, Duration::from_secs(20));
     assert_eq!(config.kafka.brokers, ["localhost:9092"]);
     assert_eq!(config.kafka.session_timeout(), Duration::from_secs(45));
+    assert_eq!(config.kafka.group_protocol, GroupProtocol::Classic);
+    assert!(!config.kafka.static_membership);
     assert_eq!(
         config.projections["aircraft"],
         Projection {
@@ -123,6 +127,7 @@ fn every_key_is_read() {
     assert_eq!(config.host.drain_timeout, Duration::from_millis(2500));
     assert_eq!(config.kafka.brokers, ["one:9092", "[::1]:9093"]);
     assert_eq!(config.kafka.session_timeout(), Duration::from_secs(6));
+    assert!(config.kafka.static_membership);
     assert_eq!(
         config.kafka.properties["socket.keepalive.enable"].expose(),
         "true"
@@ -193,6 +198,16 @@ fn every_key_is_read() {
         dead_letter_topic: Some("flights.dead".to_owned()),
     };
     assert_eq!(projection.parking, parking);
+}
+
+#[test]
+fn the_group_protocol_is_read() {
+    let text = SMALLEST.replace("[stores", "group-protocol = \"consumer\"\n[stores");
+    let config = right(&text, &[]);
+
+    assert_eq!(config.kafka.group_protocol, GroupProtocol::Consumer);
+    assert_eq!(config.kafka.session_timeout(), Duration::from_secs(45));
+    assert!(right(&config.to_toml_redacted(), &[]) == config);
 }
 
 #[test]

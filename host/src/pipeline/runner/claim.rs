@@ -10,7 +10,7 @@ use super::super::Context;
 use super::super::backoff::Backoff;
 use super::super::dedupe::{Window, stored};
 use super::super::domain::checkpoint_id;
-use super::super::intake::{Bounds, Positions, Standing};
+use super::super::intake::{Bounds, Positions, PositionsError, Standing};
 use super::super::parking::Parking;
 use super::super::sieve::Sieve;
 use crate::parked::{self, KeyEntry};
@@ -55,6 +55,10 @@ pub(super) struct Claimed {
     pub(super) fetch_from: NextOffset,
 }
 
+/// How often a topic must be missing to count as deleted, and the pause after each look.
+const DELETED_LOOKS: u32 = 6;
+const DELETED_PAUSE: Duration = Duration::from_secs(2);
+
 impl Claimant {
     /// Claims a partition after `delay`, waiting for the store and for Kafka as long as it takes.
     ///
@@ -96,7 +100,7 @@ impl Claimant {
         // After the claim, both: until then, the owner before may park and see more, and move the
         // checkpoint past this end.
         let sieve = self.load_sieve(&checkpoint).await?;
-        let bounds = self.bounds(partition).await;
+        let bounds = self.bounds(partition).await?;
         let fetch_from = fetch_from(&self.context.projection, partition, claim.next, bounds)?;
         Ok(Claimed {
             epoch: claim.epoch,
@@ -165,26 +169,80 @@ impl Claimant {
             let Standing {
                 partition, next, ..
             } = &standing;
-            let bounds = self.bounds(partition).await;
-            if let Err(reason) = fetch_from(projection, partition, *next, bounds) {
+            let checked = match self.bounds(partition).await {
+                Ok(bounds) => fetch_from(projection, partition, *next, bounds),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = checked {
                 gone.push((standing, reason));
             }
         }
         gone
     }
 
-    async fn bounds(&self, partition: &TopicPartition) -> Bounds {
+    async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, String> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            match self.positions.bounds(partition).await {
-                Ok(bounds) => {
-                    self.kafka_reachability.reached();
-                    return bounds;
+            let answer = self.positions.bounds(partition).await;
+            if let Some(bounds) = self.answered(answer, &mut backoff).await? {
+                return Ok(bounds);
+            }
+        }
+    }
+
+    /// The first of the topics that is gone for good, and what to do about it.
+    pub(super) async fn deleted(self, topics: Vec<String>) -> Option<String> {
+        for topic in topics {
+            match self.is_deleted(&topic).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    return Some(format!(
+                        "topic \"{topic}\" was deleted; make it again and give the projection \
+                         another database or file, for the events that made its documents are \
+                         gone, or take the topic out of its topics, and start the host again"
+                    ));
                 }
-                Err(error) => {
-                    self.kafka_reachability.lost(&error);
-                    tokio::time::sleep(backoff.next_delay()).await;
+                Err(reason) => return Some(reason),
+            }
+        }
+        None
+    }
+
+    /// Looks several times: a broker that has just started does not know its topics yet.
+    async fn is_deleted(&self, topic: &str) -> Result<bool, String> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut missed = 0;
+        while missed < DELETED_LOOKS {
+            let answer = self.positions.exists(topic).await;
+            match self.answered(answer, &mut backoff).await? {
+                Some(true) => return Ok(false),
+                Some(false) => {
+                    missed += 1;
+                    tokio::time::sleep(DELETED_PAUSE).await;
                 }
+                None => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// What Kafka answered; `None` where it did not, after a pause. An error says why there is no
+    /// use in asking again.
+    async fn answered<T>(
+        &self,
+        answer: Result<T, PositionsError>,
+        backoff: &mut Backoff,
+    ) -> Result<Option<T>, String> {
+        match answer {
+            Ok(answer) => {
+                self.kafka_reachability.reached();
+                Ok(Some(answer))
+            }
+            Err(error @ PositionsError::Refused { .. }) => Err(describe(&error)),
+            Err(error @ PositionsError::Unavailable { .. }) => {
+                self.kafka_reachability.lost(&error);
+                tokio::time::sleep(backoff.next_delay()).await;
+                Ok(None)
             }
         }
     }
