@@ -24,6 +24,8 @@ mod races;
 mod repairs;
 #[path = "store_conformance/scans.rs"]
 mod scans;
+#[path = "store_conformance/shared_keys.rs"]
+mod shared_keys;
 #[path = "store_conformance/site.rs"]
 mod site;
 
@@ -106,6 +108,8 @@ conformance! {
         a_scan_goes_by_the_bytes_of_the_ids,
         a_scan_starts_after_an_id_and_ends_at_its_limit,
         pages_of_a_scan_make_up_the_whole;
+    shared_keys:
+        to_share_keys_fences_all_owners_of_one_writer;
     races:
         concurrent_commits_of_different_partitions_all_land,
         a_claim_and_a_commit_never_cross,

@@ -97,6 +97,21 @@ impl Context {
     pub fn writer(&self) -> String {
         CheckpointId::writer(&self.projection, self.version, &self.copy)
     }
+
+    /// For partitions whose documents other partitions write as well, although every view is
+    /// `by-key`.
+    #[must_use]
+    pub fn with_shared_keys(&self) -> Context {
+        let guarded = |view: &TargetView| TargetView {
+            id: view.id.clone(),
+            ownership: Ownership::Shared,
+        };
+        Context {
+            layout: DomainLayout::Joined,
+            views: self.views.iter().map(guarded).collect(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Which partitions share a document cache and are folded one batch at a time.

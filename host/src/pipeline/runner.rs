@@ -35,7 +35,7 @@ use crate::telemetry::health::{PartitionState, ProjectionState, Reachability, de
 mod claim;
 mod revocation;
 
-use claim::{Claim, Claimant, Claimed};
+use claim::{Before, Claim, Claimant, Claimed};
 
 /// Makes an instance of the projection for a lane.
 pub type MakeProjector = Arc<dyn Fn() -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
@@ -86,7 +86,7 @@ pub struct Runner {
     outcomes: mpsc::Receiver<Outcome>,
     outcomes_sender: mpsc::Sender<Outcome>,
     partitions: BTreeMap<TopicPartition, Assigned>,
-    /// The one domain of a joined layout.
+    /// The one domain of a joined layout, or of partitions that share keys.
     joined: Option<DomainHandle>,
     generations: u64,
     revocation: Option<Revocation>,
@@ -130,6 +130,8 @@ struct RelayEnded {
 /// A domain's task, seen from here. Dropping the last one lets the domain end.
 #[derive(Clone, Debug)]
 struct DomainHandle {
+    /// Whether it has other partitions, too.
+    layout: DomainLayout,
     control: mpsc::Sender<Control>,
     notify: Arc<Notify>,
     abandon: CancellationToken,
@@ -290,12 +292,12 @@ impl Runner {
         }
         info!(projection = %self.name(), partitions = %list(&partitions), "assigned");
         for partition in &partitions {
-            self.claim(partition, Duration::ZERO, 0);
+            self.claim(partition, Before::Nothing, 0);
         }
         self.set_state(ProjectionState::Running);
     }
 
-    fn claim(&mut self, partition: &TopicPartition, delay: Duration, rivalries: u32) {
+    fn claim(&mut self, partition: &TopicPartition, before: Before, rivalries: u32) {
         let generation = self.next_generation();
         let given_up = CancellationToken::new();
         self.set_partition(partition, PartitionState::Claiming);
@@ -308,7 +310,7 @@ impl Runner {
         self.partitions.insert(partition.clone(), assigned);
         let claimant = self.claimant.clone();
         self.claims
-            .spawn(claimant.claim(partition.clone(), generation, delay, given_up));
+            .spawn(claimant.claim(partition.clone(), generation, before, given_up));
     }
 
     /// A claim is done: starts its domain and fetching.
@@ -342,7 +344,7 @@ impl Runner {
         generation: Generation,
         claimed: Claimed,
     ) -> Result<Start, String> {
-        let domain = self.domain(partition).await?;
+        let domain = self.domain(partition, claimed.shared_keys).await?;
         let (sender, receiver) = queue::channel(
             partition.clone(),
             generation,
@@ -429,22 +431,29 @@ impl Runner {
     }
 
     /// The domain that folds this partition.
-    async fn domain(&mut self, partition: &TopicPartition) -> Result<DomainHandle, String> {
-        match self.setup.context.layout {
-            DomainLayout::PerPartition => self.start_domain(&partition.to_string()).await,
+    async fn domain(
+        &mut self,
+        partition: &TopicPartition,
+        shared_keys: bool,
+    ) -> Result<DomainHandle, String> {
+        let context = match shared_keys {
+            true => self.setup.context.with_shared_keys(),
+            false => self.setup.context.clone(),
+        };
+        match context.layout {
+            DomainLayout::PerPartition => self.start_domain(&partition.to_string(), context).await,
             DomainLayout::Joined => {
                 if let Some(domain) = &self.joined {
                     return Ok(domain.clone());
                 }
-                let domain = self.start_domain("joined").await?;
+                let domain = self.start_domain("joined", context).await?;
                 self.joined = Some(domain.clone());
                 Ok(domain)
             }
         }
     }
 
-    async fn start_domain(&mut self, name: &str) -> Result<DomainHandle, String> {
-        let context = &self.setup.context;
+    async fn start_domain(&mut self, name: &str, context: Context) -> Result<DomainHandle, String> {
         let make_projector = Arc::clone(&self.setup.make_projector);
         // Making an instance is CPU time: tenths of a millisecond in Rust, more in others.
         let projector = tokio::task::spawn_blocking(move || make_projector())
@@ -460,12 +469,13 @@ impl Runner {
         .map_err(|error| format!("cannot start a thread: {error}"))?;
         let (control, controls) = mpsc::channel(MAILBOX);
         let handle = DomainHandle {
+            layout: context.layout,
             control,
             notify: Arc::new(Notify::new()),
             abandon: CancellationToken::new(),
         };
         let domain = Domain::new(Parts {
-            context: context.clone(),
+            context,
             store: Arc::clone(&self.setup.store),
             store_reachability: self.setup.store_reachability.clone(),
             lane,
@@ -500,6 +510,16 @@ impl Runner {
                 let rivalries = assigned.rivalries + 1;
                 self.claim_again(&partition, rivalries);
             }
+            Reason::SharedKeys if matches!(assigned.stage, Stage::Draining(_)) => {}
+            Reason::SharedKeys => {
+                warn!(
+                    projection = %self.name(), partition = %partition,
+                    "another partition has events of the same keys: the topic has grown, or its \
+                     producers choose partitions in different ways. From now on every write is \
+                     guarded; the order of a key's events is kept within each partition only"
+                );
+                self.claim(&partition, Before::ShareKeys, 0);
+            }
             Reason::Stopped(reason) => self.stopped(&partition, reason),
         }
         if let Some(revocation) = &mut self.revocation {
@@ -519,7 +539,7 @@ impl Runner {
             "another host has claimed this partition; claiming it again unless it is revoked. If \
              this goes on, two hosts run this projection with different group ids"
         );
-        self.claim(partition, delay, rivalries);
+        self.claim(partition, Before::Pause(delay), rivalries);
     }
 
     fn stopped(&mut self, partition: &TopicPartition, reason: String) {

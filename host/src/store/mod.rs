@@ -52,6 +52,15 @@ pub trait Store: Send + Sync + 'static {
     /// Reads the progress of a partition; `None` where it was never claimed.
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error>;
 
+    /// Records that events of one key are in more than one partition of this writer, and fences
+    /// every owner of its partitions: from then on nobody stores as a document's only writer.
+    /// `writer` is a [`CheckpointId::writer`]. A second time it changes nothing.
+    async fn share_keys(&self, writer: &str) -> Result<(), Error>;
+
+    /// Whether that was recorded. Who asks after a claim, and is told no, stores nothing under
+    /// that claim once it is recorded.
+    async fn keys_are_shared(&self, writer: &str) -> Result<bool, Error>;
+
     /// Reads documents, one answer per id and in the order of `ids`. A view that nobody prepared
     /// has none.
     async fn load(

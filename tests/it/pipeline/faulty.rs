@@ -256,6 +256,16 @@ impl Store for FaultyStore {
         self.inner.checkpoint(checkpoint).await
     }
 
+    async fn share_keys(&self, writer: &str) -> Result<(), Error> {
+        self.connect().await?;
+        self.inner.share_keys(writer).await
+    }
+
+    async fn keys_are_shared(&self, writer: &str) -> Result<bool, Error> {
+        self.connect().await?;
+        self.inner.keys_are_shared(writer).await
+    }
+
     async fn load(
         &self,
         view: &ViewId,

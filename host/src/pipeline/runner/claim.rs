@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::Context;
 use super::super::backoff::Backoff;
 use super::super::dedupe::{Window, stored};
 use super::super::domain::checkpoint_id;
 use super::super::intake::{Bounds, Positions, PositionsError, Standing};
 use super::super::parking::Parking;
 use super::super::sieve::Sieve;
+use super::super::{Context, DomainLayout};
 use crate::parked::{self, KeyEntry};
 use crate::record::{Epoch, Generation, NextOffset, TopicPartition};
-use crate::store::{CheckpointId, Entry, Store, Table};
+use crate::store::{self, CheckpointId, Entry, Store, Table};
 use crate::telemetry::health::{Reachability, describe};
 
 /// Entries that are read at once.
@@ -53,6 +53,17 @@ pub(super) struct Claimed {
     pub(super) next: NextOffset,
     /// Where to start fetching: the checkpoint, or the first event of a topic that was never read.
     pub(super) fetch_from: NextOffset,
+    /// Documents of this partition may have other writers, although its views are `by-key`.
+    pub(super) shared_keys: bool,
+}
+
+/// What comes before a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Nothing,
+    Pause(Duration),
+    /// Another partition has written a document of this one: say so, to everybody.
+    ShareKeys,
 }
 
 /// How often a topic must be missing to count as deleted, and the pause after each look.
@@ -60,7 +71,7 @@ const DELETED_LOOKS: u32 = 6;
 const DELETED_PAUSE: Duration = Duration::from_secs(2);
 
 impl Claimant {
-    /// Claims a partition after `delay`, waiting for the store and for Kafka as long as it takes.
+    /// Claims a partition, waiting for the store and for Kafka as long as it takes.
     ///
     /// A claim fences whoever has the partition, so one that is not wanted any more must not go
     /// on: `given_up` ends it at any point.
@@ -68,11 +79,15 @@ impl Claimant {
         self,
         partition: TopicPartition,
         generation: Generation,
-        delay: Duration,
+        before: Before,
         given_up: CancellationToken,
     ) -> Claim {
         let claiming = async {
-            tokio::time::sleep(delay).await;
+            match before {
+                Before::Nothing => {}
+                Before::Pause(pause) => tokio::time::sleep(pause).await,
+                Before::ShareKeys => self.share_keys().await?,
+            }
             self.claim_now(&partition).await
         };
         let result = given_up.run_until_cancelled(claiming).await;
@@ -87,16 +102,16 @@ impl Claimant {
         let checkpoint = checkpoint_id(&self.context, partition);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let claim = loop {
-            match self.store.claim(&checkpoint, &self.owner).await {
-                Ok(claim) => break claim,
-                Err(error) if error.is_transient() => {
-                    self.store_reachability.lost(&error);
-                    tokio::time::sleep(backoff.next_delay()).await;
-                }
-                Err(error) => return Err(describe(&error)),
+            let claim = self.store.claim(&checkpoint, &self.owner).await;
+            if let Some(claim) = self.stored(claim, &mut backoff).await? {
+                break claim;
             }
         };
-        self.store_reachability.reached();
+        let shared_keys = match self.context.layout {
+            DomainLayout::PerPartition => self.keys_are_shared().await?,
+            // It has many writers anyway.
+            DomainLayout::Joined => false,
+        };
         // After the claim, both: until then, the owner before may park and see more, and move the
         // checkpoint past this end.
         let sieve = self.load_sieve(&checkpoint).await?;
@@ -108,6 +123,7 @@ impl Claimant {
             sieve,
             next: claim.next,
             fetch_from,
+            shared_keys,
         })
     }
 
@@ -146,15 +162,54 @@ impl Claimant {
             let page = self
                 .store
                 .entries(table, prefix, after.as_deref(), ENTRIES_PAGE);
-            match page.await {
-                Ok(page) if page.is_empty() => return Ok(entries),
-                Ok(page) => entries.extend(page),
-                Err(error) if error.is_transient() => {
-                    self.store_reachability.lost(&error);
-                    tokio::time::sleep(backoff.next_delay()).await;
+            if let Some(page) = self.stored(page.await, &mut backoff).await? {
+                if page.is_empty() {
+                    return Ok(entries);
                 }
-                Err(error) => return Err(describe(&error)),
+                entries.extend(page);
             }
+        }
+    }
+
+    /// After the claim: whoever shares keys later fences it.
+    async fn keys_are_shared(&self) -> Result<bool, String> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let shared = self.store.keys_are_shared(&self.context.writer()).await;
+            if let Some(shared) = self.stored(shared, &mut backoff).await? {
+                return Ok(shared);
+            }
+        }
+    }
+
+    async fn share_keys(&self) -> Result<(), String> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let shared = self.store.share_keys(&self.context.writer()).await;
+            if self.stored(shared, &mut backoff).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the store answered; `None` where it did not, after a pause. An error says why there
+    /// is no use in asking again.
+    async fn stored<T>(
+        &self,
+        answer: Result<T, store::Error>,
+        backoff: &mut Backoff,
+    ) -> Result<Option<T>, String> {
+        match answer {
+            Ok(answer) => {
+                self.store_reachability.reached();
+                Ok(Some(answer))
+            }
+            Err(error) if error.is_transient() => {
+                self.store_reachability.lost(&error);
+                tokio::time::sleep(backoff.next_delay()).await;
+                Ok(None)
+            }
+            Err(error) => Err(describe(&error)),
         }
     }
 

@@ -104,7 +104,7 @@ impl Runner {
         let Some(Stage::Draining(domain)) = self.partitions.get(partition).map(|a| &a.stage) else {
             return;
         };
-        match self.setup.context.layout {
+        match domain.layout {
             DomainLayout::PerPartition => domain.abandon.cancel(),
             // A domain that has ended has let go of the partition already.
             DomainLayout::Joined => {

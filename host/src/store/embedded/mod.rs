@@ -17,6 +17,7 @@ mod entries;
 mod error;
 mod file;
 mod schema;
+mod shared_keys;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -145,6 +146,18 @@ impl Store for EmbeddedStore {
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error> {
         let id = checkpoint.to_string();
         self.read(move |connection| checkpoints::read(connection, &id))
+            .await
+    }
+
+    async fn share_keys(&self, writer: &str) -> Result<(), Error> {
+        let writer = writer.to_owned();
+        self.write(move |connection| shared_keys::mark(connection, &writer))
+            .await
+    }
+
+    async fn keys_are_shared(&self, writer: &str) -> Result<bool, Error> {
+        let writer = writer.to_owned();
+        self.write(move |connection| shared_keys::is_marked(connection, &writer))
             .await
     }
 

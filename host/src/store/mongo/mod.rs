@@ -32,6 +32,7 @@ mod error;
 mod load;
 mod prepare;
 mod sessions;
+mod shared_keys;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,6 +102,14 @@ impl Store for MongoStore {
         let found = self.read_claims(&[checkpoint.to_string()]).await;
         let found = found.map_err(|failure| failure.at(&self.place("read checkpoints")))?;
         Ok(found.into_iter().next().flatten())
+    }
+
+    async fn share_keys(&self, writer: &str) -> Result<(), Error> {
+        self.mark_shared_keys(writer).await
+    }
+
+    async fn keys_are_shared(&self, writer: &str) -> Result<bool, Error> {
+        self.has_shared_keys(writer).await
     }
 
     async fn load(
