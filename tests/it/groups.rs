@@ -1,4 +1,4 @@
-//! Hosts that share a group: static members, the broker's own protocol, topics that go away.
+//! Hosts that share a group: static members, the broker's own protocol, topics that grow or go.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +18,15 @@ struct Scene {
     topic: Topic,
     database: Database,
 }
+
+/// The fields of an aircraft that are the same in any order of its events.
+const SUMS: [&str; 5] = [
+    "legs",
+    "cancelled_legs",
+    "air_miles",
+    "delay_minutes",
+    "worst_delay_minutes",
+];
 
 /// Longer than any of these tests takes for what it watches.
 const LONG_SESSION: &str = "\"session.timeout.ms\" = 60000";
@@ -101,6 +110,19 @@ batch.events = 200
             }
         })
         .await
+    }
+
+    /// Compares what does not depend on the order of events.
+    async fn assert_sums(&self) {
+        let stored = self.database.documents("aircraft").await;
+        let stored = stored.expect("documents");
+        let expected = flights::expected::aircraft(&self.events);
+        assert_eq!(stored.len(), expected.len());
+        for (id, expected) in expected {
+            for field in SUMS {
+                assert_eq!(stored[&id][field], expected[field], "{field} of {id}");
+            }
+        }
     }
 
     async fn assert_documents(&self) {
@@ -224,6 +246,45 @@ async fn hosts_share_partitions_by_the_brokers_own_protocol() {
     scene.wait_until_shared(["one", "two"]).await;
     let status = host.terminate().await.expect("the host ends");
     assert!(status.success());
+    scene.drop().await;
+}
+
+/// Half of the keys move to new partitions, while their events in the old ones are still folded.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_topic_that_grows_while_it_is_read_no_event_is_lost_or_folded_twice() {
+    let mut scene = Scene::new("growth", brokers()).await;
+    let properties = "\"topic.metadata.refresh.interval.ms\" = 500";
+    let config = |scene: &Scene, name| scene.config(name, "", properties);
+    let (one, two) = (config(&scene, "one"), config(&scene, "two"));
+    let host = Host::start(&one).expect("a host");
+    let other = Host::start(&two).expect("a host");
+    scene.wait_until_shared(["one", "two"]).await;
+    let half = scene.events.len() / 2;
+    scene.produce(&scene.events[..half]);
+    scene.wait_until_stored(1, &[&host, &other]).await;
+    scene.topic.grow(8).await.expect("the topic grows");
+    scene.produce(&scene.events[half..]);
+
+    let all = scene.events.len();
+    scene.wait_until_stored(all, &[&host, &other]).await;
+    let checkpoints = scene.checkpoints().await;
+    assert_eq!(checkpoints.len(), 8);
+    assert!(checkpoints.values().all(|c| c.next > 0), "{checkpoints:?}");
+    let logs = host.log() + &other.log();
+    assert!(logs.contains("events of the same keys"), "{logs}");
+    scene.assert_sums().await;
+    for host in [host, other] {
+        let status = host.terminate().await.expect("the host ends");
+        assert!(status.success());
+    }
+
+    // A projection that starts now does not know that the topic was ever smaller.
+    scene.database.drop().await.expect("the database goes");
+    scene.database = Database::new("late").await.expect("a database");
+    let config = config(&scene, "late");
+    let host = Host::start(&config).expect("a host");
+    scene.wait_until_stored(all, &[&host]).await;
+    scene.assert_sums().await;
     scene.drop().await;
 }
 

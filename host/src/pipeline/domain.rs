@@ -87,6 +87,8 @@ pub enum Reason {
     Abandoned,
     /// Another host has claimed it.
     Fenced,
+    /// It was taken for the only writer of its documents, and another partition has written one.
+    SharedKeys,
     /// The plugin cannot fold this event, or the store not take its documents. The text names it.
     Stopped(String),
 }

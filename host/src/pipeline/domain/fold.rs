@@ -11,7 +11,7 @@ use super::super::lane::{Fold, Lane};
 use super::super::partition::BatchLimits;
 use super::super::sieve::{Ids, Sifted};
 use super::super::{DomainLayout, dead_letter, host_error, outbox, read_documents};
-use super::{Domain, Member, checkpoint_id};
+use super::{Domain, Member, Reason, checkpoint_id};
 use crate::parked;
 use crate::projection::{
     DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, ViewIndex,
@@ -35,6 +35,8 @@ pub(super) enum Unfolded {
     Host(HostError),
     /// The lane has ended.
     Ended(String),
+    /// A document is another partition's.
+    SharedKeys,
 }
 
 impl From<HostError> for Unfolded {
@@ -82,6 +84,7 @@ impl Domain {
                     }
                     Unfolded::Host(error) => return self.postpone(&error),
                     Unfolded::Ended(reason) => self.stop_all(&reason),
+                    Unfolded::SharedKeys => self.give_up_sole_writing(&batch.partition).await,
                 }
             }
         }
@@ -131,6 +134,9 @@ impl Domain {
             Err(Error::Host(error)) => return Err(Unfolded::Host(error)),
         };
         self.load_blind_writes(&output.writes).await?;
+        if self.meets_another_writer(partition, &output.writes) {
+            return Err(Unfolded::SharedKeys);
+        }
         let source = Source {
             partition,
             events: &folded.events,
@@ -305,6 +311,25 @@ impl Domain {
             self.load(view, unknown).await?;
         }
         Ok(())
+    }
+
+    /// Whether another partition has shaped one of these documents, where none should have. The
+    /// first that comes to a document of another's finds out here, before it writes: it has read
+    /// the document just now, or knew of none, was refused the insertion, and has read it since.
+    fn meets_another_writer(&self, partition: &TopicPartition, writes: &[DocumentWrite]) -> bool {
+        let is_anothers =
+            |write: &DocumentWrite| match self.cache.peek(write.key.view, &write.key.id) {
+                Some(State::Present { provenance, .. }) => provenance.partition != *partition,
+                Some(State::Absent) | None => false,
+            };
+        self.parts.context.layout == DomainLayout::PerPartition && writes.iter().any(is_anothers)
+    }
+
+    /// Lets go of a partition that is not the only writer of its documents.
+    async fn give_up_sole_writing(&mut self, partition: &TopicPartition) {
+        let taken = self.take_members(std::slice::from_ref(partition));
+        self.announce_all(taken, || Reason::SharedKeys).await;
+        self.retract_when_known();
     }
 
     /// Takes the plugin's writes over, into the cache and the next commit.

@@ -247,6 +247,10 @@ impl Domain {
                 self.stop_all(&reason);
                 return Ok(());
             }
+            Err(Unfolded::SharedKeys) => {
+                self.give_up_sole_writing(&checkpoint.partition).await;
+                return Ok(());
+            }
             Err(Unfolded::Faulty(fault, hash)) => {
                 return self.narrow_repair(entries.len(), fault, &hash);
             }
