@@ -9,10 +9,8 @@ use projectionist::kafka::Connection;
 use projectionist::kafka::producer::Producer;
 use projectionist::pipeline::outbox::{Outgoing, SendError, Sender as _};
 use projectionist::record::Header;
-use projectionist_tests::kafka::{Topic, brokers, client_config};
+use projectionist_tests::kafka::{Topic, brokers};
 use projectionist_tests::wait;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
@@ -43,19 +41,6 @@ fn message(topic: &str, key: Option<&str>, value: impl Into<Bytes>) -> Outgoing 
         key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
         value: Some(value.into()),
         headers: Vec::new(),
-    }
-}
-
-/// A topic with settings of its own.
-async fn topic_with(what: &str, name: &str, value: &str) -> Topic {
-    let topic = projectionist_tests::unique(what);
-    let admin: AdminClient<DefaultClientContext> = client_config().create().expect("a client");
-    let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set(name, value);
-    let created = admin.create_topics([&new], &AdminOptions::new()).await;
-    created.expect("an answer")[0].as_ref().expect("a topic");
-    Topic {
-        name: topic,
-        partitions: 1,
     }
 }
 
@@ -151,8 +136,12 @@ async fn senders_at_once_keep_each_its_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_topic_does_not_take_is_refused_with_the_way_out_and_others_go_on() {
-    let small = topic_with("producer-small", "max.message.bytes", "1000").await;
-    let compacted = topic_with("producer-compacted", "cleanup.policy", "compact").await;
+    let small = Topic::create_with("producer-small", ("max.message.bytes", "1000"))
+        .await
+        .expect("a topic");
+    let compacted = Topic::create_with("producer-compacted", ("cleanup.policy", "compact"))
+        .await
+        .expect("a topic");
     let fine = Topic::create("producer-fine", 1).await.expect("a topic");
     let producer = producer_at(brokers(), &[("topic.metadata.propagation.max.ms", "500")]);
     let missing = projectionist_tests::unique("producer-missing");

@@ -42,14 +42,35 @@ impl Topic {
         Topic::create_at(&brokers(), what, partitions).await
     }
 
+    /// Makes a topic of one partition with a setting of its own.
+    pub async fn create_with(
+        what: &str,
+        setting: (&'static str, &'static str),
+    ) -> anyhow::Result<Self> {
+        Topic::create_new(&brokers(), what, 1, Some(setting)).await
+    }
+
     /// Makes a topic at other brokers.
     pub async fn create_at(brokers: &str, what: &str, partitions: i32) -> anyhow::Result<Self> {
+        Topic::create_new(brokers, what, partitions, None).await
+    }
+
+    async fn create_new(
+        brokers: &str,
+        what: &str,
+        partitions: i32,
+        setting: Option<(&'static str, &'static str)>,
+    ) -> anyhow::Result<Self> {
         let topic = Topic {
             name: super::unique(what),
             partitions,
             brokers: brokers.to_owned(),
         };
         let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let new = match setting {
+            Some((name, value)) => new.set(name, value),
+            None => new,
+        };
         let results = topic.admin()?.create_topics([&new], &admin_options());
         outcome(results.await?)?;
         Ok(topic)
@@ -119,7 +140,7 @@ impl Topic {
 
     /// All records, partition by partition.
     pub fn read(&self) -> anyhow::Result<Vec<OwnedMessage>> {
-        let consumer: BaseConsumer = client_config().set("group.id", &self.name).create()?;
+        let consumer: BaseConsumer = self.client_config().set("group.id", &self.name).create()?;
         let mut records = Vec::new();
         for (partition, end) in (0..).zip(self.ends()?) {
             let mut list = TopicPartitionList::new();

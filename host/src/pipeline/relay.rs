@@ -275,7 +275,7 @@ impl Relay {
         match tokio::time::timeout(patience, &mut sending).await {
             Ok(result) => result,
             Err(_) => {
-                self.setup.kafka_reachability.lost_because(format!(
+                self.setup.kafka_reachability.silent(format!(
                     "it has not acknowledged messages of {} for {}",
                     self.setup.checkpoint,
                     humantime::format_duration(patience)

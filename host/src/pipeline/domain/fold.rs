@@ -326,7 +326,7 @@ impl Domain {
     }
 
     /// Lets go of a partition that is not the only writer of its documents.
-    async fn give_up_sole_writing(&mut self, partition: &TopicPartition) {
+    pub(super) async fn give_up_sole_writing(&mut self, partition: &TopicPartition) {
         let taken = self.take_members(std::slice::from_ref(partition));
         self.announce_all(taken, || Reason::SharedKeys).await;
         self.retract_when_known();
