@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bson::doc;
 use flights::FlightEvent;
 use projectionist_tests::broker::Broker;
 use projectionist_tests::host::{Config, Host};
@@ -79,6 +80,23 @@ events = 200
         .await;
     }
 
+    /// Waits until the store has failed so often, and answers since when it is away.
+    async fn wait_until_missed(&self, times: u64) -> String {
+        let count = "projectionist_unreachable_total{what=\"store \\\"main\\\"\"} ";
+        wait::until("the store to be missed", async || {
+            let (_, metrics) = self.host.get("/metrics").map_err(|e| e.to_string())?;
+            let counted = metrics.lines().find_map(|line| line.strip_prefix(count));
+            let counted = counted.and_then(|number| number.parse::<u64>().ok());
+            let readiness = self.host.readiness().map_err(|e| e.to_string())?;
+            let since = readiness["unreachable"]["store \"main\""]["since"].as_str();
+            match (counted, since) {
+                (Some(counted), Some(since)) if counted >= times => Ok(since.to_owned()),
+                _ => Err(format!("{counted:?}, {readiness}")),
+            }
+        })
+        .await
+    }
+
     async fn assert_documents(&self, events: &[FlightEvent]) {
         let stored = self.database.documents("aircraft").await;
         assert!(
@@ -115,6 +133,59 @@ async fn a_mongodb_that_crashes_and_comes_back_stops_nothing_and_loses_nothing()
 
     scene.wait_until_stored(events.len()).await;
     scene.host.wait_until_ready().await;
+    scene.assert_documents(&events).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_steps_down_stops_nothing_and_loses_nothing() {
+    let events = events();
+    let mongod = Mongod::replica_set().await;
+    let scene = Scene::start(&brokers(), &mongod.uri()).await;
+    let produced = scene.topic.produce_flights(&events);
+    produced.expect("events are produced");
+    scene.wait_until_stored(1).await;
+
+    let admin = mongod.client().await.database("admin");
+    let step_down = doc! { "replSetStepDown": 3, "force": true };
+    admin.run_command(step_down).await.expect("it steps down");
+
+    scene.wait_until_stored(events.len()).await;
+    scene.host.wait_until_ready().await;
+    scene.assert_documents(&events).await;
+}
+
+/// The server answers all the time, and stores nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_waited_out_and_readiness_says_since_when() {
+    let events = events();
+    let mongod = Mongod::replica_set().await;
+    let scene = Scene::start(&brokers(), &mongod.uri()).await;
+    let (first, second) = events.split_at(events.len() / 2);
+    let produced = scene.topic.produce_flights(first);
+    produced.expect("events are produced");
+    scene.wait_until_stored(first.len()).await;
+
+    let admin = mongod.client().await.database("admin");
+    let full = doc! {
+        "configureFailPoint": "failCommand", "mode": "alwaysOn",
+        "data": {
+            "failCommands": ["insert", "update"], "appName": "projectionist", "errorCode": 14031,
+        },
+    };
+    admin.run_command(full).await.expect("a fail point");
+    let produced = scene.topic.produce_flights(second);
+    produced.expect("events are produced");
+    let since = scene.wait_until_missed(1).await;
+    // The server has been asked more than once meanwhile whether it is there.
+    assert_eq!(scene.wait_until_missed(5).await, since);
+
+    let healed = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+    admin.run_command(healed).await.expect("a fail point");
+    scene.wait_until_stored(events.len()).await;
+    scene.host.wait_until_ready().await;
+    let over = "projectionist_unreachable_since_timestamp_seconds{what=\"store \\\"main\\\"\"} 0\n";
+    let (_, metrics) = scene.host.get("/metrics").expect("metrics");
+    assert!(metrics.contains(over), "{metrics}");
     scene.assert_documents(&events).await;
 }
 

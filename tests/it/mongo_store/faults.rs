@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::ClientSession;
 use projectionist::store::mongo::MongoStore;
-use projectionist::store::{CommitError, Error, Guard, Store};
+use projectionist::store::{CommitError, Error, Guard, Store, ViewId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -137,6 +137,17 @@ async fn each_fault_ends_with_the_event_stored_once_or_not_at_all() {
             Refused,
         ),
         (
+            "credentials that do not count any more",
+            fault(1, "insert", error(18)),
+            Refused,
+        ),
+        ("a full disk", fault(1, "insert", error(14031)), StoredLater),
+        (
+            "a full disk at the commit",
+            fault(1, COMMIT, error(14031)),
+            StoredLater,
+        ),
+        (
             "an internal error",
             fault(1, "insert", error(8)),
             StoredLater,
@@ -159,6 +170,43 @@ async fn each_fault_ends_with_the_event_stored_once_or_not_at_all() {
             assert_eq!(again, Stored, "{name}, again");
             offset += 1;
             scene.assert_events(offset, name).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_refused_wherever_it_comes_up_and_all_else_is_not() {
+    let cases = [
+        ("a missing privilege", 13, false),
+        ("wrong credentials", 18, false),
+        ("a full disk", 14031, true),
+        ("a shutdown", 91, true),
+        ("a primary that is none", 10107, true),
+        ("a network", 89, true),
+    ];
+    let server = Mongod::replica_set().await;
+    let scene = Scene::new(&server, "refusals").await;
+    let view = ViewId::new("aircraft", 1);
+    for (name, code, transient) in cases {
+        for command in ["findAndModify", "find", "update"] {
+            // The driver tries some of them again by itself.
+            scene.break_down(&fault(0, command, error(code))).await;
+            let failed = match command {
+                "findAndModify" => scene.store.claim(&checkpoint(), "test").await.err(),
+                "find" => scene.store.load(&view, &["N1".into()]).await.err(),
+                _ => scene
+                    .store
+                    .share_keys(&format!("p{code}/v1/main"))
+                    .await
+                    .err(),
+            };
+            scene.heal().await;
+            let failed = failed.expect(name);
+            assert_eq!(
+                failed.is_transient(),
+                transient,
+                "{name}, {command}: {failed}"
+            );
         }
     }
 }
