@@ -127,9 +127,14 @@ impl Broker {
         .await;
     }
 
-    fn last_words(&self) -> String {
+    /// What it has logged.
+    pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join("broker.log"));
-        let log = log.unwrap_or_default();
+        log.unwrap_or_else(|error| format!("cannot be read: {error}"))
+    }
+
+    fn last_words(&self) -> String {
+        let log = self.log();
         let lines: Vec<&str> = log.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<&str>>().join("\n")
     }

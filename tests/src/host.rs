@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::wait;
+use crate::{signal, wait};
 
 /// A configuration file of one test.
 pub struct Config {
@@ -22,11 +22,16 @@ impl Config {
     /// Writes `text` below a `[host]` section of this test's own. Group memberships end quickly,
     /// so that a killed host is not missed for long.
     pub fn new(name: &str, text: &str) -> anyhow::Result<Self> {
+        Config::with_startup_timeout(name, "5s", text)
+    }
+
+    /// The same, for a host that may be started while the services are away.
+    pub fn with_startup_timeout(name: &str, timeout: &str, text: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let listen = free_address()?;
         let head = format!(
             "[host]\nname = \"{name}\"\nlisten = \"{listen}\"\nlog = \"info\"\n\
-             startup-timeout = \"5s\"\ndrain-timeout = \"3s\"\n"
+             startup-timeout = \"{timeout}\"\ndrain-timeout = \"3s\"\n"
         );
         std::fs::write(folder.path().join("projectionist.toml"), head + text)?;
         Ok(Config { folder, listen })
@@ -46,7 +51,18 @@ impl Config {
 pub struct Host {
     child: Child,
     listen: SocketAddr,
-    log: Arc<Mutex<String>>,
+    log: Log,
+}
+
+/// What a host has logged; it outlives the host.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    /// All lines so far.
+    pub fn text(&self) -> String {
+        self.0.lock().expect("no writer panics").clone()
+    }
 }
 
 /// How a command ended.
@@ -68,12 +84,12 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot start the host; build it with `make build`")?;
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Log::default();
         let lines = BufReader::new(child.stderr.take().context("its log is piped")?);
-        let collected = Arc::clone(&log);
+        let collected = log.clone();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                let mut log = collected.lock().expect("no reader panics");
+                let mut log = collected.0.lock().expect("no reader panics");
                 log.push_str(&line);
                 log.push('\n');
             }
@@ -87,7 +103,17 @@ impl Host {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no writer panics").clone()
+        self.log.text()
+    }
+
+    /// Its log, for whoever wants to read it after its end.
+    pub fn shared_log(&self) -> Log {
+        self.log.clone()
+    }
+
+    /// How it ended, if it has ended by itself.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// The answer of `/health/ready`.
@@ -119,6 +145,11 @@ impl Host {
 
     /// Asks it to end, and waits until it has.
     pub async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
+        self.end().await
+    }
+
+    /// The same, where the handle is still needed.
+    pub async fn end(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal("TERM")?;
         let child = &mut self.child;
         let status = wait::until("the host to end", async || {
@@ -129,13 +160,7 @@ impl Host {
 
     /// Sends a signal by its name, such as `STOP`.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(id)
-            .status()?;
-        anyhow::ensure!(status.success(), "cannot send SIG{name}");
-        Ok(())
+        signal::send(&self.child, name)
     }
 
     /// Waits until it ends by itself.

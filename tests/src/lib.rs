@@ -9,6 +9,8 @@ pub mod host;
 pub mod kafka;
 pub mod mongo;
 pub mod mongod;
+pub mod replica_set;
+pub mod signal;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};

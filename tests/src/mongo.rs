@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, Timestamp, doc};
 use mongodb::Client;
 use mongodb::options::{ClientOptions, ReadConcern, SelectionCriteria};
 use serde_json::Value;
@@ -63,6 +63,42 @@ impl Database {
             anyhow::ensure!(documents.insert(id, value).is_none(), "an id came twice");
         }
         Ok(documents)
+    }
+
+    /// The newest operation time of the server, as a point from which to read changes.
+    pub async fn now(&self) -> anyhow::Result<Timestamp> {
+        let reply = self.database.run_command(doc! { "ping": 1 }).await?;
+        Ok(reply.get_timestamp("operationTime")?)
+    }
+
+    /// All changes of these collections from `start` until now, as the events of a change stream.
+    ///
+    /// # Errors
+    ///
+    /// Also where the oplog does not reach back so far any more.
+    pub async fn changes(
+        &self,
+        start: Timestamp,
+        collections: &[&str],
+    ) -> anyhow::Result<Vec<Document>> {
+        const END: &str = "end_of_changes";
+        self.collection(END).insert_one(doc! {}).await?;
+        let mut names = vec![END];
+        names.extend(collections);
+        let pipeline = [
+            doc! { "$changeStream": { "startAtOperationTime": start } },
+            doc! { "$match": { "ns.coll": { "$in": names } } },
+        ];
+        let mut events = Vec::new();
+        let mut cursor = self.database.aggregate(pipeline).await?;
+        while cursor.advance().await? {
+            let event = cursor.deserialize_current()?;
+            if event.get_document("ns")?.get_str("coll")? == END {
+                return Ok(events);
+            }
+            events.push(event);
+        }
+        anyhow::bail!("the change stream ended before its end")
     }
 
     /// The checkpoints of a projection by partition.

@@ -11,6 +11,7 @@ use mongodb::options::ClientOptions;
 use tempfile::TempDir;
 
 use crate::host::free_address;
+use crate::signal;
 
 /// Ends with its handle.
 pub struct Mongod {
@@ -67,6 +68,17 @@ impl Mongod {
         self.process = spawn(self.port, self.folder.path(), &self.arguments);
     }
 
+    /// Sends it a signal by its name, such as `STOP`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        signal::send(&self.process, name)
+    }
+
+    /// What it has logged since its last start.
+    pub fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("mongod.log"));
+        log.unwrap_or_else(|error| format!("cannot be read: {error}"))
+    }
+
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -81,7 +93,7 @@ impl Mongod {
     }
 
     /// A client for a server that is no replica set, or not yet.
-    async fn direct(&self) -> Client {
+    pub(crate) async fn direct(&self) -> Client {
         client(&format!("mongodb://{}/?directConnection=true", self.host())).await
     }
 }
@@ -106,7 +118,7 @@ fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
     let log = File::create(folder.join("mongod.log")).expect("the folder is writable");
     Command::new(binary)
         .args(["--bind_ip", "127.0.0.1", "--nounixsocket"])
-        .args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
+        .args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "256"])
         .args(["--setParameter", "enableTestCommands=1"])
         .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
         .args(["--port", &port.to_string()])
