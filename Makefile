@@ -24,6 +24,10 @@ demo: build guests ## Project 27,004 real departures, without Kafka or MongoDB, 
 test: prerequisites guests ## Run all tests on a real Kafka and MongoDB (ARGS go to cargo test)
 	scripts/test.sh $(ARGS)
 
+.PHONY: ledger
+ledger: build guests ## Break hosts, Kafka and MongoDB while events flow, and verify (ARGS='--seeds 1..20')
+	scripts/ledger.sh $(ARGS)
+
 .PHONY: lint
 lint: prerequisites ## Check format and lints, warnings are errors
 	@scripts/prerequisites.sh rust-lints

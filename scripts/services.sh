@@ -121,10 +121,14 @@ start() {
             pids+=($!)
         fi
     done
-    # Some tests start mongods of their own, to break them, however the service itself runs.
+    # Some tests start servers of their own, to break them, however the services themselves run.
     if [[ ! -x ${PROJECTIONIST_TEST_MONGOD:-} ]] && ! (mongodb_fetch); then
         warn "tests that start a mongod of their own will fail;" \
             "name the binary of a MongoDB 6.0 or newer in PROJECTIONIST_TEST_MONGOD"
+    fi
+    if [[ ! -d ${PROJECTIONIST_TEST_KAFKA_JARS:-} ]] && ! (kafka_fetch); then
+        warn "tests that start a broker of their own will fail;" \
+            "name a folder with the jars of Kafka $KAFKA_VERSION in PROJECTIONIST_TEST_KAFKA_JARS"
     fi
     for pid in ${pids[@]+"${pids[@]}"}; do
         wait "$pid" || failed=1
@@ -235,8 +239,7 @@ status() {
     return "$status"
 }
 
-# Lines for `eval`. The paths are for tests that start brokers and servers of their own; they are
-# absent where nothing was fetched, and the mongod where the environment names one already.
+# Lines for `eval`.
 env_lines() {
     local service value
     for service in kafka mongodb; do
@@ -246,8 +249,22 @@ env_lines() {
         fi
         printf 'export %s=%q\n' "$(variable "$service")" "$value"
     done
+    program_lines
+}
+
+# The paths are for tests that start brokers and servers of their own; they are absent where nothing
+# was fetched, and where the environment names them already.
+program_lines() {
     if [[ -x $MONGOD && ! -x ${PROJECTIONIST_TEST_MONGOD:-} ]]; then printf 'export PROJECTIONIST_TEST_MONGOD=%q\n' "$MONGOD"; fi
-    if [[ -d $KAFKA_JARS ]]; then printf 'export PROJECTIONIST_TEST_KAFKA_JARS=%q\n' "$KAFKA_JARS"; fi
+    if [[ -d $KAFKA_JARS && ! -d ${PROJECTIONIST_TEST_KAFKA_JARS:-} ]]; then printf 'export PROJECTIONIST_TEST_KAFKA_JARS=%q\n' "$KAFKA_JARS"; fi
+}
+
+# Fetches what tests need that start all of their servers themselves. Nothing is started.
+programs() {
+    lock
+    if [[ ! -x ${PROJECTIONIST_TEST_MONGOD:-} ]]; then mongodb_fetch; fi
+    if [[ ! -d ${PROJECTIONIST_TEST_KAFKA_JARS:-} ]]; then kafka_fetch; fi
+    program_lines
 }
 
 logs() {
@@ -272,9 +289,10 @@ case ${1:-} in
     stop) stop ;;
     status) status ;;
     env) env_lines ;;
+    programs) programs ;;
     logs) logs ;;
     *)
-        echo "usage: scripts/services.sh start | stop | status | env | logs" >&2
+        echo "usage: scripts/services.sh start | stop | status | env | programs | logs" >&2
         exit 64
         ;;
 esac

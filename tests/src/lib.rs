@@ -7,6 +7,7 @@ pub mod broker;
 pub mod guests;
 pub mod host;
 pub mod kafka;
+pub mod ledger;
 pub mod mongo;
 pub mod mongod;
 pub mod replica_set;

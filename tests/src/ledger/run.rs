@@ -1,0 +1,244 @@
+//! One run: the parts of a seed, put together.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::compare::{Differences, compare};
+use super::disturb::{Track, disturb};
+use super::events::{Event, Hazards, ID_HEADER, Input, events};
+use super::fleet::Fleet;
+use super::fold::{Books, Record, fold};
+use super::history;
+use super::keep::Evidence;
+use super::observe::{read_history, read_store, read_topic};
+use super::producer::Producer;
+use super::recovery::follow;
+use super::report::Report;
+use super::schedule::{Severity, schedule};
+use crate::broker::Broker;
+use crate::guests;
+use crate::kafka::Topic;
+use crate::mongo::Database;
+use crate::replica_set::ReplicaSet;
+
+/// The size of a run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub events: usize,
+    /// How long producing them takes; the faults happen meanwhile.
+    pub production: Duration,
+    pub hosts: usize,
+    pub severity: Severity,
+    pub hazards: Hazards,
+    /// Where to keep what a failed run leaves.
+    pub keep: Option<PathBuf>,
+}
+
+/// The processes that all runs share, each with topics and databases of its own.
+pub struct Services {
+    pub broker: Broker,
+    pub store: ReplicaSet,
+}
+
+/// Both projections bear the names of their views.
+const ACCOUNTS: &str = "accounts";
+const STATEMENTS: &str = "statements";
+const PROJECTIONS: [&str; 2] = [ACCOUNTS, STATEMENTS];
+
+const PARTITIONS: i32 = 6;
+
+const MARKS_MAX: usize = 64;
+
+impl Services {
+    /// Starts a broker and a replica set, and waits until both answer.
+    pub async fn start() -> Self {
+        let (broker, store) = tokio::join!(Broker::start(&[]), ReplicaSet::start());
+        Services { broker, store }
+    }
+}
+
+/// Runs a seed.
+///
+/// # Errors
+///
+/// Where the run comes to no result: what is meant to be broken and mended cannot be, or what was
+/// left cannot be read. What a host does wrong is in the report.
+pub async fn run(seed: u64, options: &Options, services: &mut Services) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let topic = Topic::create_at(&services.broker.brokers(), "ledger", PARTITIONS).await?;
+    let database = Database::at(&services.store.watchful_uri(), &topic.name).await?;
+    let start = database.now().await?;
+    let text = configuration(options, services, &topic);
+    let mut fleet = Fleet::start(options.hosts, &text)?;
+    let input = Input {
+        events: options.events,
+        hazards: options.hazards,
+    };
+    let events = events(seed, &input);
+    let planned = schedule(seed, options.events, options.hosts, options.severity);
+
+    let (marks, received) = mpsc::channel(MARKS_MAX);
+    let producer = Producer::new(&topic)?;
+    let track = Track {
+        progress: producer.progress(),
+        marks,
+    };
+    let disturbed = disturb(track.clone(), &planned, services, &mut fleet);
+    let produced = async {
+        // Dropped after its last mark: that is how `follow` knows that it was the last.
+        let track = track;
+        producer.produce(&events, options.production).await?;
+        track.mark(None).await
+    };
+    let followed = async { anyhow::Ok(follow(&database, &PROJECTIONS, received).await) };
+    let ((), (), recovery) = tokio::try_join!(produced, disturbed, followed)?;
+    let mut failures = fleet.end().await?;
+
+    let (topic, records) = tokio::task::spawn_blocking(move || {
+        let records = read_topic(&topic);
+        (topic, records)
+    })
+    .await?;
+    let records = records?;
+    check_input(&events, &records)?;
+    let books = fold(&records, options.hazards)?;
+    let differences = differences(&database, &topic, &records, &books).await?;
+    check_ends(&database, &topic, &mut failures).await?;
+    let changes = read_history(&database, start, &PROJECTIONS).await?;
+    let mut faults = BTreeMap::new();
+    for each in &planned {
+        *faults.entry(each.fault.kind()).or_default() += 1;
+    }
+    let report = Report {
+        seed,
+        events: events.len(),
+        parked: books.parked(),
+        faults,
+        differences,
+        verdict: history::check(&changes),
+        recovery,
+        failures,
+        took: started.elapsed(),
+    };
+    match &options.keep {
+        Some(folder) if !report.is_clean() => {
+            let evidence = Evidence {
+                report: &report,
+                planned: &planned,
+                records: &records,
+                changes: &changes,
+                configuration: &text,
+            };
+            let folder = evidence.keep(folder, &fleet, services)?;
+            eprintln!("seed {seed}: kept in {}", folder.display());
+        }
+        Some(_) | None => {}
+    }
+    database.drop().await?;
+    topic.delete().await?;
+    Ok(report)
+}
+
+fn configuration(options: &Options, services: &Services, topic: &Topic) -> String {
+    let mut text = format!(
+        r#"
+[kafka]
+brokers = "{brokers}"
+[kafka.properties]
+"session.timeout.ms" = 6000
+"heartbeat.interval.ms" = 1000
+[stores.main]
+kind = "mongodb"
+uri = "{uri}"
+database = "{topic}"
+"#,
+        brokers = services.broker.brokers(),
+        uri = services.store.uri(),
+        topic = topic.name,
+    );
+    for projection in PROJECTIONS {
+        let plugin = guests::path(&format!("ledger_{projection}"));
+        text += &format!(
+            r#"
+[projections.{projection}]
+plugin = "{plugin}"
+topics = ["{topic}"]
+group-id = "{topic}-{projection}"
+"#,
+            plugin = plugin.display(),
+            topic = topic.name,
+        );
+        if options.hazards.duplicates {
+            text += &format!("dedupe = {{ id = \"header:{ID_HEADER}\", window = 100000 }}\n");
+        }
+        text += &format!("[projections.{projection}.batch]\nevents = 200\n");
+        if options.hazards.poison {
+            text += &format!("[projections.{projection}.parking]\non-fault = \"park\"\n");
+        }
+    }
+    text
+}
+
+/// What the broker holds must be what was produced: a run whose input is not the seed's proves
+/// nothing.
+fn check_input(events: &[Event], records: &[Record]) -> anyhow::Result<()> {
+    let mut produced: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for event in events {
+        produced.entry(&event.key).or_default().push(&event.id);
+    }
+    let mut held: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for record in records {
+        held.entry(&record.key).or_default().push(&record.id);
+    }
+    for (key, ids) in &produced {
+        let held = held.get(key).map_or(&[][..], Vec::as_slice);
+        anyhow::ensure!(
+            held == ids.as_slice(),
+            "the topic holds other events of key {key} than were produced: {} of {}",
+            held.len(),
+            ids.len()
+        );
+    }
+    anyhow::ensure!(held.len() == produced.len(), "the topic has foreign keys");
+    Ok(())
+}
+
+async fn differences(
+    database: &Database,
+    topic: &Topic,
+    records: &[Record],
+    books: &Books,
+) -> anyhow::Result<Differences> {
+    let mut differences = Differences::default();
+    let projections = [(ACCOUNTS, &books.accounts), (STATEMENTS, &books.statements)];
+    for (projection, expected) in projections {
+        let found = read_store(database, projection, topic, records).await?;
+        differences.add(compare(projection, expected, &found)?);
+    }
+    Ok(differences)
+}
+
+/// Each checkpoint must be at the end of its partition, neither before nor behind it.
+async fn check_ends(
+    database: &Database,
+    topic: &Topic,
+    failures: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let ends: BTreeMap<i32, i64> = (0..).zip(topic.ends()?).collect();
+    for projection in PROJECTIONS {
+        let checkpoints = database.checkpoints(projection).await?.into_iter();
+        let nexts: BTreeMap<i32, i64> = checkpoints
+            .map(|(partition, checkpoint)| (partition, checkpoint.next))
+            .collect();
+        if nexts != ends {
+            failures.push(format!(
+                "the checkpoints of {projection} are at {nexts:?}, and the topic ends at {ends:?}"
+            ));
+        }
+    }
+    Ok(())
+}
