@@ -71,26 +71,27 @@ impl Topic {
             Some((name, value)) => new.set(name, value),
             None => new,
         };
-        let results = topic.admin()?.create_topics([&new], &admin_options());
-        outcome(results.await?)?;
+        let admin = topic.admin()?;
+        outcome(admin.create_topics([&new], &admin_options()).await?)?;
         Ok(topic)
     }
 
     /// Raises the number of its partitions.
     pub async fn grow(&mut self, partitions: usize) -> anyhow::Result<()> {
         let grown = NewPartitions::new(&self.name, partitions);
-        let results = self.admin()?.create_partitions([&grown], &admin_options());
-        outcome(results.await?)?;
+        let admin = self.admin()?;
+        outcome(admin.create_partitions([&grown], &admin_options()).await?)?;
         self.partitions = i32::try_from(partitions)?;
         Ok(())
     }
 
     /// Deletes it, with its events.
     pub async fn delete(&self) -> anyhow::Result<()> {
-        let results = self.admin()?.delete_topics(&[&self.name], &admin_options());
-        outcome(results.await?)
+        let admin = self.admin()?;
+        outcome(admin.delete_topics(&[&self.name], &admin_options()).await?)
     }
 
+    /// To be kept until the answer has come: without its client, an answer is waited for in vain.
     fn admin(&self) -> anyhow::Result<AdminClient<DefaultClientContext>> {
         Ok(self.client_config().create()?)
     }
