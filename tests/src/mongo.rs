@@ -82,7 +82,9 @@ impl Database {
         collections: &[&str],
     ) -> anyhow::Result<Vec<Document>> {
         const END: &str = "end_of_changes";
-        self.collection(END).insert_one(doc! {}).await?;
+        let last = super::unique("end");
+        let end = doc! { "_id": &last };
+        self.collection(END).insert_one(end).await?;
         let mut names = vec![END];
         names.extend(collections);
         let pipeline = [
@@ -93,10 +95,11 @@ impl Database {
         let mut cursor = self.database.aggregate(pipeline).await?;
         while cursor.advance().await? {
             let event = cursor.deserialize_current()?;
-            if event.get_document("ns")?.get_str("coll")? == END {
+            if event.get_document("ns")?.get_str("coll")? != END {
+                events.push(event);
+            } else if event.get_document("documentKey")?.get_str("_id")? == last {
                 return Ok(events);
             }
-            events.push(event);
         }
         anyhow::bail!("the change stream ended before its end")
     }

@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use projectionist_tests::ledger::events::Hazards;
 use projectionist_tests::ledger::report::Summary;
 use projectionist_tests::ledger::schedule::Severity;
-use projectionist_tests::ledger::{Options, Services, run};
+use projectionist_tests::ledger::{Keep, Options, Services, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Folds transfers while hosts, Kafka and MongoDB fail, and compares the store with the topic.
@@ -35,9 +35,9 @@ struct Arguments {
     /// What the input is to be without.
     #[arg(long, value_delimiter = ',')]
     without: Vec<Hazard>,
-    /// Keeps logs, schedule and history of a failed run in target/ledger.
-    #[arg(long)]
-    keep: bool,
+    /// Keeps logs, schedule and history in target/ledger.
+    #[arg(long, num_args = 0..=1, default_missing_value = "failed")]
+    keep: Option<Kept>,
     /// A file for the last line.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -47,6 +47,13 @@ struct Arguments {
 enum Hazard {
     Duplicates,
     Poison,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kept {
+    /// Of runs that failed.
+    Failed,
+    All,
 }
 
 #[tokio::main]
@@ -105,7 +112,11 @@ fn options(arguments: &Arguments) -> Options {
             duplicates: with(Hazard::Duplicates),
             poison: with(Hazard::Poison),
         },
-        keep: arguments.keep.then(|| PathBuf::from(folder)),
+        keep: match arguments.keep {
+            None => Keep::Nothing,
+            Some(Kept::Failed) => Keep::Failed(folder.into()),
+            Some(Kept::All) => Keep::All(folder.into()),
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! Keeps what a failed run has left, for whoever looks for the fault.
+//! Keeps what a run has left, for whoever looks for a fault or for what takes long.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,7 @@ impl Evidence<'_> {
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text);
         let problems = self.report.problems().join("\n");
         write("report.txt", &format!("{}\n{problems}\n", self.report))?;
+        write("recoveries.txt", &lines(&self.report.recovery.each)?)?;
         write("schedule.txt", &lines(self.planned)?)?;
         write("records.txt", &lines(self.records)?)?;
         write("history.txt", &lines(self.changes)?)?;

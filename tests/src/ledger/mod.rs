@@ -30,4 +30,4 @@ pub mod report;
 mod run;
 pub mod schedule;
 
-pub use run::{Options, Services, run};
+pub use run::{Keep, Options, Services, run};

@@ -23,11 +23,11 @@ pub struct Mark {
     pub ends: Vec<i64>,
 }
 
-/// The longest recovery, and of what.
+/// How long recoveries took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    pub longest: Duration,
-    pub from: Option<Kind>,
+    /// In the order in which they ended.
+    pub each: Vec<(Kind, Duration)>,
     /// What was not caught up with in time.
     pub stuck: Vec<String>,
 }
@@ -68,8 +68,8 @@ pub async fn follow(
             if let Ok(Ok(positions)) = positions {
                 pending.retain(|mark| {
                     let reached = mark.is_reached(&positions);
-                    if reached {
-                        recovery.note(mark);
+                    if let (true, Some(kind)) = (reached, mark.fault) {
+                        recovery.each.push((kind, mark.since.elapsed()));
                     }
                     !reached
                 });
@@ -105,12 +105,9 @@ impl Mark {
 }
 
 impl Recovery {
-    fn note(&mut self, mark: &Mark) {
-        let took = mark.since.elapsed();
-        if mark.fault.is_some() && took > self.longest {
-            self.longest = took;
-            self.from = mark.fault;
-        }
+    /// The longest one.
+    pub fn longest(&self) -> Option<(Kind, Duration)> {
+        self.each.iter().copied().max_by_key(|&(_, took)| took)
     }
 }
 

@@ -66,18 +66,17 @@ impl fmt::Display for Report {
             ..
         } = self;
         let faults: usize = self.faults.values().sum();
-        let recovery = self.recovery.longest.as_secs_f64();
-        let from = self
-            .recovery
-            .from
-            .map_or("none".to_owned(), |kind| kind.to_string());
+        let recovery = match self.recovery.longest() {
+            Some((kind, took)) => format!("{:.1} s ({kind})", took.as_secs_f64()),
+            None => "none".to_owned(),
+        };
         let took = self.took.as_secs();
         let result = if self.is_clean() { "ok" } else { "FAILED" };
         write!(
             f,
             "seed {seed}: {result}, {faults} faults, {events} events, {} parked, lost {}, \
              duplicated {}, reordered {}, differing {}, zombie commits {}, {} claims, {} \
-             transactions, longest recovery {recovery:.1} s ({from}), {took} s",
+             transactions, longest recovery {recovery}, {took} s",
             self.parked,
             differences.lost,
             differences.duplicated,
@@ -115,8 +114,9 @@ impl Summary {
         let sum = |of: fn(&Report) -> u64| self.reports.iter().map(of).sum::<u64>();
         let events: usize = self.reports.iter().map(|report| report.events).sum();
         let parked: usize = self.reports.iter().map(|report| report.parked).sum();
-        let longest = self.reports.iter().map(|report| report.recovery.longest);
-        let longest = longest.max().unwrap_or_default().as_secs_f64();
+        let recoveries = self.reports.iter().flat_map(|report| &report.recovery.each);
+        let longest = recoveries.map(|(_, took)| took.as_secs_f64());
+        let longest = longest.fold(0.0, f64::max);
         let failed = self.reports.iter().filter(|report| !report.is_clean());
         let broken = self.broken.iter().map(|(seed, _)| *seed);
         let failed: Vec<u64> = failed.map(|report| report.seed).chain(broken).collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::compare::{Differences, compare};
 use super::disturb::{Track, disturb};
@@ -34,8 +34,16 @@ pub struct Options {
     pub hosts: usize,
     pub severity: Severity,
     pub hazards: Hazards,
-    /// Where to keep what a failed run leaves.
-    pub keep: Option<PathBuf>,
+    pub keep: Keep,
+}
+
+/// Whether logs, schedule and history are kept, and in which folder.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    Nothing,
+    /// Of runs that failed.
+    Failed(PathBuf),
+    All(PathBuf),
 }
 
 /// The processes that all runs share, each with topics and databases of its own.
@@ -53,6 +61,9 @@ const PARTITIONS: i32 = 6;
 
 const MARKS_MAX: usize = 64;
 
+/// How long a run may take besides producing its events. Every wait in it is shorter.
+const OVERHEAD_MAX: Duration = Duration::from_secs(400);
+
 impl Services {
     /// Starts a broker and a replica set, and waits until both answer.
     pub async fn start() -> Self {
@@ -68,6 +79,19 @@ impl Services {
 /// Where the run comes to no result: what is meant to be broken and mended cannot be, or what was
 /// left cannot be read. What a host does wrong is in the report.
 pub async fn run(seed: u64, options: &Options, services: &mut Services) -> anyhow::Result<Report> {
+    let limit = options.production + OVERHEAD_MAX;
+    // Boxed: a whole run is a large future.
+    match timeout(limit, Box::pin(run_unbounded(seed, options, services))).await {
+        Ok(result) => result,
+        Err(_) => anyhow::bail!("it has not ended after {limit:?}"),
+    }
+}
+
+async fn run_unbounded(
+    seed: u64,
+    options: &Options,
+    services: &mut Services,
+) -> anyhow::Result<Report> {
     let started = Instant::now();
     let topic = Topic::create_at(&services.broker.brokers(), "ledger", PARTITIONS).await?;
     let database = Database::at(&services.store.watchful_uri(), &topic.name).await?;
@@ -124,19 +148,21 @@ pub async fn run(seed: u64, options: &Options, services: &mut Services) -> anyho
         failures,
         took: started.elapsed(),
     };
-    match &options.keep {
-        Some(folder) if !report.is_clean() => {
-            let evidence = Evidence {
-                report: &report,
-                planned: &planned,
-                records: &records,
-                changes: &changes,
-                configuration: &text,
-            };
-            let folder = evidence.keep(folder, &fleet, services)?;
-            eprintln!("seed {seed}: kept in {}", folder.display());
-        }
-        Some(_) | None => {}
+    let keep = match &options.keep {
+        Keep::All(folder) => Some(folder),
+        Keep::Failed(folder) => Some(folder).filter(|_| !report.is_clean()),
+        Keep::Nothing => None,
+    };
+    if let Some(folder) = keep {
+        let evidence = Evidence {
+            report: &report,
+            planned: &planned,
+            records: &records,
+            changes: &changes,
+            configuration: &text,
+        };
+        let folder = evidence.keep(folder, &fleet, services)?;
+        eprintln!("seed {seed}: kept in {}", folder.display());
     }
     database.drop().await?;
     topic.delete().await?;
