@@ -16,6 +16,9 @@ pub enum Notice {
     /// The group gave these partitions to this host, on top of those it has. The list may be
     /// empty. To be answered at once with [`Command::Acknowledge`]: the source fetches nothing
     /// before, and the group waits for this host.
+    ///
+    /// None of them is one whose revocation is still to be answered: the host's part in a
+    /// rebalance is over with its answer, and only then is there another.
     Assigned(Vec<TopicPartition>),
     /// The group takes these partitions away. They are kept until the answer,
     /// [`Command::Release`], comes, and no other host has them before that, unless `lost`.

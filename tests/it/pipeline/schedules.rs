@@ -74,6 +74,8 @@ struct History {
     hosts: [Host; 2],
     /// Whose partition it is, as an index into the hosts.
     owners: Vec<usize>,
+    /// How often each host was told to give up each partition.
+    revocations: [[usize; PARTITIONS as usize]; 2],
     random: StdRng,
     input: Input,
     seed: u64,
@@ -94,6 +96,7 @@ impl History {
             hosts: [scene.host(options.clone()), scene.host(options)],
             scene,
             owners: vec![0, 0, 1, 1],
+            revocations: [[0; PARTITIONS as usize]; 2],
             random: StdRng::seed_from_u64(seed),
             input,
             seed,
@@ -192,12 +195,14 @@ impl History {
     async fn revoke(&mut self) {
         let partition = self.random.random_range(0..PARTITIONS);
         let (last, next) = self.pass_on(partition);
-        let released = releases(&self.hosts[last]);
         self.hosts[last].group.revoke(&[partition]).await;
+        // Not just any release: one for each time that the host was told to. With an earlier one,
+        // the group could give the partition back to a host that is still draining it.
+        let revocations = self.revocations[last][index(partition)];
         let journal = &self.hosts[last].journal;
         journal
-            .until("a release", |entries| {
-                (count(entries) > released).then_some(())
+            .until("the release", |entries| {
+                (releases(entries, partition) == revocations).then_some(())
             })
             .await;
         self.hosts[next].group.assign(&[partition]).await;
@@ -213,9 +218,10 @@ impl History {
     }
 
     fn pass_on(&mut self, partition: i32) -> (usize, usize) {
-        let index = usize::try_from(partition).expect("partitions count from 0");
+        let index = index(partition);
         let last = self.owners[index];
         self.owners[index] = 1 - last;
+        self.revocations[last][index] += 1;
         (last, self.owners[index])
     }
 
@@ -235,7 +241,7 @@ impl Astray {
                 Entry::Attempted(_) => self.commits += 1,
                 Entry::Stored(_) => self.commits = self.commits.saturating_sub(1),
                 Entry::Folded(partition, first, last) => {
-                    let index = usize::try_from(*partition).expect("partitions count from 0");
+                    let index = index(*partition);
                     self.batches += usize::from(*first <= folded[index]);
                     folded[index] = *last;
                 }
@@ -245,13 +251,15 @@ impl Astray {
     }
 }
 
-fn releases(host: &Host) -> usize {
-    count(&host.journal.entries())
+fn index(partition: i32) -> usize {
+    usize::try_from(partition).expect("partitions count from 0")
 }
 
-fn count(entries: &[Entry]) -> usize {
+fn releases(entries: &[Entry], partition: i32) -> usize {
     let released = entries.iter();
     released
-        .filter(|entry| matches!(entry, Entry::Released(_)))
+        .filter(
+            |entry| matches!(entry, Entry::Released(partitions) if partitions.contains(&partition)),
+        )
         .count()
 }
