@@ -103,9 +103,12 @@ impl Topic {
         config
     }
 
-    /// Produces records in their order; a key decides on the partition.
+    /// Produces records in their order; a key decides on the partition, as with Kafka's own
+    /// clients.
     pub fn produce<'r>(&self, records: impl Iterator<Item = Record<'r>>) -> anyhow::Result<()> {
-        let producer = producer(self.client_config())?;
+        let mut config = self.client_config();
+        config.set("partitioner", "murmur2_random");
+        let producer = producer(config)?;
         for record in records {
             let headers = OwnedHeaders::new().insert(Header {
                 key: FlightEvent::ID_HEADER,
