@@ -1,29 +1,19 @@
-//! Three short runs of the ledger; `make ledger` has the long ones.
-
-use std::time::Duration;
+//! Three short runs of the ledger; `make ledger` has the long ones, and with `--brief` these.
 
 use bson::{Bson, doc};
 use mongodb::{Client, ClientSession};
 use projectionist_tests::ledger::events::Hazards;
-use projectionist_tests::ledger::schedule::Severity;
-use projectionist_tests::ledger::{Keep, Options, Services, history, observe, run};
+use projectionist_tests::ledger::{Options, Services, history, observe, run};
 use projectionist_tests::{mongo, unique};
 
 const CHECKPOINT: &str = "accounts/v1/main/transfers/0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_seeds_lose_duplicate_and_reorder_nothing() {
-    let options = Options {
-        events: 4_000,
-        production: Duration::from_secs(12),
-        hosts: 2,
-        severity: Severity::Brief,
-        hazards: Hazards {
-            duplicates: false,
-            poison: false,
-        },
-        keep: Keep::Nothing,
-    };
+    let options = Options::brief(Hazards {
+        duplicates: false,
+        poison: false,
+    });
     let mut services = Services::start().await;
     for seed in 1..=3 {
         let report = run(seed, &options, &mut services).await;

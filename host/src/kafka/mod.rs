@@ -99,6 +99,8 @@ impl Connection {
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", &self.client_id)
+            // A broker that is back is found within a second; the default is up to ten.
+            .set("reconnect.backoff.max.ms", "1000")
             .set("log_level", "5");
         config
     }
@@ -111,8 +113,7 @@ impl Connection {
             // Per consumer. What waits here comes on top of the pipeline's own queues.
             .set("queued.max.messages.kbytes", "16384")
             // How soon a topic's new partitions are noticed; the default is five minutes.
-            .set("topic.metadata.refresh.interval.ms", "30000")
-            .set("log_level", "5");
+            .set("topic.metadata.refresh.interval.ms", "30000");
         for (name, value) in &self.properties {
             config.set(name, value);
         }

@@ -25,13 +25,16 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Events of each run.
-    #[arg(long, default_value_t = 16_000)]
+    #[arg(long, default_value_t = 20_000)]
     events: usize,
-    /// How long producing them takes.
-    #[arg(long, default_value_t = 40)]
+    /// How long producing them takes, besides the time that the broker is away.
+    #[arg(long, default_value_t = 50)]
     seconds: u64,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
     hosts: u8,
+    /// The short runs that are part of the tests.
+    #[arg(long, conflicts_with_all = ["events", "seconds", "hosts"])]
+    brief: bool,
     /// What the input is to be without.
     #[arg(long, value_delimiter = ',')]
     without: Vec<Hazard>,
@@ -102,21 +105,29 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn options(arguments: &Arguments) -> Options {
     let with = |hazard| !arguments.without.contains(&hazard);
+    let hazards = Hazards {
+        duplicates: with(Hazard::Duplicates),
+        poison: with(Hazard::Poison),
+    };
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ledger");
+    let keep = match arguments.keep {
+        None => Keep::Nothing,
+        Some(Kept::Failed) => Keep::Failed(folder.into()),
+        Some(Kept::All) => Keep::All(folder.into()),
+    };
+    if arguments.brief {
+        return Options {
+            keep,
+            ..Options::brief(hazards)
+        };
+    }
     Options {
         events: arguments.events,
         production: Duration::from_secs(arguments.seconds),
         hosts: usize::from(arguments.hosts),
         severity: Severity::Full,
-        hazards: Hazards {
-            duplicates: with(Hazard::Duplicates),
-            poison: with(Hazard::Poison),
-        },
-        keep: match arguments.keep {
-            None => Keep::Nothing,
-            Some(Kept::Failed) => Keep::Failed(folder.into()),
-            Some(Kept::All) => Keep::All(folder.into()),
-        },
+        hazards,
+        keep,
     }
 }
 

@@ -82,6 +82,7 @@ impl Track {
             fault,
             since: Instant::now(),
             ends: self.progress.ends(),
+            events: i64::try_from(self.progress.handed())?,
         };
         Ok(self.marks.send(mark).await?)
     }

@@ -44,6 +44,18 @@ impl Fleet {
         })
     }
 
+    /// # Errors
+    ///
+    /// A host that has ended, with what it said.
+    pub fn check_running(&mut self) -> anyhow::Result<()> {
+        for Member { name, host, .. } in &mut self.members {
+            if let Some(status) = host.has_ended()? {
+                anyhow::bail!("{name} ended at its start with {status}: {}", host.log());
+            }
+        }
+        Ok(())
+    }
+
     /// Lets a fault happen, and mends it.
     pub async fn suffer(&mut self, fault: HostFault) -> anyhow::Result<()> {
         self.replace_ended()?;

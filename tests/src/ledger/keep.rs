@@ -21,7 +21,7 @@ pub struct Evidence<'r> {
 }
 
 impl Evidence<'_> {
-    /// Writes it into a folder of the seed's below `folder`, over that of an earlier run, and tells
+    /// Writes it into a folder of the seed's below `folder`, in place of an earlier run's, and tells
     /// which.
     pub fn keep(
         &self,
@@ -30,6 +30,9 @@ impl Evidence<'_> {
         services: &Services,
     ) -> anyhow::Result<PathBuf> {
         let folder = folder.join(format!("seed-{}", self.report.seed));
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
         std::fs::create_dir_all(&folder)?;
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text);
         let problems = self.report.problems().join("\n");

@@ -15,7 +15,7 @@ use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
 use tokio::sync::watch;
-use tokio::time::{Instant, interval};
+use tokio::time::interval;
 
 use super::events::{Event, ID_HEADER};
 use crate::kafka::Topic;
@@ -45,6 +45,12 @@ struct Delivered {
 
 const TICK: Duration = Duration::from_millis(20);
 
+/// A busy machine may miss ticks; more than so much is not made up for.
+const CREDIT_MAX: Duration = Duration::from_millis(200);
+
+/// How many events may wait for the broker.
+const UNDER_WAY_MAX: &str = "500";
+
 /// Longer than any outage of a run.
 const DELIVERY_TIMEOUT_MS: &str = "180000";
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(200);
@@ -61,6 +67,9 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", DELIVERY_TIMEOUT_MS)
             .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", UNDER_WAY_MAX)
+            // Events must flow again as soon as the broker does, and not up to 10 s later.
+            .set("reconnect.backoff.max.ms", "500")
             .create_with_context(Deliveries(Arc::clone(&delivered)))?;
         Ok(Producer {
             inner,
@@ -78,19 +87,25 @@ impl Producer {
         }
     }
 
-    /// Produces all events within this time, or later where the broker takes them later. Returns
-    /// once all of them are acknowledged.
+    /// Produces all events, within this time where the broker is always there. While it is away,
+    /// hardly anything is handed over, and nothing is made up for later: events are to be under way
+    /// when faults happen. Returns once all are acknowledged.
     pub async fn produce(self, events: &[Event], within: Duration) -> anyhow::Result<()> {
-        let started = Instant::now();
+        let rate = events.len() as f64 / within.as_secs_f64();
         let mut ticks = interval(TICK);
+        let mut last = ticks.tick().await;
+        let mut credit = 0.0;
         let mut handed = 0;
         while handed < events.len() {
-            ticks.tick().await;
-            let share = started.elapsed().as_secs_f64() / within.as_secs_f64();
-            while handed < events.len() && (handed as f64) < share * events.len() as f64 {
+            let now = ticks.tick().await;
+            credit += rate * (now - last).min(CREDIT_MAX).as_secs_f64();
+            last = now;
+            while credit >= 1.0 && handed < events.len() {
                 if !self.send(&events[handed])? {
+                    credit = 0.0;
                     break;
                 }
+                credit -= 1.0;
                 handed += 1;
             }
             self.handed.send_replace(handed);
@@ -130,6 +145,11 @@ impl Progress {
     pub async fn wait_for(&mut self, events: usize) {
         // An error means that the producer has gone, after its last event.
         drop(self.handed.wait_for(|&handed| handed >= events).await);
+    }
+
+    /// How many events are handed to the producer.
+    pub fn handed(&self) -> usize {
+        *self.handed.borrow()
     }
 
     /// By partition: behind the newest event that the broker has acknowledged.

@@ -1,9 +1,11 @@
 //! Measures how long it takes to recover from a fault, and waits for the end of a run.
 //!
 //! A fault's recovery lasts from its end (the process runs again, the step-down is answered) until
-//! all partitions of all projections have stored what the broker had acknowledged by then. So it
-//! includes what the service itself needs to come back, elections and rebalances, and the way
-//! through what had piled up; faults that meet one another lengthen each other's.
+//! all partitions of all projections have stored what the broker had acknowledged by then, and each
+//! projection at least as many events as were handed to the producer by then: those that the broker
+//! could not take yet have no partition to look at. So it includes what the service itself needs to
+//! come back, elections and rebalances, and the way through what had piled up; faults that meet one
+//! another lengthen each other's.
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub struct Mark {
     pub since: Instant,
     /// By partition: the position that every projection must reach.
     pub ends: Vec<i64>,
+    /// How many events every projection must have stored, over all partitions.
+    pub events: i64,
 }
 
 /// How long recoveries took.
@@ -97,9 +101,9 @@ impl Mark {
     /// `positions` has the next offset of each partition, for each projection.
     fn is_reached(&self, positions: &[Vec<i64>]) -> bool {
         positions.iter().all(|projection| {
-            let ends = self.ends.iter().enumerate();
-            ends.into_iter()
-                .all(|(partition, end)| projection.get(partition).unwrap_or(&0) >= end)
+            let mut ends = self.ends.iter().enumerate();
+            projection.iter().sum::<i64>() >= self.events
+                && ends.all(|(partition, end)| projection.get(partition).unwrap_or(&0) >= end)
         })
     }
 }
@@ -138,15 +142,17 @@ mod tests {
             fault: Some(Kind::HostKilled),
             since: Instant::now(),
             ends: vec![3, 0, 5],
+            events: 9,
         };
         let cases = [
             ("all are there", vec![vec![3, 0, 6], vec![4, 1, 5]], true),
-            ("one is behind", vec![vec![3, 0, 5], vec![3, 0, 4]], false),
-            ("one was never claimed", vec![vec![3, 0, 5], vec![3]], false),
+            ("one is behind", vec![vec![3, 9, 5], vec![3, 9, 4]], false),
+            ("one was never claimed", vec![vec![3, 9, 5], vec![9]], false),
+            ("nothing to reach", vec![vec![3, 1, 5], vec![4, 0, 5]], true),
             (
-                "nothing to reach there",
+                "events were not taken yet",
                 vec![vec![3, 0, 5], vec![3, 0, 5]],
-                true,
+                false,
             ),
         ];
         for (name, positions, reached) in cases {

@@ -24,12 +24,14 @@ use crate::guests;
 use crate::kafka::Topic;
 use crate::mongo::Database;
 use crate::replica_set::ReplicaSet;
+use crate::wait;
 
 /// The size of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub events: usize,
-    /// How long producing them takes; the faults happen meanwhile.
+    /// How long producing them takes, besides the time that the broker is away. The faults happen
+    /// meanwhile.
     pub production: Duration,
     pub hosts: usize,
     pub severity: Severity,
@@ -59,15 +61,35 @@ const PROJECTIONS: [&str; 2] = [ACCOUNTS, STATEMENTS];
 
 const PARTITIONS: i32 = 6;
 
+/// A killed broker is let in again only when its session from before is over, by default 9 s.
+const BROKER: [(&str, &str); 2] = [
+    ("broker.session.timeout.ms", "3000"),
+    ("broker.heartbeat.interval.ms", "500"),
+];
+
 const MARKS_MAX: usize = 64;
 
 /// How long a run may take besides producing its events. Every wait in it is shorter.
 const OVERHEAD_MAX: Duration = Duration::from_secs(400);
 
+impl Options {
+    /// The short runs that are part of the tests.
+    pub fn brief(hazards: Hazards) -> Self {
+        Options {
+            events: 3_000,
+            production: Duration::from_secs(10),
+            hosts: 2,
+            severity: Severity::Brief,
+            hazards,
+            keep: Keep::Nothing,
+        }
+    }
+}
+
 impl Services {
     /// Starts a broker and a replica set, and waits until both answer.
     pub async fn start() -> Self {
-        let (broker, store) = tokio::join!(Broker::start(&[]), ReplicaSet::start());
+        let (broker, store) = tokio::join!(Broker::start(&BROKER), ReplicaSet::start());
         Services { broker, store }
     }
 }
@@ -105,6 +127,7 @@ async fn run_unbounded(
     let events = events(seed, &input);
     let planned = schedule(seed, options.events, options.hosts, options.severity);
 
+    wait_for_claims(&database, &mut fleet).await?;
     let (marks, received) = mpsc::channel(MARKS_MAX);
     let producer = Producer::new(&topic)?;
     let track = Track {
@@ -207,6 +230,24 @@ group-id = "{topic}-{projection}"
         }
     }
     text
+}
+
+/// Faults must meet hosts that work, and not only hosts that start.
+async fn wait_for_claims(database: &Database, fleet: &mut Fleet) -> anyhow::Result<()> {
+    wait::until("all partitions to be claimed", async || {
+        if let Err(ended) = fleet.check_running() {
+            return Ok(Err(ended));
+        }
+        for projection in PROJECTIONS {
+            let checkpoints = database.checkpoints(projection).await;
+            let claimed = checkpoints.map_err(|error| error.to_string())?.len();
+            if i32::try_from(claimed) != Ok(PARTITIONS) {
+                return Err(format!("{projection} has {claimed} of {PARTITIONS}"));
+            }
+        }
+        Ok(Ok(()))
+    })
+    .await
 }
 
 /// What the broker holds must be what was produced: a run whose input is not the seed's proves
