@@ -143,7 +143,10 @@ async fn every_order_is_shipped_or_cancelled_however_often_the_host_is_killed() 
             let found = view.find_one(doc! { "_id": last }).await;
             match found.map_err(|error| error.to_string())? {
                 Some(_) => Ok(()),
-                None => Err(format!("{last} is not there; the host says: {}", host.log())),
+                None => Err(format!(
+                    "{last} is not there; the host says: {}",
+                    host.log()
+                )),
             }
         })
         .await;

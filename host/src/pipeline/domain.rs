@@ -47,7 +47,7 @@ use repair::Repairs;
 #[derive(Debug)]
 pub enum Control {
     /// Take a claimed partition over.
-    Attach(Attachment),
+    Attach(Box<Attachment>),
     /// Store what is folded, and let go. Answered with an [`Outcome`].
     Drain(TopicPartition),
     /// Store what is folded, fold nothing more, and let go for this reason.
@@ -263,7 +263,7 @@ impl Domain {
 
     async fn control(&mut self, control: Control) {
         match control {
-            Control::Attach(attachment) => self.attach(attachment),
+            Control::Attach(attachment) => self.attach(*attachment),
             Control::Drain(partition) => {
                 if let Some(member) = self.member_mut(&partition) {
                     member.leaving.get_or_insert(Leaving::For(Reason::Drained));

@@ -366,7 +366,7 @@ impl Runner {
         };
         domain
             .control
-            .send(Control::Attach(attachment))
+            .send(Control::Attach(Box::new(attachment)))
             .await
             .map_err(|_| "its domain has ended".to_owned())?;
         info!(
