@@ -11,8 +11,8 @@ const CHECKPOINT: &str = "accounts/v1/main/transfers/0";
 #[tokio::test(flavor = "multi_thread")]
 async fn three_seeds_lose_duplicate_and_reorder_nothing() {
     let options = Options::brief(Hazards {
-        duplicates: false,
-        poison: false,
+        duplicates: true,
+        poison: true,
     });
     let mut services = Services::start().await;
     for seed in 1..=3 {
