@@ -13,9 +13,10 @@ use super::super::outbox;
 use super::super::parking::KeyChange;
 use super::super::sieve::{Changes, Scope};
 use super::super::{Context, DomainLayout};
+use super::repair::too_large;
 use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Member, Reason, Repairing};
 use crate::parked;
-use crate::projection::{DocumentId, Fault, FaultKind};
+use crate::projection::DocumentId;
 use crate::record::TopicPartition;
 use crate::store::{self, Advance, EntryChange, Table, ViewId};
 
@@ -198,16 +199,16 @@ impl Domain {
             })
             .filter(|(_, events)| *events > 0)
             .collect();
+        let repairing = |member: &Member| member.repairing == Repairing::InFlight;
+        let repair = self.members.iter().any(repairing);
         self.retract();
+        if repair {
+            return self.repair_too_large(reason.to_owned());
+        }
         let single = sizes.iter().map(|(_, events)| events).sum::<usize>() == 1;
         for (partition, events) in sizes {
             if single {
-                let fault = Fault {
-                    kind: FaultKind::InvalidOutput,
-                    detail: format!("its documents are too large for one transaction: {reason}"),
-                    event: None,
-                };
-                self.blame_first(&partition, &fault);
+                self.blame_first(&partition, &too_large(reason.to_owned()));
             } else if let Some(member) = self.member_mut(&partition) {
                 member.partition.narrow(events);
             }

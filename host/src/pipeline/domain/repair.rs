@@ -20,7 +20,7 @@ use super::fault::reason;
 use super::fold::Unfolded;
 use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
-use crate::projection::{Descriptor, Fault, HostError};
+use crate::projection::{Descriptor, Fault, FaultKind, HostError};
 use crate::record::{Event, Offset, TopicPartition};
 use crate::store::{self, CheckpointId, Entry, EntryChange, Table};
 use crate::telemetry::health::{PartitionState, describe};
@@ -41,6 +41,8 @@ pub(super) struct Repairs {
     tasks: VecDeque<Task>,
     /// Most events of the next batch, while a fault is narrowed down to its event.
     narrowed: Option<usize>,
+    /// Events of the batch that is pending or in flight.
+    draining: usize,
     /// A lane with another plugin (its hash) than the projection's.
     lane: Option<(String, Lane)>,
 }
@@ -170,6 +172,26 @@ impl Domain {
         }
     }
 
+    /// What a repair stores is more than a transaction takes: the next try is of half as many
+    /// events. What one event alone makes stays parked.
+    pub(super) fn repair_too_large(&mut self, detail: String) {
+        if self.repairs.draining > 1 {
+            self.repairs.narrowed = Some(self.repairs.draining / 2);
+            return;
+        }
+        let Some(task) = self.repairs.tasks.front() else {
+            return;
+        };
+        let (partition, first) = (task.partition.clone(), task.first);
+        let fault = too_large(detail);
+        let found = |member: &Member| *member.partition.id() == partition;
+        if let Some(member) = self.members.iter().position(found) {
+            let parking = self.members[member].sieve.parking_mut();
+            parking.set_reason(first, reason(&fault, ""));
+            self.request_done(member, first);
+        }
+    }
+
     /// What was to be stored of a repair came to nothing: it is done again.
     pub(super) fn repair_again(&mut self) {
         for task in &mut self.repairs.tasks {
@@ -263,6 +285,7 @@ impl Domain {
             });
         }
         self.repairs.narrowed = None;
+        self.repairs.draining = usize::try_from(count).unwrap_or(usize::MAX);
         self.release(member, first, count, bytes);
         Ok(())
     }
@@ -376,7 +399,7 @@ impl Domain {
         }
         let unusable = |detail: String| {
             let fault = Fault {
-                kind: crate::projection::FaultKind::Failed,
+                kind: FaultKind::Failed,
                 detail: format!("plugin {hash} cannot be used: {detail}"),
                 event: None,
             };
@@ -409,6 +432,15 @@ impl Domain {
 impl Member {
     fn may_be_repaired(&self) -> bool {
         self.leaving.is_none() && !self.waits_for_relay() && !self.sieve.parking().is_empty()
+    }
+}
+
+/// What an event is at fault for whose documents no transaction takes.
+pub(super) fn too_large(detail: String) -> Fault {
+    Fault {
+        kind: FaultKind::InvalidOutput,
+        detail: format!("its documents are too large for one transaction: {detail}"),
+        event: None,
     }
 }
 
