@@ -152,6 +152,17 @@ pub struct Fault {
     pub detail: String,
     /// Index in the batch of the event at fault, where it is known.
     pub event: Option<usize>,
+    /// Later events of the batch that the plugin rejected as well, in their order.
+    pub also: Vec<Rejected>,
+}
+
+/// An event that the plugin named as one that it cannot take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Index in the batch.
+    pub event: usize,
+    /// The plugin's own words.
+    pub detail: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -64,6 +64,7 @@ pub(super) fn fault(kind: FaultKind, detail: impl Into<String>, event: Option<us
         kind,
         detail,
         event,
+        also: Vec::new(),
     }
 }
 

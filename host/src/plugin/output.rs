@@ -12,18 +12,22 @@ use bytes::Bytes;
 use crate::document;
 use crate::projection::{
     Body, Descriptor, DocumentId, DocumentKey, DocumentWrite, Encoding, Fault, FaultKind, Output,
-    Ownership, ViewIndex,
+    Ownership, Rejected, ViewIndex,
 };
 use crate::record::Event;
 
 use super::bindings::raw;
 use super::columns;
-use super::fault::fault;
+use super::fault::{TEXT_BYTES_MAX, clip, fault};
 
 mod messages;
 
 /// An id becomes an index key, and part of log lines and addresses.
 const ID_BYTES_MAX: usize = 1024;
+
+/// Of the rejected events of a batch that are looked at; later ones are named again when the batch
+/// is folded without these. It bounds what their reasons take.
+const REJECTS_MAX: usize = 1_000;
 
 /// What the plugin was asked.
 pub(super) struct Question<'a> {
@@ -47,7 +51,7 @@ struct Draft<'a> {
 
 /// Takes the answer over, or says what is wrong with it.
 pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
-    // A reject wins over writes: the events before it are folded again without it.
+    // A reject wins over writes: the rest is folded again without it.
     check_rejects(&answer.rejects, question.events.len())?;
     let drafts = drafts(&answer.writes).map_err(|problem| invalid(problem, None))?;
     if drafts.len() > question.writes_max {
@@ -72,23 +76,33 @@ pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Out
 }
 
 fn check_rejects(rejects: &[raw::Reject], events: usize) -> Result<(), Fault> {
-    let Some(first) = rejects.iter().min_by_key(|reject| reject.event) else {
+    let mut rejected = Vec::with_capacity(rejects.len().min(REJECTS_MAX));
+    for reject in rejects {
+        let Some(event) = event_index(reject.event, events) else {
+            let problem = format!(
+                "it rejects event {} of a batch of {events}: {}",
+                reject.event, reject.reason
+            );
+            return Err(invalid(problem, None));
+        };
+        rejected.push((event, reject.reason.as_str()));
+    }
+    // What is named twice keeps its first reason.
+    rejected.sort_by_key(|(event, _)| *event);
+    rejected.dedup_by_key(|(event, _)| *event);
+    rejected.truncate(REJECTS_MAX);
+    let mut rejected = rejected.into_iter();
+    let Some((first, reason)) = rejected.next() else {
         return Ok(());
     };
-    match event_index(first.event, events) {
-        Some(event) => Err(fault(
-            FaultKind::Rejected,
-            first.reason.as_str(),
-            Some(event),
-        )),
-        None => Err(invalid(
-            format!(
-                "it rejects event {} of a batch of {events}: {}",
-                first.event, first.reason
-            ),
-            None,
-        )),
-    }
+    let also = rejected.map(|(event, reason)| Rejected {
+        event,
+        detail: clip(reason, TEXT_BYTES_MAX).to_owned(),
+    });
+    Err(Fault {
+        also: also.collect(),
+        ..fault(FaultKind::Rejected, reason, Some(first))
+    })
 }
 
 /// Puts the columns of the writes together again.

@@ -5,8 +5,15 @@
 //! 3. Fold the events in order, each document decoded when it is first touched.
 //! 4. Write each touched document once, and hand over what the events sent.
 //!
-//! Guarantee: the writes and the messages are those of folding one event after the other, and
-//! where an event is rejected, those of the events before it.
+//! Guarantees:
+//! - The writes and the messages are those of folding one event after the other.
+//! - Where events are rejected, the answer names them and nothing else: the host folds the batch
+//!   again without them and without the later events of their keys. Only such events are named as
+//!   are rejected as well when each event is folded by itself, with the later events of a rejected
+//!   key left out. The first of those is always among them; all are, unless a rejected event may
+//!   have changed a document that events of other keys touch.
+
+use hashbrown::HashSet;
 
 use crate::bindings::exports::projectionist::plugin::projection::Reject as RejectedEvent;
 use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output, Writes};
@@ -22,13 +29,21 @@ pub(crate) trait Documents {
     fn get_many(&mut self, ids: &Column) -> Column;
 }
 
-/// The events of a batch that touch documents, up to the first that cannot be read.
+/// The events of a batch, those left out that touch no document.
 struct Decoded<'a, P: Projection> {
-    events: Vec<Touching<'a, P>>,
+    events: Vec<Decided<'a, P>>,
     /// The documents that the events touch, by their index in `ids`.
     touched: Vec<u32>,
     ids: Interner,
-    rejected: Option<RejectedEvent>,
+}
+
+/// What can be said of an event before any document is known.
+enum Decided<'a, P: Projection> {
+    Touching(Touching<'a, P>),
+    Rejected {
+        key: Option<&'a [u8]>,
+        event: RejectedEvent,
+    },
 }
 
 struct Touching<'a, P: Projection> {
@@ -48,7 +63,26 @@ enum State<D> {
         /// Index of the last event that was folded into it.
         event: u32,
     },
+    /// Nobody knows: a rejected event may have changed it.
+    Spoilt,
 }
+
+/// What the events of a batch came to.
+struct Folded<D> {
+    states: Vec<State<D>>,
+    rejects: Vec<RejectedEvent>,
+}
+
+/// Keys whose later events are not folded any more.
+#[derive(Default)]
+struct Keys<'a> {
+    /// An event of the key is rejected: the host sets the later ones aside.
+    rejected: KeySet<'a>,
+    /// Whether an event of the key is rejected cannot be told in this call.
+    undecided: KeySet<'a>,
+}
+
+type KeySet<'a> = HashSet<&'a [u8], foldhash::fast::FixedState>;
 
 pub(crate) fn project<P: Projection>(
     projection: &P,
@@ -56,46 +90,31 @@ pub(crate) fn project<P: Projection>(
     documents: &mut impl Documents,
 ) -> Result<Output, String> {
     let outbox = Outbox::default();
-    let mut decoded = decode(projection, batch, &outbox);
-    let sent_by_ids = outbox.len();
-    let mut output = Output {
-        writes: Writes {
-            events: Vec::new(),
-            views: Vec::new(),
-            ids: Column::new(),
-            documents: Column::new(),
-        },
-        messages: Vec::new(),
-        rejects: Vec::new(),
-    };
+    let decoded = decode(projection, batch, &outbox);
     let ids = decoded.ids.column();
-    if ids.len() > 0 {
-        let stored = documents.get_many(ids);
-        let folded = match fold(projection, &decoded, &stored) {
-            Ok(folded) => folded,
-            Err(rejected) => {
-                // The rejected event may have changed some of its documents, so once more
-                // without it; and everything that is folded again sends again.
-                outbox.truncate(sent_by_ids);
-                decoded
-                    .events
-                    .retain(|touching| touching.index < rejected.event);
-                decoded.rejected = Some(rejected);
-                fold(projection, &decoded, &stored).map_err(|second| {
-                    format!(
-                        "event {} of the batch was folded once and rejected the second time \
-                         ({}); a projection must not keep state of its own",
-                        second.event, second.reason
-                    )
-                })?
-            }
-        };
-        output.writes = writes(folded, decoded.ids.column(), &stored)?;
+    let stored = if ids.len() > 0 {
+        documents.get_many(ids)
+    } else {
+        Column::new()
+    };
+    let folded = fold(projection, &decoded, &stored);
+    if !folded.rejects.is_empty() {
+        return Ok(Output {
+            rejects: folded.rejects,
+            messages: Vec::new(),
+            writes: Writes {
+                events: Vec::new(),
+                views: Vec::new(),
+                ids: Column::new(),
+                documents: Column::new(),
+            },
+        });
     }
-    let end = decoded.rejected.as_ref().map(|rejected| rejected.event);
-    output.messages = outbox.take_before(end);
-    output.rejects.extend(decoded.rejected);
-    Ok(output)
+    Ok(Output {
+        writes: writes(folded.states, ids, &stored)?,
+        messages: outbox.take(),
+        rejects: Vec::new(),
+    })
 }
 
 fn decode<'a, P: Projection>(
@@ -112,26 +131,30 @@ fn decode<'a, P: Projection>(
         events: Vec::with_capacity(batch.offsets.len()),
         touched: Vec::with_capacity(batch.offsets.len()),
         ids: Interner::new(),
-        rejected: None,
     };
     for ((index, key), value) in (0..).zip(batch.keys.iter()).zip(batch.values.iter()) {
         let before = decoded.touched.len();
         let mut ids = Ids::new(&mut decoded.ids, &mut decoded.touched);
-        match read_event(projection, key, value, index, source, &mut ids) {
-            Ok(_) if decoded.touched.len() == before => {}
-            Ok(event) => decoded.events.push(Touching {
+        let decided = match read_event(projection, key, value, index, source, &mut ids) {
+            Ok(_) if decoded.touched.len() == before => continue,
+            Ok(event) => Decided::Touching(Touching {
                 event,
                 index,
                 touched_end: decoded.touched.len(),
             }),
             Err(reject) => {
-                decoded.rejected = Some(RejectedEvent {
-                    event: index,
-                    reason: reject.into_reason(),
-                });
-                break;
+                decoded.touched.truncate(before);
+                let reason = reject.into_reason();
+                Decided::Rejected {
+                    key,
+                    event: RejectedEvent {
+                        event: index,
+                        reason,
+                    },
+                }
             }
-        }
+        };
+        decoded.events.push(decided);
     }
     decoded
 }
@@ -161,27 +184,92 @@ fn fold<P: Projection>(
     projection: &P,
     decoded: &Decoded<'_, P>,
     stored: &Column,
-) -> Result<Vec<State<P::Document>>, RejectedEvent> {
-    let ids = decoded.ids.column();
+) -> Folded<P::Document> {
     let mut states: Vec<State<P::Document>> = Vec::new();
-    states.resize_with(ids.len(), || State::Untouched);
+    states.resize_with(decoded.ids.column().len(), || State::Untouched);
+    let mut rejects = Vec::new();
+    let mut keys = Keys::default();
     let mut start = 0;
-    for touching in &decoded.events {
-        for &number in &decoded.touched[start..touching.touched_end] {
-            let id =
-                str::from_utf8(ids.bytes_of(number as usize)).expect("ids are added as strings");
-            let state = &mut states[number as usize];
-            fold_one(projection, touching, id, state, || {
-                stored.get(number as usize)
-            })
-            .map_err(|reject| RejectedEvent {
-                event: touching.index,
-                reason: reject.into_reason(),
-            })?;
+    for decided in &decoded.events {
+        match decided {
+            Decided::Rejected { key, event } => {
+                // One behind an event that may be rejected is not the first of its key, perhaps.
+                if !keys.is_undecided(*key) && keys.reject(*key) {
+                    rejects.push(RejectedEvent::clone(event));
+                }
+            }
+            Decided::Touching(touching) => {
+                let touched = &decoded.touched[start..touching.touched_end];
+                start = touching.touched_end;
+                let key = touching.event.key();
+                let spoilt = |&number: &u32| matches!(states[number as usize], State::Spoilt);
+                if keys.is_rejected(key) {
+                    continue;
+                }
+                if keys.is_undecided(key) || touched.iter().any(spoilt) {
+                    keys.leave_open(key);
+                    spoil(&mut states, touched);
+                    continue;
+                }
+                let ids = decoded.ids.column();
+                if let Err(reject) =
+                    fold_event(projection, touching, touched, ids, &mut states, stored)
+                {
+                    spoil(&mut states, touched);
+                    keys.reject(key);
+                    rejects.push(RejectedEvent {
+                        event: touching.index,
+                        reason: reject.into_reason(),
+                    });
+                }
+            }
         }
-        start = touching.touched_end;
     }
-    Ok(states)
+    Folded { states, rejects }
+}
+
+fn spoil<D>(states: &mut [State<D>], touched: &[u32]) {
+    for &number in touched {
+        states[number as usize] = State::Spoilt;
+    }
+}
+
+impl<'a> Keys<'a> {
+    /// False where an earlier event of the key is rejected, so that this one is set aside anyway.
+    fn reject(&mut self, key: Option<&'a [u8]>) -> bool {
+        key.is_none_or(|key| self.rejected.insert(key))
+    }
+
+    fn leave_open(&mut self, key: Option<&'a [u8]>) {
+        self.undecided.extend(key);
+    }
+
+    fn is_rejected(&self, key: Option<&[u8]>) -> bool {
+        key.is_some_and(|key| self.rejected.contains(key))
+    }
+
+    fn is_undecided(&self, key: Option<&[u8]>) -> bool {
+        key.is_some_and(|key| self.undecided.contains(key))
+    }
+}
+
+/// Folds an event into each of its documents.
+fn fold_event<P: Projection>(
+    projection: &P,
+    touching: &Touching<'_, P>,
+    touched: &[u32],
+    ids: &Column,
+    states: &mut [State<P::Document>],
+    stored: &Column,
+) -> Result<(), Reject> {
+    for &number in touched {
+        let number = number as usize;
+        let id = str::from_utf8(ids.bytes_of(number)).expect("ids are added as strings");
+        fold_one(projection, touching, id, &mut states[number], || {
+            stored.get(number)
+        })?;
+    }
+    Ok(())
 }
 
 fn fold_one<'s, P: Projection>(
@@ -207,7 +295,7 @@ fn fold_one<'s, P: Projection>(
         };
     }
     let State::Folded { document, event } = state else {
-        unreachable!("an untouched document has just been read");
+        unreachable!("an untouched document has just been read, and a spoilt one is not folded");
     };
     *event = touching.index;
     projection.fold(&touching.event, id, document)

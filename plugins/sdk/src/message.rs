@@ -76,21 +76,10 @@ impl Outbox {
         self.0.borrow_mut().push((event, message));
     }
 
-    /// How many there are: where to go back to by [`Outbox::truncate`].
-    pub(crate) fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    /// Takes back all but the first so many.
-    pub(crate) fn truncate(&self, len: usize) {
-        self.0.borrow_mut().truncate(len);
-    }
-
-    /// The messages of the events before `end`, as the contract has them: event by event, those of
-    /// one event in the order in which it sent them.
-    pub(crate) fn take_before(&self, end: Option<u32>) -> Vec<contract::Message> {
+    /// The messages of the batch as the contract has them: event by event, those of one event in
+    /// the order in which it sent them.
+    pub(crate) fn take(&self) -> Vec<contract::Message> {
         let mut sent = self.0.take();
-        sent.retain(|(event, _)| end.is_none_or(|end| *event < end));
         sent.sort_by_key(|(event, _)| *event);
         sent.into_iter().map(into_contract).collect()
     }

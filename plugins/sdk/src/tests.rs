@@ -16,6 +16,9 @@ struct Transfers {
     fee: i64,
 }
 
+/// Whoever owes more has transfers rejected, which depends on what came before.
+const LIMIT_CENTS: i64 = 10;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
@@ -92,6 +95,12 @@ impl Projection for Transfers {
         }
         if transfer.cents == 0 && id == transfer.to {
             return Err(Reject::because("nothing to transfer"));
+        }
+        if account
+            .as_ref()
+            .is_some_and(|account| account.cents < -LIMIT_CENTS)
+        {
+            return Err(Reject::because("the account is overdrawn"));
         }
         Ok(())
     }
@@ -287,47 +296,66 @@ fn a_rejected_event_leaves_the_events_before_it_alone_and_stops_those_after() {
              so it names no document",
         ),
     ];
-    for (name, rejected, reason) in cases {
-        let output = project(
-            &[
-                void.clone(),
-                transfer("a", "b", 5),
-                rejected,
-                transfer("a", "c", 1),
-            ],
-            &mut Stored::default(),
-        );
+    for (name, poison, reason) in cases {
+        let mut harness = transfers();
+        let rejected = harness.project([
+            void.clone(),
+            transfer("a", "b", 5),
+            poison,
+            transfer("a", "c", 1),
+        ]);
 
-        let rejects: Vec<_> = output
-            .rejects
-            .iter()
-            .map(|r| (r.event, r.reason.as_str()))
-            .collect();
-        assert_eq!(rejects, [(2, reason)], "{name}");
-        assert_eq!(
-            writes(&output),
-            [
-                write(1, "a", r#"{"cents":-5,"history":[-5]}"#),
-                write(1, "b", r#"{"cents":5,"history":[5]}"#),
-            ],
-            "{name}"
-        );
+        let expected = Rejected {
+            record: 2,
+            reason: reason.to_owned(),
+        };
+        assert_eq!(rejected, Err(expected), "{name}");
+        assert_eq!(harness.document("a"), account(&[-5]), "{name}");
+        assert_eq!(harness.document("b"), account(&[5]), "{name}");
+        assert_eq!(harness.documents().len(), 2, "{name}");
     }
 }
 
+fn rejects(output: &Output) -> Vec<u32> {
+    output.rejects.iter().map(|reject| reject.event).collect()
+}
+
 #[test]
-fn the_first_rejected_event_is_the_one_that_is_named() {
+fn all_rejected_events_are_named_but_those_behind_one_of_their_key() {
+    let no_json = |key: &str| Record::default().key(key).value("no JSON");
     let output = project(
         &[
             transfer("a", "b", 0),
-            Record::default().key("a").value("no JSON"),
+            no_json("a"),
+            no_json("c"),
+            transfer("d", "e", 1),
+            transfer("f", "g", 0),
+            Record::default(),
+            Record::default(),
         ],
         &mut Stored::default(),
     );
 
-    assert_eq!(output.rejects.len(), 1);
-    assert_eq!(output.rejects[0].event, 0);
+    assert_eq!(rejects(&output), [0, 2, 4, 5, 6]);
     assert_eq!(writes(&output), []);
+}
+
+#[test]
+fn what_a_rejected_event_may_have_changed_rejects_nothing() {
+    // The first transfer may have changed "a" and "b", so of whatever touches these nothing is
+    // known, nor of the later events of its key, nor of what those touch.
+    let output = project(
+        &[
+            transfer("a", "b", 0),
+            transfer("x", "b", 0),
+            transfer("x", "y", 0),
+            transfer("z", "y", 0),
+            transfer("p", "q", 0),
+        ],
+        &mut Stored::default(),
+    );
+
+    assert_eq!(rejects(&output), [0, 4]);
 }
 
 #[test]
@@ -339,13 +367,12 @@ fn a_stored_document_of_another_shape_rejects_the_event_that_touches_it() {
 
     let output = project(&[transfer("a", "c", 5), transfer("a", "b", 5)], &mut stored);
 
-    assert_eq!(output.rejects[0].event, 1);
+    assert_eq!(rejects(&output), [1]);
     assert_eq!(
         output.rejects[0].reason,
         "the stored document \"b\" is not what this projection reads: missing field `cents` at \
          line 1 column 13; a new shape of document needs a new version of the view"
     );
-    assert_eq!(writes(&output).len(), 2);
 }
 
 /// Looks at everything that an event has besides its value.
@@ -474,6 +501,74 @@ proptest! {
 
         prop_assert_eq!(one_by_one.documents(), in_batches.documents());
         prop_assert_eq!(rejected_one_by_one, rejected_in_batches);
+    }
+}
+
+/// Few accounts, so that many are overdrawn, and keys that are not the payer.
+fn any_payment() -> impl Strategy<Value = Record> {
+    let name = || prop::sample::select(vec!["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let key = prop::option::weighted(0.9, name());
+    (key, name(), name(), 0..6_i64).prop_map(|(key, from, to, cents)| Record {
+        key: key.map(Into::into),
+        ..transfer(from, to, cents)
+    })
+}
+
+/// Each transfer is folded by itself, and the later ones of a rejected one's key are left out.
+/// Answers which are rejected.
+fn park_one_by_one(records: &[Record]) -> (Harness<Transfers>, Vec<usize>) {
+    let mut harness = transfers();
+    let (mut parked, mut rejected) = (Vec::new(), Vec::new());
+    for (index, record) in records.iter().enumerate() {
+        if record.key.is_some() && parked.contains(&record.key) {
+            continue;
+        }
+        if harness.project([record.clone()]).is_err() {
+            parked.push(record.key.clone());
+            rejected.push(index);
+        }
+    }
+    (harness, rejected)
+}
+
+/// The whole batch is folded, again and again without what the answers name.
+fn park_in_a_batch(records: &[Record]) -> (Harness<Transfers>, Vec<usize>) {
+    let (mut harness, mut rejected) = (transfers(), Vec::new());
+    loop {
+        let mut parked = Vec::new();
+        let mut left = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            if record.key.is_some() && parked.contains(&&record.key) {
+                continue;
+            }
+            if rejected.contains(&index) {
+                parked.push(&record.key);
+            } else {
+                left.push(index);
+            }
+        }
+        let taken: Vec<Record> = left.iter().map(|&index| records[index].clone()).collect();
+        let output = project(&taken, &mut Stored::default());
+        if output.rejects.is_empty() {
+            harness.project(taken).expect("nothing is rejected");
+            rejected.sort_unstable();
+            return (harness, rejected);
+        }
+        let named = rejects(&output).into_iter();
+        rejected.extend(named.map(|event| left[event as usize]));
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_named_at_once_is_what_is_rejected_one_by_one(
+        records in prop::collection::vec(prop_oneof![8 => any_payment(), 1 => any_record()], 0..60),
+    ) {
+        let (one_by_one, expected) = park_one_by_one(&records);
+        let (in_a_batch, named) = park_in_a_batch(&records);
+
+        prop_assert_eq!(named, expected);
+        prop_assert_eq!(in_a_batch.documents(), one_by_one.documents());
     }
 }
 

@@ -13,7 +13,7 @@ use bson::{Document, doc};
 use bytes::Bytes;
 use projectionist::projection::{
     Batch, Body, Descriptor, DocumentKey, DocumentWrite, Documents, Encoding, Error, Fault,
-    FaultKind, Output, Ownership, Projector, View, ViewIndex,
+    FaultKind, Output, Ownership, Projector, Rejected, View, ViewIndex,
 };
 use projectionist::record::Event;
 
@@ -211,28 +211,31 @@ impl Troubles {
         self.0.lock().expect("nobody panics here").clear();
     }
 
-    /// The first in a batch.
+    /// What goes wrong in a batch: the first trap of it, or else all that it names.
     fn of(&self, batch: Batch<'_>) -> Option<Fault> {
         let troubles = self.0.lock().expect("nobody panics here");
         let partition = batch.partition.partition;
-        let mut found = batch
-            .events
-            .iter()
-            .enumerate()
-            .filter_map(|(index, event)| {
-                let trouble = troubles.get(&(partition, event.offset.0))?;
-                Some((index, *trouble))
-            });
+        let found = batch.events.iter().enumerate();
+        let mut found = found.filter_map(|(index, event)| {
+            let trouble = troubles.get(&(partition, event.offset.0))?;
+            Some((index, *trouble))
+        });
         let (index, trouble) = found.next()?;
-        let (kind, event) = match trouble {
-            Trouble::Reject => (FaultKind::Rejected, Some(index)),
-            Trouble::Trap => (FaultKind::Trap, None),
-        };
         let detail = "no such currency".to_owned();
+        let rejected = found.filter(|(_, trouble)| *trouble == Trouble::Reject);
+        let also = rejected.map(|(event, _)| Rejected {
+            event,
+            detail: detail.clone(),
+        });
+        let (kind, event, also) = match trouble {
+            Trouble::Reject => (FaultKind::Rejected, Some(index), also.collect()),
+            Trouble::Trap => (FaultKind::Trap, None, Vec::new()),
+        };
         Some(Fault {
             kind,
-            detail,
+            detail: detail.clone(),
             event,
+            also,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::super::parking::Full;
 use super::super::partition::Narrowed;
 use super::super::sieve::Sifted;
 use super::super::{DomainLayout, OnFault};
@@ -51,16 +52,30 @@ impl Domain {
             return;
         }
         if parks {
-            let projection = &self.parts.context.projection;
-            warn!(
-                %projection, partition = %batch.partition, offset = offset.0,
-                "parked, with the later events of its key: {fault}"
-            );
-            let reason = reason(fault, plugin);
-            self.members[batch.member].sieve.blame(offset, reason);
+            let mut park = |index, detail: &str| {
+                let reason = because(fault.kind, detail, plugin);
+                self.park(batch, index, reason);
+            };
+            park(culprit, &fault.detail);
+            for rejected in &fault.also {
+                if let Some(&index) = folded.get(rejected.event) {
+                    park(index, &rejected.detail);
+                }
+            }
         } else {
             self.stop_at(&batch.partition, offset, fault);
         }
+    }
+
+    /// An event of a batch is to be parked as soon as it is sifted again.
+    fn park(&mut self, batch: &Batch, index: usize, reason: parked::Reason) {
+        let projection = &self.parts.context.projection;
+        let offset = batch.events[index].offset;
+        warn!(
+            %projection, partition = %batch.partition, offset = offset.0,
+            "parked, with the later events of its key: {}: {}", reason.kind, reason.detail
+        );
+        self.members[batch.member].sieve.blame(offset, reason);
     }
 
     /// True where an event that was folded alone is to be folded once more.
@@ -115,9 +130,9 @@ impl Domain {
         let projection = &self.parts.context.projection;
         let (partition, offset) = (&batch.partition, event.offset);
         let reason = format!(
-            "projection \"{projection}\" cannot park the event at {partition}, offset {offset}: \
-             {full}; nothing is lost: see what is parked with \"projectionist parked list\", and \
-             drain or skip it, or raise the limit and restart"
+            "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}, nor \
+             park it: {full}; nothing is lost: {}",
+            way_out(full)
         );
         tracing::error!(%projection, %partition, "stands still: {reason}");
         self.parts.context.health.set_partition(
@@ -131,10 +146,25 @@ impl Domain {
     }
 }
 
+fn way_out(full: Full) -> &'static str {
+    match full {
+        Full::Keys(_) | Full::EventsOfKey(_) | Full::Bytes(_) => {
+            "see what is parked with \"projectionist parked list\", and drain or skip it, or raise \
+             the limit and restart"
+        }
+        Full::Event(_) => {
+            "after a restart with a plugin that can fold it the partition goes on from there"
+        }
+    }
+}
+
 pub(super) fn reason(fault: &Fault, plugin: &str) -> parked::Reason {
-    let detail = &fault.detail;
+    because(fault.kind, &fault.detail, plugin)
+}
+
+fn because(kind: FaultKind, detail: &str, plugin: &str) -> parked::Reason {
     parked::Reason {
-        kind: fault.kind.to_string(),
+        kind: kind.to_string(),
         detail: detail[..detail.floor_char_boundary(DETAIL_BYTES_MAX)].to_owned(),
         plugin: plugin.to_owned(),
         at_ms: now_ms(),

@@ -402,6 +402,7 @@ impl Domain {
                 kind: FaultKind::Failed,
                 detail: format!("plugin {hash} cannot be used: {detail}"),
                 event: None,
+                also: Vec::new(),
             };
             Failed::Fault(fault, hash.to_owned())
         };
@@ -441,6 +442,7 @@ pub(super) fn too_large(detail: String) -> Fault {
         kind: FaultKind::InvalidOutput,
         detail: format!("its documents are too large for one transaction: {detail}"),
         event: None,
+        also: Vec::new(),
     }
 }
 

@@ -227,14 +227,16 @@ fn reject(event: u32, reason: &str) -> raw::Reject {
 }
 
 #[test]
-fn the_first_reject_wins_over_everything_else() {
+fn rejects_win_over_everything_else_each_once_and_in_order() {
     let mut answer = writes(&[(0, 9, "k0")]);
-    answer.rejects = vec![reject(2, "second"), reject(1, "first")];
+    answer.rejects = vec![reject(2, "second"), reject(1, "first"), reject(2, "again")];
     let fault = check_json(&answer).expect_err("a reject");
     assert_eq!(
         (fault.kind, fault.detail.as_str(), fault.event),
         (FaultKind::Rejected, "first", Some(1))
     );
+    let also = fault.also.iter().map(|r| (r.event, r.detail.as_str()));
+    assert_eq!(also.collect::<Vec<_>>(), [(2, "second")]);
 }
 
 #[test]
