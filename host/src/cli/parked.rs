@@ -165,9 +165,10 @@ impl Drain {
             None => None,
             Some(path) => {
                 let bytes = std::fs::read(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                let hash = app::check_plugin(&path.to_string_lossy(), &bytes)?;
-                Some((hash, bytes))
+                    .with_context(|| format!("cannot read {}", path.display()))
+                    .map_err(Failure::Wrong)?;
+                let hash = app::check_plugin(&path.to_string_lossy(), &bytes);
+                Some((hash.map_err(|error| Failure::Wrong(error.into()))?, bytes))
             }
         };
         let opened = Opened::new(&config).await?;
@@ -187,7 +188,10 @@ impl Drain {
                 let drain = Action::Drain { plugin };
                 opened.desk.ask(id, drain, &user()).await?;
             }
-            wait_for(&opened.desk, &ids, self.wait.limit).await
+            if ids.is_empty() {
+                eprintln!("nothing is parked");
+            }
+            wait_for_drains(&opened.desk, &ids, self.wait.limit).await
         };
         let drained = drained.await;
         opened.close().await;
@@ -201,19 +205,25 @@ impl Skip {
         let skipped = async {
             let oldest = opened.desk.events(&self.id, 1).await?;
             let oldest = oldest.first().map(|event| event.offset);
-            let offset = self.offset.map(Offset).or(oldest);
-            let offset = offset.ok_or_else(|| Error::NotParked(self.id.clone()))?;
+            let oldest = oldest.ok_or_else(|| Error::NotParked(self.id.clone()))?;
+            let offset = self.offset.map_or(oldest, Offset);
             let action = Action::Skip {
                 offset: offset.0,
                 reason: self.reason.clone(),
             };
             opened.desk.ask(&self.id, action, &user()).await?;
-            wait_for(
-                &opened.desk,
-                std::slice::from_ref(&self.id),
-                self.wait.limit,
-            )
-            .await
+            let deadline = Instant::now() + self.wait.limit;
+            let left = wait_for(&opened.desk, &self.id, deadline, self.wait.limit).await?;
+            let left = match left {
+                None => "nothing of its key is parked any more".to_owned(),
+                Some(key) => format!(
+                    "{} of its key are still parked; \"projectionist parked drain {}\" folds them",
+                    count(key.entry.events),
+                    self.id
+                ),
+            };
+            let line = format!("{}\tskipped the event at offset {offset}: {left}", self.id);
+            Ok(print_line(line.as_bytes())?)
         };
         let skipped = skipped.await;
         opened.close().await;
@@ -247,37 +257,52 @@ impl Opened {
     }
 }
 
-/// Waits until the requests are carried out, and prints what became of each.
-async fn wait_for(desk: &Desk, ids: &[ParkedId], limit: Duration) -> Result<(), Failure> {
+/// Waits until what was asked for is done about a key. Answers the key, where it is parked still.
+async fn wait_for(
+    desk: &Desk,
+    id: &ParkedId,
+    deadline: Instant,
+    limit: Duration,
+) -> Result<Option<ParkedKey>, Failure> {
+    loop {
+        let key = desk.find(id).await?;
+        let waits = key.as_ref().is_some_and(|key| key.request.is_some());
+        if !waits {
+            return Ok(key);
+        }
+        if Instant::now() >= deadline {
+            return Err(anyhow!(
+                "{id} is not yet done: no host that owns its partition has done it within {}; \
+                 the request stays, and is carried out as soon as one runs",
+                humantime::format_duration(limit)
+            )
+            .into());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Waits until keys are drained, and prints what became of each.
+async fn wait_for_drains(desk: &Desk, ids: &[ParkedId], limit: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     let mut still_parked = 0;
     for id in ids {
-        let key = loop {
-            let key = desk.find(id).await?;
-            let waits = key.as_ref().is_some_and(|key| key.request.is_some());
-            if !waits {
-                break key;
-            }
-            if Instant::now() >= deadline {
-                return Err(anyhow!(
-                    "{id} is not yet done: no host that owns its partition has done it within {}; \
-                     the request stays, and is carried out as soon as one runs",
-                    humantime::format_duration(limit)
-                )
-                .into());
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        };
-        match key {
-            None => println!("{id}: nothing is parked any more"),
+        match wait_for(desk, id, deadline, limit).await? {
+            None => print_line(format!("{id}\tdrained: nothing of its key is parked").as_bytes())?,
             Some(key) => {
-                println!("{}", key_to_line(&key));
+                print_line(key_to_line(&key).as_bytes())?;
                 still_parked += 1;
             }
         }
     }
     if still_parked > 0 {
-        return Err(anyhow!("{still_parked} of {} keys are still parked", ids.len()).into());
+        return Err(anyhow!(
+            "{still_parked} of {} keys could not be drained to the end, for the reasons above; \
+             drain them --with a plugin that takes their first event, or give that event up with \
+             \"projectionist parked skip\"",
+            ids.len()
+        )
+        .into());
     }
     Ok(())
 }
@@ -290,13 +315,20 @@ fn key_to_line(key: &ParkedKey) -> String {
         Some(Action::Skip { .. }) => " (one to be skipped)",
     };
     format!(
-        "{}\tkey {}\t{} events\t{}: {}{asked}",
+        "{}\tkey {}\t{}\t{}: {}{asked}",
         key.id,
         key_to_text(entry.key.as_deref()),
-        entry.events,
+        count(entry.events),
         entry.reason.kind,
         entry.reason.detail.replace('\n', " "),
     )
+}
+
+fn count(events: u64) -> String {
+    match events {
+        1 => "1 event".to_owned(),
+        events => format!("{events} events"),
+    }
 }
 
 fn user() -> String {

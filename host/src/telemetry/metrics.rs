@@ -87,6 +87,34 @@ fn describe() {
         Unit::Seconds,
         "Time to fold one batch"
     );
+    describe_counter!(
+        "projectionist_events_parked_total",
+        "Events that their projection could not take, and those behind them"
+    );
+    describe_gauge!("projectionist_parked_keys", "Keys that are parked");
+    describe_gauge!("projectionist_parked_events", "Events that are parked");
+    describe_counter!(
+        "projectionist_duplicates_dropped_total",
+        "Events that were dropped because their id was known"
+    );
+    describe_counter!(
+        "projectionist_events_without_id_total",
+        "Events without an id, where duplicates are to be dropped"
+    );
+    describe_gauge!("projectionist_dedupe_ids", "Ids that are remembered");
+    describe_gauge!(
+        "projectionist_dedupe_bytes",
+        Unit::Bytes,
+        "Memory of the ids that are remembered"
+    );
+    describe_gauge!(
+        "projectionist_messages_waiting",
+        "Messages that are stored and not sent yet"
+    );
+    describe_counter!(
+        "projectionist_messages_sent_total",
+        "Messages that Kafka has acknowledged, those included that were sent again"
+    );
     describe_gauge!(
         "projectionist_lag_events",
         "Offsets between a partition's checkpoint and its end; 0 where this host does not own it"
