@@ -127,6 +127,11 @@ impl Host {
         get(self.listen, path)
     }
 
+    /// The status and the body of the answer to a request with this body.
+    pub fn post(&self, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
+        ask(self.listen, "POST", path, body)
+    }
+
     pub async fn wait_until_ready(&self) {
         wait::until("the host to be ready", async || {
             let readiness = self.readiness()?;
@@ -213,12 +218,18 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    ask(address, "GET", path, "")
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let timeout = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
     )?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;

@@ -207,5 +207,7 @@ fn outcome(results: Vec<TopicResult>) -> anyhow::Result<()> {
 fn producer(
     mut config: ClientConfig,
 ) -> anyhow::Result<ThreadedProducer<rdkafka::producer::DefaultProducerContext>> {
+    // The topic has the last word.
+    config.set("message.max.bytes", "50000000");
     Ok(config.set("linger.ms", "5").create()?)
 }

@@ -1,0 +1,234 @@
+//! What is wrong at the start: the configuration, the plugin, the services it names.
+
+use projectionist_tests::host::{Config, Finished, Host, command, free_address};
+use projectionist_tests::kafka::Topic;
+use projectionist_tests::mongo::Database;
+use projectionist_tests::mongod::Mongod;
+
+use crate::settings::Settings;
+
+/// The lines that are not logs.
+fn message(finished: &Finished) -> Vec<&str> {
+    let is_log = |line: &&str| line.contains(" INFO ") || line.contains(" WARN ");
+    finished
+        .stderr
+        .lines()
+        .filter(|line| !is_log(line))
+        .collect()
+}
+
+#[test]
+fn a_wrong_configuration_is_told_whole_and_ends_with_64() {
+    let text = r#"
+[kafka]
+brokers = 9092
+[stores.main]
+kind = "mongodb"
+uri = "mongodb://localhost/?replicaSet=rs0"
+database = "views"
+[projections.aircraft]
+plugin = "aircraft.wasm"
+topcis = ["flights"]
+[projections.aircraft.limits]
+call-max = "soon"
+"#;
+    let config = Config::new("host", text).expect("a configuration");
+    for command_name in ["check", "run"] {
+        let finished = command(&[command_name], &config).expect("a command");
+        assert_eq!(finished.code, Some(64), "{finished:?}");
+        let problems = [
+            ":9:11: kafka.brokers: expected a string",
+            ":16:1: projections.aircraft.topcis: unknown key; did you mean \"topics\"?",
+            ": projections.aircraft.topics: ",
+            ":18:12: projections.aircraft.limits.call-max: ",
+        ];
+        for problem in problems {
+            assert!(
+                finished.stderr.contains(problem),
+                "{problem} in {}",
+                finished.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn a_property_that_librdkafka_does_not_know_is_named() {
+    let mut settings = Settings::new("property");
+    settings.properties = "[kafka.properties]\n\"sesion.timeout.ms\" = 9000\n";
+    let finished = command(&["check"], &settings.config()).expect("a command");
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    let text = &finished.stderr;
+    assert!(
+        text.contains("[kafka.properties]") && text.contains("sesion.timeout.ms"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_configuration_that_does_not_exist_is_named() {
+    let config = Config::new("host", "").expect("a configuration");
+    std::fs::remove_file(config.path()).expect("the file was there");
+    let finished = command(&["check"], &config).expect("a command");
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    assert!(
+        finished
+            .stderr
+            .contains("projectionist.toml: cannot be read"),
+        "{finished:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_none_is_refused_before_anything_runs() {
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("text.wasm", b"hello, world", "is not Wasm"),
+        ("empty.wasm", b"", "is an empty file"),
+        (
+            "bare.wasm",
+            b"\0asm\x01\0\0\0",
+            "does not say which interfaces it implements",
+        ),
+        ("missing.wasm", b"", "cannot be read"),
+    ];
+    for (name, bytes, reason) in cases {
+        let mut settings = Settings::new("plugin");
+        settings.plugin = name.to_owned();
+        let config = settings.config();
+        if name != "missing.wasm" {
+            config.add_file(name, bytes).expect("a file");
+        }
+        let checked = command(&["check"], &config).expect("a command");
+        let run = Host::start(&config).expect("a host").finish().await;
+        for finished in [checked, run] {
+            assert_eq!(finished.code, Some(64), "{name}: {finished:?}");
+            let text = message(&finished).join("\n");
+            assert!(
+                text.contains("projection \"aircraft\"")
+                    && text.contains(name)
+                    && text.contains(reason),
+                "{name}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_component_of_another_world_is_refused_by_what_it_exports() {
+    let component = wat::parse_str(
+        r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+             (func $f (canon lift (core func $i "f"))) (export "hello" (func $f)))"#,
+    )
+    .expect("a valid component");
+    let mut settings = Settings::new("world");
+    settings.plugin = "hello.wasm".to_owned();
+    let config = settings.config();
+    config.add_file("hello.wasm", &component).expect("a file");
+    let finished = command(&["check"], &config).expect("a command");
+    assert_eq!(finished.code, Some(64), "{finished:?}");
+    assert!(
+        finished.stderr.contains("is no projection: it exports"),
+        "{finished:?}"
+    );
+    assert!(finished.stderr.contains("hello"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_exist_is_named_with_the_way_out() {
+    let settings = Settings::new("nowhere");
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let text = message(&finished).join("\n");
+    let expected = format!(
+        "topic \"{}\" does not exist at {}",
+        settings.topic, settings.brokers
+    );
+    assert!(
+        text.contains(&expected) && text.contains("--create"),
+        "{text}"
+    );
+    Database::named(&settings.database)
+        .await
+        .expect("a database")
+        .drop()
+        .await
+        .expect("dropped");
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_reached_is_named_and_ends_with_69() {
+    let mut settings = Settings::new("broker");
+    settings.brokers = free_address().expect("an address").to_string();
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    let text = message(&finished).join("\n");
+    let expected = format!(
+        "Kafka at {} does not answer; check kafka.brokers",
+        settings.brokers
+    );
+    assert!(text.contains(&expected), "{text}");
+    Database::named(&settings.database)
+        .await
+        .expect("a database")
+        .drop()
+        .await
+        .expect("dropped");
+}
+
+#[tokio::test]
+async fn a_mongodb_that_cannot_be_reached_is_named_and_ends_with_69() {
+    let mut settings = Settings::new("mongodb");
+    let address = free_address().expect("an address");
+    settings.uri = format!("mongodb://reader:s3cret@{address}/?replicaSet=rs0");
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    let text = message(&finished).join("\n");
+    assert!(
+        text.contains("store \"main\"") && text.contains(&address.to_string()),
+        "{text}"
+    );
+    assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_mongodb_that_is_no_replica_set_is_refused_with_the_way_out() {
+    let mongod = Mongod::start(&[]).await;
+    let mut settings = Settings::new("standalone");
+    settings.uri = format!("mongodb://{}/", mongod.host());
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let text = message(&finished).join("\n");
+    assert!(
+        text.contains("store \"main\"") && text.contains(&mongod.host()),
+        "{text}"
+    );
+    assert!(
+        text.contains("standalone") && text.contains("--replSet"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_with_another_name_is_kept_from_views_that_hold_its_events_already() {
+    let topic = Topic::create("renamed", 1).await.expect("a topic");
+    let mut settings = Settings::new("renamed");
+    settings.topic.clone_from(&topic.name);
+    let config = settings.config();
+    let host = Host::start(&config).expect("a host");
+    host.wait_until_ready().await;
+    assert!(host.terminate().await.expect("it ends").success());
+
+    settings.projection = "aircraft-2";
+    let finished = settings.run().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let text = message(&finished).join("\n");
+    assert!(
+        text.contains("view \"aircraft\" (version 1) belongs to aircraft/v1/main"),
+        "{text}"
+    );
+    assert!(text.contains("another database"), "{text}");
+    let database = Database::named(&settings.database)
+        .await
+        .expect("a database");
+    database.drop().await.expect("the database is dropped");
+}
