@@ -379,9 +379,7 @@ async fn outages_are_waited_out_and_told() {
         .fail_next([unavailable(), missing(), unavailable()]);
     relay.handle.stored(&scene.store(0, 0..3).await);
     scene
-        .until_reason(
-            "Kafka does not answer: cannot send to topic \"payments\": the leader is away",
-        )
+        .until_reason(": cannot send to topic \"payments\": the leader is away")
         .await;
     scene.broker.until_offsets(&[0, 1, 2]).await;
     scene.until_left(&[]).await;
@@ -439,7 +437,7 @@ async fn a_broker_that_takes_long_to_acknowledge_is_told() {
 
     scene
         .until_reason(
-            "Kafka does not answer: it has not acknowledged messages of \
+            ": it has not acknowledged messages of \
              ledger/v1/main/transfers/0 for 200ms",
         )
         .await;
