@@ -164,7 +164,8 @@ async fn a_poison_event_too_large_to_be_parked_stops_its_partition_until_a_plugi
     assert!(host.terminate().await.expect("it ends").success());
 
     settings.plugin = guests::path("tally_lenient").display().to_string();
-    let host = Host::start(&settings.config()).expect("a host");
+    let config = settings.config();
+    let host = Host::start(&config).expect("a host");
     until_stored(&database, 3).await;
     let expected = json!({
         "a": { "count": 2, "sum": 6, "chain": 96 },
