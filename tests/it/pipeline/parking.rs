@@ -1,11 +1,13 @@
 //! Duplicates, and what the plugin cannot fold: parked by key, drained, skipped.
 
-use projectionist::parked::Action;
 use projectionist::parked::desk::ParkedKey;
+use projectionist::parked::{Action, KeyEntry, Request, event_entry, event_id, key_id};
 use projectionist::pipeline::{ParkingOptions, parking};
 use projectionist::record::Offset;
+use projectionist::store::{Advance, Commit, Entry, EntryChange, Repairs, Table};
 use projectionist_tests::wait;
 
+use crate::journal;
 use crate::ledger::{Logic, Trouble};
 use crate::scene::{Host, Options, Scene};
 
@@ -280,12 +282,7 @@ async fn a_request_about_what_is_not_parked_any_more_is_dropped() {
     }
     let host = scene.owner(options()).await;
     let parked = scene.until_parked(2).await;
-    let gone = projectionist::parked::Request {
-        action: Action::Drain { plugin: None },
-        by: "a test".to_owned(),
-        at_ms: 0,
-    };
-    let stray = gone.to_entry(&scene.checkpoint_id(0), Offset(77));
+    let stray = drain_request(&scene, Offset(77));
     scene.store.put_entry(&stray).await.expect("it is in order");
     wait::until("the request to be dropped", async || {
         let ids = [stray.id.clone()];
@@ -296,6 +293,123 @@ async fn a_request_about_what_is_not_parked_any_more_is_dropped() {
     .await;
     assert_eq!(parked.len(), 2);
     scene.troubles.clear();
+    scene.drain_all().await;
+    scene.until_all_is_right().await;
+    end(host).await;
+}
+
+fn drain_request(scene: &Scene, first: Offset) -> Entry {
+    let request = Request {
+        action: Action::Drain { plugin: None },
+        by: "a test".to_owned(),
+        at_ms: 0,
+    };
+    request.to_entry(&scene.checkpoint_id(0), first)
+}
+
+/// Another host claims partition 0, and changes what is parked there before it is gone again.
+async fn repair_by_a_rival(scene: &Scene, entries: Vec<EntryChange>) {
+    let checkpoint = scene.checkpoint_id(0);
+    let claim = scene.store.claim(&checkpoint, "rival").await;
+    let claim = claim.expect("the store is in order");
+    let advance = Advance {
+        checkpoint,
+        epoch: claim.epoch,
+        from: claim.next,
+        to: claim.next,
+        repairs: Repairs {
+            from: claim.repairs,
+            to: claim.repairs + 1,
+        },
+    };
+    let commit = Commit {
+        writes: Vec::new(),
+        entries,
+        advances: vec![advance],
+    };
+    scene
+        .store
+        .commit(&commit)
+        .await
+        .expect("nobody hinders it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fenced_host_does_not_stop_at_parked_events_that_its_rival_has_done_with() {
+    let scene = Scene::new(Logic::ByKey, 1).await;
+    scene.topic.transfer(0, "a", "x", 1);
+    scene.troubles.set(0, 0, Trouble::Reject);
+    let host = scene.owner(options()).await;
+    let parked = scene.until_parked(1).await;
+    until_stored(&scene).await;
+
+    let checkpoint = scene.checkpoint_id(0);
+    let remove = |table, id| EntryChange::Remove { table, id };
+    let skipped = vec![
+        remove(Table::Parked, event_id(&checkpoint, Offset(0), Offset(0))),
+        remove(Table::ParkedKeys, key_id(&checkpoint, Offset(0))),
+    ];
+    repair_by_a_rival(&scene, skipped).await;
+    // The host has seen a request that its rival has carried out since.
+    let request = drain_request(&scene, parked[0].id.first);
+    scene.store.put_entry(&request).await.expect("in order");
+
+    host.journal
+        .until_any("another claim", |entry| {
+            matches!(entry, journal::Entry::Restarted(0, 1))
+        })
+        .await;
+    scene.topic.transfer(0, "a", "x", 2);
+    until_stored(&scene).await;
+    let (account, _) = scene.account("balances", "a").await.expect("it is folded");
+    assert_eq!(
+        account.count, 1,
+        "only the later event, for the key is free"
+    );
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fenced_host_drops_no_request_about_what_its_rival_has_parked() {
+    let mut scene = Scene::new(Logic::ByKey, 1).await;
+    scene.topic.transfer(0, "a", "x", 1);
+    scene.topic.transfer(0, "b", "x", 2);
+    for offset in [0, 1] {
+        scene.troubles.set(0, offset, Trouble::Reject);
+    }
+    let host = scene.owner(options()).await;
+    let parked = scene.until_parked(2).await;
+    until_stored(&scene).await;
+
+    // As if the rival had parked it once more, behind another event.
+    let old = parked.iter().find(|key| key.id.first == Offset(1));
+    let old = old.expect("it is parked").entry.clone();
+    let event = scene.topic.events(0)[1].clone();
+    let checkpoint = scene.checkpoint_id(0);
+    let new = KeyEntry {
+        first: Offset(77),
+        ..old
+    };
+    let moved = vec![
+        EntryChange::Remove {
+            table: Table::Parked,
+            id: event_id(&checkpoint, Offset(1), Offset(1)),
+        },
+        EntryChange::Remove {
+            table: Table::ParkedKeys,
+            id: key_id(&checkpoint, Offset(1)),
+        },
+        EntryChange::Insert(event_entry(&checkpoint, new.first, &event)),
+        EntryChange::Insert(new.to_entry(&checkpoint)),
+    ];
+    repair_by_a_rival(&scene, moved).await;
+    scene.troubles.clear();
+    scene.drained = true;
+    let request = drain_request(&scene, new.first);
+    scene.store.put_entry(&request).await.expect("in order");
+
+    let left = scene.until_parked(1).await;
+    assert_eq!(left[0].id.first, Offset(0), "the other one is drained");
     scene.drain_all().await;
     scene.until_all_is_right().await;
     end(host).await;

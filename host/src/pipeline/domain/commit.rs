@@ -88,9 +88,7 @@ impl Domain {
                     .map(|member| member.partition.id().clone())
                     .filter(|id| checkpoints.iter().any(|fenced| fenced.partition == *id))
                     .collect();
-                let fenced = self.take_members(&fenced);
-                self.announce_all(fenced, || Reason::Fenced).await;
-                self.retract();
+                self.fenced(&fenced).await;
             }
             Outcome::Mismatch { view, id } => self.mismatch(view, id),
             Outcome::EntryMismatch { table, id } => self.entry_mismatch(table, &id),
@@ -100,6 +98,13 @@ impl Domain {
         if std::mem::take(&mut self.tainted) {
             self.retract();
         }
+    }
+
+    /// Other hosts have claimed these partitions.
+    pub(super) async fn fenced(&mut self, partitions: &[TopicPartition]) {
+        let fenced = self.take_members(partitions);
+        self.announce_all(fenced, || Reason::Fenced).await;
+        self.retract();
     }
 
     fn stored(&mut self, in_flight: &InFlight) {

@@ -22,7 +22,7 @@ use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
 use crate::projection::{Descriptor, Fault, FaultKind, HostError};
 use crate::record::{Event, Offset, TopicPartition};
-use crate::store::{self, CheckpointId, Entry, EntryChange, Table};
+use crate::store::{self, Entry, EntryChange, Table};
 use crate::telemetry::health::{PartitionState, describe};
 
 /// How often the store is asked for requests, where something is parked.
@@ -59,6 +59,8 @@ struct Task {
 /// Why a request cannot be carried out.
 enum Failed {
     Host(HostError),
+    /// Another host has claimed the partition.
+    Fenced,
     /// The key stays parked, with this reason.
     Fault(Fault, String),
 }
@@ -123,7 +125,8 @@ impl Domain {
         };
         let result = match &request.action {
             _ if self.members[member].sieve.parking().get(first).is_none() => {
-                self.drop_request(member, first).await
+                self.drop_request(member, first);
+                Ok(())
             }
             Action::Drain { plugin } => self.drain(member, first, plugin.as_deref()).await,
             Action::Skip { offset, reason } => {
@@ -134,6 +137,10 @@ impl Domain {
         match result {
             Ok(()) => true,
             Err(Failed::Host(error)) => self.postpone(&error),
+            Err(Failed::Fenced) => {
+                self.fenced(&[partition]).await;
+                true
+            }
             Err(Failed::Fault(fault, plugin)) => {
                 warn!(
                     projection = %self.parts.context.projection, %partition, offset = first.0,
@@ -236,8 +243,7 @@ impl Domain {
         plugin: Option<&str>,
     ) -> Result<(), Failed> {
         let checkpoint = self.members[member].checkpoint.clone();
-        let limit = self.repairs.narrowed.unwrap_or(EVENTS_MAX);
-        let entries = self.parked_events(&checkpoint, first, limit).await?;
+        let entries = self.parked_events(member, first).await?;
         let events: Vec<Arc<Event>> = entries
             .iter()
             .map(|entry| parked::event_from_entry(entry).map(Arc::new))
@@ -290,24 +296,28 @@ impl Domain {
         Ok(())
     }
 
-    async fn parked_events(
-        &self,
-        checkpoint: &CheckpointId,
-        first: Offset,
-        limit: usize,
-    ) -> Result<Vec<Entry>, Failed> {
+    async fn parked_events(&self, member: usize, first: Offset) -> Result<Vec<Entry>, Failed> {
+        let Member {
+            checkpoint, epoch, ..
+        } = &self.members[member];
+        let limit = self.repairs.narrowed.unwrap_or(EVENTS_MAX);
         let prefix = parked::events_prefix(checkpoint, first);
         let store = &self.parts.store;
         let entries = store.entries(Table::Parked, &prefix, None, limit).await?;
-        if entries.is_empty() {
-            let missing = Unreadable {
-                table: Table::Parked,
-                id: prefix,
-                message: "its events are missing; somebody else has removed them".to_owned(),
-            };
-            return Err(missing.into());
+        if !entries.is_empty() {
+            return Ok(entries);
         }
-        Ok(entries)
+        // A host that has claimed the partition meanwhile may have folded or skipped them.
+        let claim = store.checkpoint(checkpoint).await?;
+        if claim.is_some_and(|claim| claim.epoch != *epoch) {
+            return Err(Failed::Fenced);
+        }
+        let missing = Unreadable {
+            table: Table::Parked,
+            id: prefix,
+            message: "its events are missing; somebody else has removed them".to_owned(),
+        };
+        Err(missing.into())
     }
 
     /// The plugin could not fold so many parked events.
@@ -339,7 +349,8 @@ impl Domain {
             .find_entries(Table::Parked, std::slice::from_ref(&id))
             .await?;
         let Some(entry) = found.first() else {
-            return self.drop_request(member, first).await;
+            self.drop_request(member, first);
+            return Ok(());
         };
         let event = parked::event_from_entry(entry)?;
         let skipped = parked::skipped_entry(&checkpoint, first, &event, why, request);
@@ -377,14 +388,12 @@ impl Domain {
         }
     }
 
-    /// Removes a request that names what is not parked.
-    async fn drop_request(&mut self, member: usize, first: Offset) -> Result<(), Failed> {
-        let id = parked::key_id(&self.members[member].checkpoint, first);
-        warn!(%id, "dropping a request about what is not parked");
-        let store = &self.parts.store;
-        store.remove_entries(Table::ParkedRequests, &[id]).await?;
-        self.repairs.tasks.pop_front();
-        Ok(())
+    /// Removes a request that names what is not parked, in a commit: a host that is fenced does not
+    /// know what its successor has parked.
+    fn drop_request(&mut self, member: usize, first: Offset) {
+        let checkpoint = &self.members[member].checkpoint;
+        warn!(%checkpoint, offset = first.0, "dropping a request about what is not parked");
+        self.request_done(member, first);
     }
 
     /// Makes the lane of another plugin.

@@ -1,0 +1,154 @@
+//! Carries out what users want done about parked keys, as `pipeline::domain::repair` does.
+
+use std::sync::Arc;
+
+use projectionist::parked::{self, Action, Request};
+use projectionist::record::{Event, Offset};
+use projectionist::store::{Entry, EntryChange, Table};
+
+use super::commit::After;
+use super::dice::Dice;
+use super::mutant::Mutant;
+use super::owner::{CHECKPOINT, Owner, Repairing};
+use super::store::Store;
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    first: Offset,
+    request: Request,
+    /// The commit that is pending or in flight removes the request.
+    pub(super) done: bool,
+}
+
+impl Owner {
+    /// True where there is something to do.
+    pub(crate) fn may_repair(&mut self, store: &Store) -> bool {
+        if !self.is_idle() || self.leaving || self.sieve.parking().is_empty() {
+            return false;
+        }
+        if self.tasks.is_empty() {
+            self.look(store);
+        }
+        !self.tasks.is_empty()
+    }
+
+    /// Carries out one step of a request.
+    ///
+    /// # Errors
+    /// Where the host would stop the partition, with the reason.
+    pub(crate) fn repair(&mut self, store: &mut Store, dice: &mut Dice) -> Result<After, String> {
+        let Some(task) = self.tasks.front() else {
+            return Ok(After::GoesOn);
+        };
+        let (first, request) = (task.first, task.request.clone());
+        if self.sieve.parking().get(first).is_none() {
+            self.drop_request(store, first);
+            return Ok(After::GoesOn);
+        }
+        match &request.action {
+            Action::Drain { .. } => return self.drain(store, first, 1 + dice.pick(3)),
+            Action::Skip { offset, reason } => {
+                self.skip(store, first, Offset(*offset), reason, &request);
+            }
+        }
+        Ok(After::GoesOn)
+    }
+
+    fn look(&mut self, store: &Store) {
+        let prefix = parked::keys_prefix(&CHECKPOINT);
+        for entry in store.entries(Table::ParkedRequests, &prefix) {
+            self.tasks.push_back(Task {
+                first: parked::first_of(&entry.id).expect("a user named a key"),
+                request: Request::from_entry(entry).expect("a user wrote it"),
+                done: false,
+            });
+        }
+    }
+
+    /// Folds the oldest events of a parked key with a fixed plugin.
+    fn drain(&mut self, store: &Store, first: Offset, limit: usize) -> Result<After, String> {
+        let prefix = parked::events_prefix(&CHECKPOINT, first);
+        let entries = store.entries(Table::Parked, &prefix).take(limit);
+        let entries: Vec<&Entry> = entries.collect();
+        let fenced = store.checkpoint.epoch != self.epoch;
+        if entries.is_empty() && fenced && !self.is(Mutant::MissingEventsStopAFencedHost) {
+            return Ok(After::LetsGo);
+        }
+        if entries.is_empty() {
+            return Err(format!("the events parked at {first} are missing"));
+        }
+        let events: Vec<Event> = entries
+            .iter()
+            .map(|entry| parked::event_from_entry(entry).expect("it was parked here"))
+            .collect();
+        self.absorb(store, &events.iter().collect::<Vec<_>>());
+        for entry in &entries {
+            self.pending.put_entry(EntryChange::Remove {
+                table: Table::Parked,
+                id: Arc::clone(&entry.id),
+            });
+        }
+        let bytes = events.iter().map(|event| event.size_bytes() as u64).sum();
+        let mut count = events.len() as u64;
+        if self.is(Mutant::UnparkedBeforeTheLast) {
+            count = u64::MAX;
+        }
+        self.release(first, count, bytes);
+        Ok(After::GoesOn)
+    }
+
+    /// Gives one parked event up.
+    fn skip(
+        &mut self,
+        store: &mut Store,
+        first: Offset,
+        offset: Offset,
+        why: &str,
+        request: &Request,
+    ) {
+        let table = Table::Parked;
+        let id = parked::event_id(&CHECKPOINT, first, offset);
+        let Some(entry) = store.entry(table, &id) else {
+            return self.drop_request(store, first);
+        };
+        let event = parked::event_from_entry(entry).expect("it was parked here");
+        let skipped = parked::skipped_entry(&CHECKPOINT, first, &event, why, request);
+        self.pending.put_entry(EntryChange::Insert(skipped));
+        self.pending.put_entry(EntryChange::Remove { table, id });
+        self.release(first, 1, event.size_bytes() as u64);
+        if self.sieve.parking().get(first).is_some() {
+            self.request_done(first);
+        }
+    }
+
+    fn release(&mut self, first: Offset, events: u64, bytes: u64) {
+        let parking = self.sieve.parking_mut();
+        parking.release(first, events, bytes);
+        let last = parking.get(first).is_none();
+        self.repairing = Repairing::Pending;
+        if last {
+            self.request_done(first);
+        }
+    }
+
+    fn request_done(&mut self, first: Offset) {
+        self.repairing = Repairing::Pending;
+        self.pending.put_entry(EntryChange::Remove {
+            table: Table::ParkedRequests,
+            id: parked::key_id(&CHECKPOINT, first),
+        });
+        if let Some(task) = self.tasks.front_mut() {
+            task.done = true;
+        }
+    }
+
+    /// The request names what is not parked. If that is so, its removal is stored.
+    fn drop_request(&mut self, store: &mut Store, first: Offset) {
+        if self.is(Mutant::RequestDroppedAtOnce) {
+            store.remove_entry(Table::ParkedRequests, &parked::key_id(&CHECKPOINT, first));
+            self.tasks.pop_front();
+        } else {
+            self.request_done(first);
+        }
+    }
+}
