@@ -41,8 +41,6 @@ pub(crate) enum Mutant {
     ClaimKeepsTheCache,
     /// A key is not parked any more as soon as its first events are folded.
     UnparkedBeforeTheLast,
-    /// A request that names nothing that is parked here is removed at once, by whoever sees it.
-    RequestDroppedAtOnce,
     /// Parked events that another host has folded meanwhile count as missing.
     MissingEventsStopAFencedHost,
     /// Only the event at fault is parked, and later ones of its key are folded.
@@ -50,7 +48,7 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Mutant; 24] = [
+    pub(crate) const ALL: [Mutant; 23] = [
         Mutant::NoEpochInTheFilter,
         Mutant::EpochNotRaised,
         Mutant::NoCompareAndSet,
@@ -72,7 +70,6 @@ impl Mutant {
         Mutant::RetractKeepsTheCache,
         Mutant::ClaimKeepsTheCache,
         Mutant::UnparkedBeforeTheLast,
-        Mutant::RequestDroppedAtOnce,
         Mutant::MissingEventsStopAFencedHost,
         Mutant::LaterEventsOvertake,
     ];

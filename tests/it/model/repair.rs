@@ -21,37 +21,34 @@ pub(crate) struct Task {
 }
 
 impl Owner {
-    /// True where there is something to do.
-    pub(crate) fn may_repair(&mut self, store: &Store) -> bool {
-        if !self.is_idle() || self.leaving || self.sieve.parking().is_empty() {
-            return false;
-        }
-        if self.tasks.is_empty() {
-            self.look(store);
-        }
-        !self.tasks.is_empty()
-    }
-
-    /// Carries out one step of a request.
+    /// Looks for requests, or carries out one step of one. `None` where there is nothing to do.
     ///
     /// # Errors
     /// Where the host would stop the partition, with the reason.
-    pub(crate) fn repair(&mut self, store: &mut Store, dice: &mut Dice) -> Result<After, String> {
+    pub(crate) fn repair(
+        &mut self,
+        store: &mut Store,
+        dice: &mut Dice,
+    ) -> Result<Option<After>, String> {
+        if !self.is_idle() || self.leaving || self.sieve.parking().is_empty() {
+            return Ok(None);
+        }
         let Some(task) = self.tasks.front() else {
-            return Ok(After::GoesOn);
+            self.look(store);
+            return Ok((!self.tasks.is_empty()).then_some(After::GoesOn));
         };
         let (first, request) = (task.first, task.request.clone());
         if self.sieve.parking().get(first).is_none() {
-            self.drop_request(store, first);
-            return Ok(After::GoesOn);
+            self.drop_request(first);
+            return Ok(Some(After::GoesOn));
         }
         match &request.action {
-            Action::Drain { .. } => return self.drain(store, first, 1 + dice.pick(3)),
+            Action::Drain { .. } => return self.drain(store, first, 1 + dice.pick(3)).map(Some),
             Action::Skip { offset, reason } => {
                 self.skip(store, first, Offset(*offset), reason, &request);
             }
         }
-        Ok(After::GoesOn)
+        Ok(Some(After::GoesOn))
     }
 
     fn look(&mut self, store: &Store) {
@@ -109,7 +106,7 @@ impl Owner {
         let table = Table::Parked;
         let id = parked::event_id(&CHECKPOINT, first, offset);
         let Some(entry) = store.entry(table, &id) else {
-            return self.drop_request(store, first);
+            return self.drop_request(first);
         };
         let event = parked::event_from_entry(entry).expect("it was parked here");
         let skipped = parked::skipped_entry(&CHECKPOINT, first, &event, why, request);
@@ -143,12 +140,7 @@ impl Owner {
     }
 
     /// The request names what is not parked. If that is so, its removal is stored.
-    fn drop_request(&mut self, store: &mut Store, first: Offset) {
-        if self.is(Mutant::RequestDroppedAtOnce) {
-            store.remove_entry(Table::ParkedRequests, &parked::key_id(&CHECKPOINT, first));
-            self.tasks.pop_front();
-        } else {
-            self.request_done(first);
-        }
+    fn drop_request(&mut self, first: Offset) {
+        self.request_done(first);
     }
 }

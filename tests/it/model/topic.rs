@@ -65,7 +65,7 @@ pub(crate) struct Account {
 
 pub(crate) fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
     let trouble = prop_oneof![
-        16 => Just(Trouble::None),
+        9 => Just(Trouble::None),
         1 => Just(Trouble::Reject),
         1 => Just(Trouble::Trap),
         1 => Just(Trouble::Flaky),

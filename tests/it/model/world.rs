@@ -165,10 +165,10 @@ impl<'a> World<'a> {
                 match other {
                     78..82 => self.produce(),
                     82 => self.revoke(),
-                    83 => self.lose(),
-                    84 => self.rejoin(),
-                    85 => self.crash(worker),
-                    86 | 87 => self.tell_lost(worker),
+                    83 | 84 => self.lose(),
+                    85 => self.rejoin(),
+                    86 => self.crash(worker),
+                    87 => self.tell_lost(worker),
                     88..92 => self.assign(worker),
                     _ => self.ask(),
                 }
@@ -244,7 +244,7 @@ impl<'a> World<'a> {
         self.note(|_| format!("{worker} crashes"));
     }
 
-    /// A user asks for something to be done about a parked key.
+    /// Users ask for something to be done about every parked key.
     fn ask(&mut self) {
         let prefix = parked::keys_prefix(&CHECKPOINT);
         let keys: Vec<Offset> = self
@@ -252,14 +252,15 @@ impl<'a> World<'a> {
             .entries(Table::ParkedKeys, &prefix)
             .filter_map(|entry| parked::first_of(&entry.id))
             .collect();
-        if keys.is_empty() {
-            return;
+        for first in keys {
+            let id = parked::key_id(&CHECKPOINT, first);
+            if self.store.entry(Table::ParkedRequests, &id).is_none() {
+                self.ask_about(first);
+            }
         }
-        let first = keys[self.dice.pick(keys.len())];
-        let id = parked::key_id(&CHECKPOINT, first);
-        if self.store.entry(Table::ParkedRequests, &id).is_some() {
-            return;
-        }
+    }
+
+    fn ask_about(&mut self, first: Offset) {
         let action = if self.dice.pick(4) == 3 {
             Action::Skip {
                 offset: first.0,
@@ -316,28 +317,26 @@ impl<'a> World<'a> {
             1 => (self.submit(index), "submits"),
             2 => (self.workers[index].receive(self.mutant), "receives"),
             3 => (self.fetch(index), "fetches"),
-            _ if owner.may_repair(&self.store) => (true, "repairs"),
-            _ => (false, "repairs"),
+            _ => (self.repair(index), "repairs"),
         };
         if done {
             self.note(|_| format!("{index} {what}"));
         }
-        if choice == 4 && done {
-            self.repair(index);
-        }
         Ok(done)
     }
 
-    fn repair(&mut self, index: usize) {
+    fn repair(&mut self, index: usize) -> bool {
         let worker = &mut self.workers[index];
         let Some(owner) = worker.owner_mut() else {
-            return;
+            return false;
         };
         match owner.repair(&mut self.store, &mut self.dice) {
-            Ok(After::GoesOn) => {}
-            Ok(After::LetsGo) => self.claim_again(index),
+            Ok(None) => return false,
+            Ok(Some(After::GoesOn)) => {}
+            Ok(Some(After::LetsGo)) => self.claim_again(index),
             Err(reason) => worker.stage = Stage::Stopped(reason),
         }
+        true
     }
 
     /// Another host has claimed the partition. Until it is told otherwise, it is this one's.

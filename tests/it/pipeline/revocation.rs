@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use projectionist::telemetry::health::ProjectionState;
+use projectionist_tests::wait;
 
 use crate::faulty::{Hold, Mode};
 use crate::journal::Entry;
@@ -29,16 +30,22 @@ fn positions(entries: &[Entry], partition: i32) -> (i64, i64) {
 
 /// A host that is in the midst of two partitions, with a commit under way and more folded.
 async fn busy_host(scene: &Scene, hold: Hold, options: Options) -> Host {
-    for partition in [0, 1] {
-        for _ in 0..200 {
-            scene
-                .topic
-                .transfer(partition, &format!("k{partition}"), "k0", 1);
-        }
-    }
     let host = scene.host(options);
     host.store.set_hold(hold);
     host.group.assign(&[0, 1]).await;
+    // Events come when both are claimed: those of one alone would fill the commit that is held.
+    for partition in [0, 1] {
+        wait::until("a claim", async || {
+            scene.claimed(partition).await.map(drop).ok_or(partition)
+        })
+        .await;
+    }
+    for _ in 0..200 {
+        for partition in [0, 1] {
+            let key = format!("k{partition}");
+            scene.topic.transfer(partition, &key, "k0", 1);
+        }
+    }
     for partition in [0, 1] {
         host.journal.until_folded(partition, 0).await;
     }
