@@ -45,6 +45,8 @@ pub struct View {
 pub struct Descriptor {
     pub name: String,
     pub version: String,
+    /// What the documents are, for people. May be empty.
+    pub description: String,
     pub encoding: Encoding,
     pub views: Vec<View>,
     /// Headers that the projection wants to see; others are not passed.

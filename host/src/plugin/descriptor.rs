@@ -7,6 +7,7 @@ use crate::projection::{Descriptor, Encoding, Ownership, View};
 use super::bindings::raw;
 
 const NAME_BYTES_MAX: usize = 128;
+const DESCRIPTION_BYTES_MAX: usize = 4 << 10;
 const VIEW_NAME_BYTES_MAX: usize = 64;
 const VIEWS_MAX: usize = 64;
 const HEADERS_MAX: usize = 64;
@@ -17,12 +18,14 @@ const SCHEMA_BYTES_MAX: usize = 1 << 20;
 pub(super) fn check(raw: raw::Descriptor) -> Result<Descriptor, String> {
     check_label("name", &raw.name)?;
     check_label("version", &raw.version)?;
+    check_description(&raw.description)?;
     check_views(&raw.views)?;
     check_headers(&raw.headers)?;
     check_schema(&raw.config_schema)?;
     Ok(Descriptor {
         name: raw.name,
         version: raw.version,
+        description: raw.description,
         encoding: match raw.encoding {
             raw::Encoding::Json => Encoding::Json,
             raw::Encoding::Bson => Encoding::Bson,
@@ -47,6 +50,16 @@ fn check_label(what: &str, text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > NAME_BYTES_MAX || text.contains(char::is_control) {
         return Err(format!(
             "its {what} {text:?} is not a text of 1 to {NAME_BYTES_MAX} bytes"
+        ));
+    }
+    Ok(())
+}
+
+fn check_description(text: &str) -> Result<(), String> {
+    if text.len() > DESCRIPTION_BYTES_MAX || text.contains(|c: char| c.is_control() && c != '\n') {
+        return Err(format!(
+            "its description is not a text of at most {DESCRIPTION_BYTES_MAX} bytes without control \
+             characters"
         ));
     }
     Ok(())
@@ -139,6 +152,7 @@ mod tests {
         raw::Descriptor {
             name: "orders".to_owned(),
             version: "1.0.0".to_owned(),
+            description: "Orders,\nand by customer".to_owned(),
             encoding: raw::Encoding::Json,
             views: views(&["orders", "by_customer-2"]),
             headers: vec!["ce_id".to_owned()],
@@ -159,10 +173,20 @@ mod tests {
     #[test]
     fn an_improper_descriptor_is_refused_with_the_reason() {
         type Change = fn(&mut raw::Descriptor);
-        let cases: [(&str, Change, &str); 13] = [
+        let cases: [(&str, Change, &str); 15] = [
             ("no name", |d| d.name.clear(), "its name \"\""),
             ("a name of lines", |d| d.name = "a\nb".into(), "its name"),
             ("no version", |d| d.version.clear(), "its version"),
+            (
+                "a bell in it",
+                |d| d.description.push('\u{7}'),
+                "its description",
+            ),
+            (
+                "a book",
+                |d| d.description = "x".repeat(5_000),
+                "at most 4096 bytes",
+            ),
             ("no view", |d| d.views.clear(), "no view"),
             ("65 views", |d| d.views = views(&["v"; 65]), "65 views"),
             (

@@ -29,6 +29,7 @@ pub fn describe<P: Projection>() -> Descriptor {
     Descriptor {
         name: P::NAME.to_owned(),
         version: P::VERSION.to_owned(),
+        description: P::DESCRIPTION.to_owned(),
         encoding: Encoding::Json,
         views: vec![View {
             name: P::VIEW.to_owned(),

@@ -19,13 +19,16 @@ pub trait Projection: Sized + 'static {
     const NAME: &'static str;
     /// The plugin's own version; most take `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
+    /// What the documents are, for people: a line or two.
+    const DESCRIPTION: &'static str = "";
     /// The view that holds the documents.
     const VIEW: &'static str;
     /// With [`Ownership::ByKey`] a document's id must be its event's key, which the host checks.
     const OWNERSHIP: Ownership = Ownership::ByKey;
     /// The headers that the projection reads; the host passes no others.
     const HEADERS: &'static [&'static str] = &[];
-    /// JSON Schema of [`Config`](Self::Config), for tools that help with the host's config file.
+    /// JSON Schema of [`Config`](Self::Config), which the host holds the
+    /// configuration against before it configures the projection.
     const CONFIG_SCHEMA: &'static str = "";
 
     /// The table `config` of the projection in the host's config file. [`NoConfig`] takes none.

@@ -86,6 +86,7 @@ impl Logic {
         Arc::new(Descriptor {
             name: "ledger".to_owned(),
             version: "1".to_owned(),
+            description: String::new(),
             encoding: Encoding::Bson,
             views: self.views(),
             headers: Vec::new(),

@@ -48,6 +48,8 @@ pub struct Aircraft {
 impl Projection for Fleet {
     const NAME: &str = "aircraft";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &str =
+        "Where each aircraft is and what it has flown: one document for each tail number.";
     const VIEW: &str = "aircraft";
     type Config = NoConfig;
     type Event<'a> = Departure<'a>;

@@ -58,6 +58,8 @@ pub struct Airport {
 impl Projection for Airports {
     const NAME: &str = "airports";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &str =
+        "Departures and arrivals of each airport: one document for each airport code.";
     const VIEW: &str = "airports";
     const OWNERSHIP: Ownership = Ownership::Shared;
     type Config = NoConfig;

@@ -79,6 +79,8 @@ impl Default for Topics {
 impl Projection for Orders {
     const NAME: &str = "orders";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &str =
+        "The order saga: one document for each order, with its state and its history.";
     const VIEW: &str = "orders";
     type Config = Topics;
     type Event<'a> = OrderEvent;

@@ -38,6 +38,7 @@ impl Default for Answers {
 impl Projection for Payments {
     const NAME: &str = "payments";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &str = "One document for each payment; answers the saga's requests.";
     const VIEW: &str = "payments";
     type Config = Answers;
     type Event<'a> = PaymentRequest;

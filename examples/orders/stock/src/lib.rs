@@ -44,6 +44,7 @@ impl Default for Answers {
 impl Projection for Stock {
     const NAME: &str = "stock";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &str = "One document for each article; reserves and releases it for orders.";
     const VIEW: &str = "stock";
     type Config = Answers;
     type Event<'a> = StockCommand;

@@ -15,6 +15,7 @@ fn descriptor(encoding: Encoding) -> Descriptor {
     Descriptor {
         name: "test".to_owned(),
         version: "1".to_owned(),
+        description: String::new(),
         encoding,
         views: vec![
             view("mine", Ownership::ByKey),

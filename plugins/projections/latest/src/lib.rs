@@ -32,6 +32,7 @@ struct Fields<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, &'a RawValue>);
 impl Projection for Latest {
     const NAME: &str = "latest";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &str = "The latest value of each key. A tombstone deletes the document.";
     const VIEW: &str = "latest";
     const CONFIG_SCHEMA: &str = r#"{
         "type": "object",

@@ -34,6 +34,7 @@ impl Guest for Misbehaving {
         Descriptor {
             name: "misbehaving".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            description: "Does what no plugin should.".to_owned(),
             encoding: Encoding::Json,
             views: vec![
                 view("own", Ownership::ByKey),

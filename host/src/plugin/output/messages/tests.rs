@@ -29,6 +29,7 @@ fn check_up_to(messages_max: usize, answer: &[raw::Message]) -> Result<Vec<Messa
     let descriptor = Descriptor {
         name: "test".to_owned(),
         version: "1".to_owned(),
+        description: String::new(),
         encoding: Encoding::Json,
         views: Vec::new(),
         headers: Vec::new(),
