@@ -6,6 +6,7 @@
 //! A [`Fault`] is always the projection's own: a trap, a limit, a refusal, an invalid answer.
 //! What goes wrong in the host or in a store is a [`HostError`] and can never be taken for it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bson::raw::RawDocumentBuf;
@@ -146,7 +147,7 @@ pub enum Error {
 }
 
 /// What a projection did wrong. The same batch will fail again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{kind}: {detail}")]
 pub struct Fault {
     pub kind: FaultKind,
@@ -156,6 +157,9 @@ pub struct Fault {
     pub event: Option<usize>,
     /// Later events of the batch that the plugin rejected as well, in their order.
     pub also: Vec<Rejected>,
+    /// What the other events came to, where the plugin said so: all but the rejected ones and the
+    /// later ones of their keys.
+    pub rest: Option<Box<Output>>,
 }
 
 /// An event that the plugin named as one that it cannot take.
@@ -181,6 +185,26 @@ pub enum FaultKind {
     Failed,
     /// The answer breaks the contract: an unknown view, an id twice, a document that is no JSON.
     InvalidOutput,
+}
+
+impl Fault {
+    /// Indices of the rejected events of a batch, and of the later ones of their keys.
+    pub fn left_out(&self, events: &[Arc<Event>]) -> HashSet<usize> {
+        let also = self.also.iter().map(|rejected| rejected.event);
+        let mut left_out: HashSet<usize> = self.event.into_iter().chain(also).collect();
+        let mut keys = HashSet::new();
+        for (index, event) in events.iter().enumerate() {
+            let Some(key) = event.key() else {
+                continue;
+            };
+            if left_out.contains(&index) {
+                keys.insert(key);
+            } else if keys.contains(key) {
+                left_out.insert(index);
+            }
+        }
+        left_out
+    }
 }
 
 impl std::fmt::Display for FaultKind {

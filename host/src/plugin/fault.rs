@@ -65,6 +65,7 @@ pub(super) fn fault(kind: FaultKind, detail: impl Into<String>, event: Option<us
         detail,
         event,
         also: Vec::new(),
+        rest: None,
     }
 }
 

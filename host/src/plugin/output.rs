@@ -51,8 +51,41 @@ struct Draft<'a> {
 
 /// Takes the answer over, or says what is wrong with it.
 pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
-    // A reject wins over writes: the rest is folded again without it.
-    check_rejects(&answer.rejects, question.events.len())?;
+    let rejected = rejected(&answer.rejects, question.events.len())?;
+    let output = check_rest(answer, question)?;
+    let Some(fault) = rejected else {
+        return Ok(output);
+    };
+    let nothing = output.writes.is_empty() && output.messages.is_empty();
+    // Those that are named beyond the limit are left out of it as well, and nobody knows which.
+    let rest = (!nothing && answer.rejects.len() <= REJECTS_MAX).then(|| Box::new(output));
+    if let Some(rest) = &rest {
+        check_left_out(rest, &fault, question.events)?;
+    }
+    Err(Fault { rest, ..fault })
+}
+
+/// Nothing may follow from an event that is left out.
+fn check_left_out(rest: &Output, fault: &Fault, events: &[Arc<Event>]) -> Result<(), Fault> {
+    let left_out = fault.left_out(events);
+    let writes = rest.writes.iter().map(|write| write.event);
+    let messages = rest.messages.iter().map(|message| message.event);
+    match writes
+        .chain(messages)
+        .find(|event| left_out.contains(event))
+    {
+        Some(event) => Err(invalid(
+            format!(
+                "something follows from event {event}, which it rejects, or which comes behind a \
+                 rejected one of its key"
+            ),
+            Some(event),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_rest(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
     let drafts = drafts(&answer.writes).map_err(|problem| invalid(problem, None))?;
     if drafts.len() > question.writes_max {
         let (writes, events) = (drafts.len(), question.events.len());
@@ -75,7 +108,8 @@ pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Out
     })
 }
 
-fn check_rejects(rejects: &[raw::Reject], events: usize) -> Result<(), Fault> {
+/// The fault that the rejects make, where there are any.
+fn rejected(rejects: &[raw::Reject], events: usize) -> Result<Option<Fault>, Fault> {
     let mut rejected = Vec::with_capacity(rejects.len().min(REJECTS_MAX));
     for reject in rejects {
         let Some(event) = event_index(reject.event, events) else {
@@ -93,16 +127,16 @@ fn check_rejects(rejects: &[raw::Reject], events: usize) -> Result<(), Fault> {
     rejected.truncate(REJECTS_MAX);
     let mut rejected = rejected.into_iter();
     let Some((first, reason)) = rejected.next() else {
-        return Ok(());
+        return Ok(None);
     };
     let also = rejected.map(|(event, reason)| Rejected {
         event,
         detail: clip(reason, TEXT_BYTES_MAX).to_owned(),
     });
-    Err(Fault {
+    Ok(Some(Fault {
         also: also.collect(),
         ..fault(FaultKind::Rejected, reason, Some(first))
-    })
+    }))
 }
 
 /// Puts the columns of the writes together again.

@@ -7,13 +7,15 @@
 //!
 //! Guarantees:
 //! - The writes and the messages are those of folding one event after the other.
-//! - Where events are rejected, the answer names them and nothing else: the host folds the batch
-//!   again without them and without the later events of their keys. Only such events are named as
-//!   are rejected as well when each event is folded by itself, with the later events of a rejected
-//!   key left out. The first of those is always among them; all are, unless a rejected event may
-//!   have changed a document that events of other keys touch.
+//! - Where events are rejected, the answer names them, and has what the others came to, those left
+//!   out that come behind a rejected one of their key. Only such events are named as are rejected
+//!   as well when each event is folded by itself, with the later events of a rejected key left out.
+//!   The first of those is always among them.
+//! - A rejected event may have changed a document before it was rejected. Then all is folded once
+//!   more without it. Should that reject others which leave documents so, the answer only names
+//!   those that are known by then, and the host asks again for the rest.
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::bindings::exports::projectionist::plugin::projection::Reject as RejectedEvent;
 use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output, Writes};
@@ -82,6 +84,9 @@ struct Keys<'a> {
     undecided: KeySet<'a>,
 }
 
+/// Events that are known to be rejected before any is folded: their indices and the reasons.
+type Known = HashMap<u32, String, foldhash::fast::FixedState>;
+
 type KeySet<'a> = HashSet<&'a [u8], foldhash::fast::FixedState>;
 
 pub(crate) fn project<P: Projection>(
@@ -97,8 +102,17 @@ pub(crate) fn project<P: Projection>(
     } else {
         Column::new()
     };
-    let folded = fold(projection, &decoded, &stored);
-    if !folded.rejects.is_empty() {
+    let sent = outbox.len();
+    let mut folded = fold(projection, &decoded, &stored, &Known::default());
+    if folded.is_spoilt() {
+        outbox.truncate(sent);
+        let rejects = folded.rejects.into_iter();
+        let known = rejects
+            .map(|reject| (reject.event, reject.reason))
+            .collect();
+        folded = fold(projection, &decoded, &stored, &known);
+    }
+    if folded.is_spoilt() {
         return Ok(Output {
             rejects: folded.rejects,
             messages: Vec::new(),
@@ -110,11 +124,33 @@ pub(crate) fn project<P: Projection>(
             },
         });
     }
+    outbox.leave_out(&behind(&folded.rejects, batch));
     Ok(Output {
         writes: writes(folded.states, ids, &stored)?,
         messages: outbox.take(),
-        rejects: Vec::new(),
+        rejects: folded.rejects,
     })
+}
+
+/// The rejected events of a batch, and the later ones of their keys.
+fn behind(rejects: &[RejectedEvent], batch: &Batch) -> HashSet<u32, foldhash::fast::FixedState> {
+    let mut left_out = HashSet::default();
+    if rejects.is_empty() {
+        return left_out;
+    }
+    left_out.extend(rejects.iter().map(|reject| reject.event));
+    let mut keys = KeySet::default();
+    for (index, key) in (0..).zip(batch.keys.iter()) {
+        let Some(key) = key else {
+            continue;
+        };
+        if left_out.contains(&index) {
+            keys.insert(key);
+        } else if keys.contains(key) {
+            left_out.insert(index);
+        }
+    }
+    left_out
 }
 
 fn decode<'a, P: Projection>(
@@ -184,6 +220,7 @@ fn fold<P: Projection>(
     projection: &P,
     decoded: &Decoded<'_, P>,
     stored: &Column,
+    known: &Known,
 ) -> Folded<P::Document> {
     let mut states: Vec<State<P::Document>> = Vec::new();
     states.resize_with(decoded.ids.column().len(), || State::Untouched);
@@ -206,6 +243,14 @@ fn fold<P: Projection>(
                 if keys.is_rejected(key) {
                     continue;
                 }
+                if let Some(reason) = known.get(&touching.index) {
+                    keys.reject(key);
+                    rejects.push(RejectedEvent {
+                        event: touching.index,
+                        reason: reason.clone(),
+                    });
+                    continue;
+                }
                 if keys.is_undecided(key) || touched.iter().any(spoilt) {
                     keys.leave_open(key);
                     spoil(&mut states, touched);
@@ -226,6 +271,13 @@ fn fold<P: Projection>(
         }
     }
     Folded { states, rejects }
+}
+
+impl<D> Folded<D> {
+    fn is_spoilt(&self) -> bool {
+        let spoilt = |state: &State<D>| matches!(state, State::Spoilt);
+        !self.rejects.is_empty() && self.states.iter().any(spoilt)
+    }
 }
 
 fn spoil<D>(states: &mut [State<D>], touched: &[u32]) {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use hashbrown::HashSet;
 use serde::Serialize;
 
 use crate::bindings::exports::projectionist::plugin::projection as contract;
@@ -74,6 +75,23 @@ pub(crate) struct Outbox(RefCell<Vec<(u32, Message)>>);
 impl Outbox {
     pub(crate) fn put(&self, event: u32, message: Message) {
         self.0.borrow_mut().push((event, message));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Takes back all messages but the first ones.
+    pub(crate) fn truncate(&self, len: usize) {
+        self.0.borrow_mut().truncate(len);
+    }
+
+    /// Takes back the messages of these events.
+    pub(crate) fn leave_out(&self, events: &HashSet<u32, foldhash::fast::FixedState>) {
+        if !events.is_empty() {
+            let mut sent = self.0.borrow_mut();
+            sent.retain(|(event, _)| !events.contains(event));
+        }
     }
 
     /// The messages of the batch as the contract has them: event by event, those of one event in

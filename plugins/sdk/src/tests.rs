@@ -1,6 +1,8 @@
 //! Tests of the fold: what is written for a batch, what is rejected, and that neither depends on
 //! how the events are cut into batches.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -337,25 +339,26 @@ fn all_rejected_events_are_named_but_those_behind_one_of_their_key() {
     );
 
     assert_eq!(rejects(&output), [0, 2, 4, 5, 6]);
-    assert_eq!(writes(&output), []);
+    let ids: Vec<String> = writes(&output).into_iter().map(|write| write.1).collect();
+    assert_eq!(ids, ["d", "e"], "what the others came to");
 }
 
 #[test]
-fn what_a_rejected_event_may_have_changed_rejects_nothing() {
-    // The first transfer may have changed "a" and "b", so of whatever touches these nothing is
-    // known, nor of the later events of its key, nor of what those touch.
+fn what_a_rejected_event_may_have_changed_is_folded_once_more_and_then_left_to_the_host() {
+    // The first transfer may have changed "a" and "b": the second is known when all is folded
+    // without the first. That may have changed "b" again, so of the third nothing is known.
     let output = project(
         &[
             transfer("a", "b", 0),
             transfer("x", "b", 0),
-            transfer("x", "y", 0),
-            transfer("z", "y", 0),
-            transfer("p", "q", 0),
+            transfer("z", "b", 0),
+            transfer("p", "q", 1),
         ],
         &mut Stored::default(),
     );
 
-    assert_eq!(rejects(&output), [0, 4]);
+    assert_eq!(rejects(&output), [0, 1]);
+    assert_eq!(writes(&output), []);
 }
 
 #[test]
@@ -531,6 +534,27 @@ fn park_one_by_one(records: &[Record]) -> (Harness<Transfers>, Vec<usize>) {
     (harness, rejected)
 }
 
+fn contents(output: &Output) -> BTreeMap<String, String> {
+    let writes = writes(output).into_iter();
+    writes.map(|(_, id, document)| (id, document)).collect()
+}
+
+/// Folds a batch without these events and the later ones of their keys.
+fn project_rest(records: &[Record], rejected: &[u32]) -> Output {
+    let (mut keys, mut rest) = (Vec::new(), Vec::new());
+    for (index, record) in (0..).zip(records) {
+        if record.key.is_some() && keys.contains(&&record.key) {
+            continue;
+        }
+        if rejected.contains(&index) {
+            keys.push(&record.key);
+        } else {
+            rest.push(record.clone());
+        }
+    }
+    project(&rest, &mut Stored::default())
+}
+
 /// The whole batch is folded, again and again without what the answers name.
 fn park_in_a_batch(records: &[Record]) -> (Harness<Transfers>, Vec<usize>) {
     let (mut harness, mut rejected) = (transfers(), Vec::new());
@@ -553,6 +577,10 @@ fn park_in_a_batch(records: &[Record]) -> (Harness<Transfers>, Vec<usize>) {
             harness.project(taken).expect("nothing is rejected");
             rejected.sort_unstable();
             return (harness, rejected);
+        }
+        if !output.writes.events.is_empty() {
+            let rest = project_rest(&taken, &rejects(&output));
+            assert_eq!(contents(&output), contents(&rest));
         }
         let named = rejects(&output).into_iter();
         rejected.extend(named.map(|event| left[event as usize]));
@@ -667,6 +695,27 @@ fn a_rejected_event_sends_nothing_and_those_before_it_send_once() {
     assert_eq!(rejected.record, 1);
     assert_eq!(cries(&mut harness), ["heard 0", "folded 0 x"]);
     assert_eq!(harness.document("x"), Some(1));
+}
+
+#[test]
+fn what_is_left_out_sends_nothing_and_the_rest_sends_once() {
+    let records = [
+        Record::json("a", &["x"]),
+        Record::json("b", &["y", "poison"]),
+        Record::json("b", &[""; 0]),
+        Record::json("c", &["x"]),
+    ];
+    let output = fold::project(&Crier, &batch(&records), &mut Stored::default());
+    let output = output.expect("counts have JSON forms");
+
+    assert_eq!(rejects(&output), [1]);
+    let sent = output.messages.iter();
+    let sent: Vec<(u32, &str)> = sent.map(|sent| (sent.event, &*sent.topic)).collect();
+    assert_eq!(
+        sent,
+        [(0, "heard"), (0, "folded"), (3, "heard"), (3, "folded")]
+    );
+    assert_eq!(writes(&output), [write(3, "x", "2")]);
 }
 
 #[test]

@@ -237,7 +237,15 @@ impl Troubles {
             detail: detail.clone(),
             event,
             also,
+            rest: None,
         })
+    }
+
+    fn holds_a_trap(&self, batch: Batch<'_>) -> bool {
+        let troubles = self.0.lock().expect("nobody panics here");
+        let partition = batch.partition.partition;
+        let mut events = batch.events.iter();
+        events.any(|event| troubles.get(&(partition, event.offset.0)) == Some(&Trouble::Trap))
     }
 }
 
@@ -249,6 +257,48 @@ impl Ledger {
             troubles,
             journal,
         }
+    }
+
+    fn fold_views(
+        &self,
+        batch: Batch<'_>,
+        documents: &mut dyn Documents,
+    ) -> Result<Vec<DocumentWrite>, Error> {
+        let mut writes = Vec::new();
+        for (index, view) in self.descriptor.views.iter().enumerate() {
+            let index = ViewIndex(u32::try_from(index).expect("views are few"));
+            writes.extend(Self::fold_view(index, view.ownership, batch, documents)?);
+        }
+        Ok(writes)
+    }
+
+    /// What the events of a batch come to that are not left out.
+    fn rest(
+        &self,
+        batch: Batch<'_>,
+        fault: &Fault,
+        documents: &mut dyn Documents,
+    ) -> Result<Option<Box<Output>>, Error> {
+        let left_out = fault.left_out(batch.events);
+        let kept = (0..batch.events.len()).filter(|index| !left_out.contains(index));
+        let kept: Vec<usize> = kept.collect();
+        let events = kept.iter().map(|&index| Arc::clone(&batch.events[index]));
+        let events: Vec<Arc<Event>> = events.collect();
+        let rest = Batch {
+            partition: batch.partition,
+            events: &events,
+        };
+        if self.troubles.holds_a_trap(rest) {
+            return Ok(None);
+        }
+        let mut writes = self.fold_views(rest, documents)?;
+        for write in &mut writes {
+            write.event = kept[write.event];
+        }
+        Ok(Some(Box::new(Output {
+            writes,
+            messages: Vec::new(),
+        })))
     }
 
     fn fold_view(
@@ -308,20 +358,15 @@ impl Projector for Ledger {
         mut documents: Box<dyn Documents>,
     ) -> Result<Output, Error> {
         let partition = batch.partition.partition;
-        if let Some(fault) = self.troubles.of(batch) {
+        if let Some(mut fault) = self.troubles.of(batch) {
             self.journal.note(Entry::Faulted(partition));
+            // A plugin may say what the others came to, and need not.
+            if fault.kind == FaultKind::Rejected && batch.events[0].offset.0 % 2 == 0 {
+                fault.rest = self.rest(batch, &fault, &mut *documents)?;
+            }
             return Err(fault.into());
         }
-        let mut writes = Vec::new();
-        for (index, view) in self.descriptor.views.iter().enumerate() {
-            let index = ViewIndex(u32::try_from(index).expect("views are few"));
-            writes.extend(Self::fold_view(
-                index,
-                view.ownership,
-                batch,
-                &mut *documents,
-            )?);
-        }
+        let writes = self.fold_views(batch, &mut *documents)?;
         let first = batch.events.first().expect("no batch is empty").offset.0;
         let last = batch.events.last().expect("no batch is empty").offset.0;
         self.journal.note(Entry::Folded(partition, first, last));

@@ -11,7 +11,7 @@ use super::super::parking::Full;
 use super::super::partition::Narrowed;
 use super::super::sieve::Sifted;
 use super::super::{DomainLayout, OnFault};
-use super::fold::Batch;
+use super::fold::{Batch, Sift, Unfolded};
 use super::{Domain, Leaving};
 use crate::parked::{self, DETAIL_BYTES_MAX};
 use crate::projection::{Fault, FaultKind};
@@ -23,21 +23,37 @@ use crate::telemetry::health::PartitionState;
 const TRIES: u32 = 3;
 
 impl Domain {
-    /// The plugin could not fold the events at these indices of a batch.
-    pub(super) fn fault(
+    /// The plugin could not fold all events of a batch that were to be folded. Of the others,
+    /// takes over what it made of them.
+    pub(super) async fn faulty(
         &mut self,
         batch: &Batch,
-        folded: &[usize],
-        fault: &Fault,
+        sift: &Sift<'_>,
+        sifted: &Sifted,
+        mut fault: Fault,
         plugin: &Arc<str>,
-    ) {
+    ) -> Result<(), Unfolded> {
+        let rest = fault.rest.take();
+        let parks = self.fault(batch, &sifted.fold, &fault, plugin);
+        match rest {
+            Some(rest) if parks => {
+                self.take_rest(batch, sift, sifted, &fault, *rest, plugin)
+                    .await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The plugin could not fold the events at these indices of a batch. True where those at
+    /// fault are to be parked.
+    fn fault(&mut self, batch: &Batch, folded: &[usize], fault: &Fault, plugin: &Arc<str>) -> bool {
         let parks = self.parts.context.parking.on_fault == OnFault::Park;
         let member = &mut self.members[batch.member];
         let named = fault.event.and_then(|event| folded.get(event));
         let culprit = match (fault.kind, named) {
             (FaultKind::Rejected, Some(&index)) if parks => index,
             _ => match member.partition.fault(folded, fault.event) {
-                Narrowed::Retry => return,
+                Narrowed::Retry => return false,
                 Narrowed::Culprit(index) => index,
             },
         };
@@ -45,11 +61,11 @@ impl Domain {
         if self.parts.context.layout == DomainLayout::Joined && !self.fresh {
             self.cache_mut().forget_stored();
             self.fresh = true;
-            return;
+            return false;
         }
         let offset = batch.events[culprit].offset;
         if fault.kind != FaultKind::Rejected && self.try_again(batch.member, offset) {
-            return;
+            return false;
         }
         if parks {
             let mut park = |index, detail: &str| {
@@ -65,6 +81,7 @@ impl Domain {
         } else {
             self.stop_at(&batch.partition, offset, fault);
         }
+        parks
     }
 
     /// An event of a batch is to be parked as soon as it is sifted again.

@@ -14,7 +14,7 @@ use super::super::{DomainLayout, dead_letter, host_error, outbox, read_documents
 use super::{Domain, Member, Reason, checkpoint_id};
 use crate::parked;
 use crate::projection::{
-    DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, ViewIndex,
+    DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, Output, ViewIndex,
 };
 use crate::record::{Event, TopicPartition};
 use crate::store::{EntryChange, Provenance, StoredDocument, Table};
@@ -26,6 +26,13 @@ pub(super) struct Batch {
     pub(super) member: usize,
     pub(super) partition: TopicPartition,
     pub(super) events: Vec<Arc<Event>>,
+}
+
+/// What the events of a batch are sifted by, beside what their partition knows.
+pub(super) struct Sift<'a> {
+    ids: Option<&'a Ids>,
+    /// Ids that other partitions have seen.
+    elsewhere: &'a HashSet<IdHash>,
 }
 
 /// Why events were not folded. Nothing of them was taken over.
@@ -67,26 +74,38 @@ impl Domain {
             Ok(elsewhere) => elsewhere,
             Err(error) => return self.postpone(&error),
         };
+        let sift = Sift {
+            ids: ids.as_ref(),
+            elsewhere: &elsewhere,
+        };
         let sieve = &mut self.members[batch.member].sieve;
         let mark = sieve.mark();
-        let sifted = sieve.sift(&batch.events, ids.as_ref(), &elsewhere);
+        let sifted = sieve.sift(&batch.events, sift.ids, sift.elsewhere);
         if sifted.events == 0 {
             self.full(&batch, &sifted);
             return true;
         }
-        match self.fold_events(&batch, &sifted).await {
-            Ok(()) => self.take_over(&batch, &sifted),
+        let folded = match self.fold_events(&batch, &sifted).await {
+            Ok(()) => {
+                self.take_over(&batch, &sifted);
+                Ok(())
+            }
             Err(unfolded) => {
                 self.members[batch.member].sieve.rewind(mark);
                 match unfolded {
                     Unfolded::Faulty(fault, plugin) => {
-                        self.fault(&batch, &sifted.fold, &fault, &plugin);
+                        self.faulty(&batch, &sift, &sifted, fault, &plugin).await
                     }
-                    Unfolded::Host(error) => return self.postpone(&error),
-                    Unfolded::Ended(reason) => self.stop_all(&reason),
-                    Unfolded::SharedKeys => self.give_up_sole_writing(&batch.partition).await,
+                    unfolded => Err(unfolded),
                 }
             }
+        };
+        match folded {
+            Ok(()) => {}
+            Err(Unfolded::Faulty(..)) => unreachable!("a fault is dealt with where it is found"),
+            Err(Unfolded::Host(error)) => return self.postpone(&error),
+            Err(Unfolded::Ended(reason)) => self.stop_all(&reason),
+            Err(Unfolded::SharedKeys) => self.give_up_sole_writing(&batch.partition).await,
         }
         self.cache_mut().trim();
         true
@@ -106,6 +125,50 @@ impl Domain {
         let count = events.len();
         self.fold_in(None, &batch.partition, events).await?;
         self.record(count, started.elapsed());
+        Ok(())
+    }
+
+    /// Takes over what the events of a batch came to that are not left out with the ones at fault,
+    /// which are to be parked. Where that cannot be, the batch is folded again.
+    pub(super) async fn take_rest(
+        &mut self,
+        batch: &Batch,
+        sift: &Sift<'_>,
+        sifted: &Sifted,
+        fault: &Fault,
+        rest: Output,
+        plugin: &Arc<str>,
+    ) -> Result<(), Unfolded> {
+        let events = sifted
+            .fold
+            .iter()
+            .map(|&index| Arc::clone(&batch.events[index]));
+        let events: Vec<Arc<Event>> = events.collect();
+        let left_out = fault.left_out(&events);
+        let folded = sifted.fold.iter().enumerate();
+        let folded: Vec<usize> = folded
+            .filter(|(position, _)| !left_out.contains(position))
+            .map(|(_, &index)| index)
+            .collect();
+        let sieve = &mut self.members[batch.member].sieve;
+        let mark = sieve.mark();
+        let again = sieve.sift(&batch.events, sift.ids, sift.elsewhere);
+        // As where no more can be parked.
+        if again.events != sifted.events || again.fold != folded {
+            sieve.rewind(mark);
+            return Ok(());
+        }
+        let source = Source {
+            partition: &batch.partition,
+            events: &events,
+            plugin,
+        };
+        if let Err(unfolded) = self.take_in(&source, rest).await {
+            self.members[batch.member].sieve.rewind(mark);
+            return Err(unfolded);
+        }
+        self.count_folded(folded.len());
+        self.take_over(batch, &again);
         Ok(())
     }
 
@@ -133,18 +196,23 @@ impl Domain {
             Err(Error::Fault(fault)) => return Err(Unfolded::Faulty(fault, folded.plugin)),
             Err(Error::Host(error)) => return Err(Unfolded::Host(error)),
         };
-        self.load_blind_writes(&output.writes).await?;
-        if self.meets_another_writer(partition, &output.writes) {
-            return Err(Unfolded::SharedKeys);
-        }
         let source = Source {
             partition,
             events: &folded.events,
             plugin: &folded.plugin,
         };
-        self.absorb(&source, output.writes);
-        let checkpoint = checkpoint_id(&self.parts.context, partition);
-        for entry in outbox::entries(&checkpoint, &folded.events, output.messages) {
+        self.take_in(&source, output).await
+    }
+
+    /// Takes the results of a fold over.
+    async fn take_in(&mut self, source: &Source<'_>, output: Output) -> Result<(), Unfolded> {
+        self.load_blind_writes(&output.writes).await?;
+        if self.meets_another_writer(source.partition, &output.writes) {
+            return Err(Unfolded::SharedKeys);
+        }
+        self.absorb(source, output.writes);
+        let checkpoint = checkpoint_id(&self.parts.context, source.partition);
+        for entry in outbox::entries(&checkpoint, source.events, output.messages) {
             self.pending.put_entry(EntryChange::Insert(entry));
         }
         self.fresh = false;
@@ -387,13 +455,18 @@ impl Domain {
     }
 
     fn record(&mut self, events: usize, elapsed: std::time::Duration) {
+        self.count_folded(events);
         let projection = self.parts.context.projection.to_string();
-        metrics::counter!("projectionist_events_folded_total", "projection" => projection.clone())
-            .increment(events as u64);
         metrics::histogram!("projectionist_fold_seconds", "projection" => projection)
             .record(elapsed.as_secs_f64());
         if self.contended == 0 {
             self.backoff.reset();
         }
+    }
+
+    fn count_folded(&self, events: usize) {
+        let projection = self.parts.context.projection.to_string();
+        metrics::counter!("projectionist_events_folded_total", "projection" => projection)
+            .increment(events as u64);
     }
 }

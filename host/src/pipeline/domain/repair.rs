@@ -412,6 +412,7 @@ impl Domain {
                 detail: format!("plugin {hash} cannot be used: {detail}"),
                 event: None,
                 also: Vec::new(),
+                rest: None,
             };
             Failed::Fault(fault, hash.to_owned())
         };
@@ -452,6 +453,7 @@ pub(super) fn too_large(detail: String) -> Fault {
         detail: format!("its documents are too large for one transaction: {detail}"),
         event: None,
         also: Vec::new(),
+        rest: None,
     }
 }
 

@@ -228,8 +228,8 @@ fn reject(event: u32, reason: &str) -> raw::Reject {
 }
 
 #[test]
-fn rejects_win_over_everything_else_each_once_and_in_order() {
-    let mut answer = writes(&[(0, 9, "k0")]);
+fn rejected_events_are_named_each_once_and_in_order_beside_what_the_rest_came_to() {
+    let mut answer = writes(&[(0, 0, "k0")]);
     answer.rejects = vec![reject(2, "second"), reject(1, "first"), reject(2, "again")];
     let fault = check_json(&answer).expect_err("a reject");
     assert_eq!(
@@ -238,6 +238,24 @@ fn rejects_win_over_everything_else_each_once_and_in_order() {
     );
     let also = fault.also.iter().map(|r| (r.event, r.detail.as_str()));
     assert_eq!(also.collect::<Vec<_>>(), [(2, "second")]);
+    let rest = fault.rest.expect("a write came along");
+    assert_eq!(&*rest.writes[0].key.id, "k0");
+
+    answer.writes = writes(&[]).writes;
+    let fault = check_json(&answer).expect_err("a reject");
+    assert_eq!(fault.rest, None, "the rest is to be asked for again");
+}
+
+#[test]
+fn nothing_may_follow_from_an_event_that_is_left_out() {
+    let mut answer = writes(&[(1, 0, "k1")]);
+    answer.rejects = vec![reject(1, "no")];
+    let fault = check_json(&answer).expect_err("a contradiction");
+    assert_eq!(
+        (fault.kind, fault.event),
+        (FaultKind::InvalidOutput, Some(1))
+    );
+    assert!(fault.detail.contains("follows from event 1"), "{fault}");
 }
 
 #[test]
