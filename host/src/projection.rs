@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bson::raw::RawDocumentBuf;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::record::{Event, Header, TopicPartition};
 
@@ -18,7 +19,8 @@ use crate::record::{Event, Header, TopicPartition};
 pub type DocumentId = Arc<str>;
 
 /// How a plugin wants to see and write documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// JSON, with MongoDB's extended form for types that JSON lacks.
     Json,
@@ -26,7 +28,8 @@ pub enum Encoding {
 }
 
 /// Who may write a view's documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ownership {
     /// A document's id is its event's key, so one partition writes it.
     ByKey,

@@ -6,8 +6,16 @@ use projectionist_tests::guests::guest;
 use wit_component::WitPrinter;
 use wit_parser::{PackageId, Resolve};
 
-/// What a projection plugin can name.
-const INTERFACES: [&str; 4] = ["columns", "documents", "host", "projection"];
+/// Guests, and the interfaces that their kind of plugin can name.
+const GUESTS: [(&str, &[&str]); 6] = [
+    ("aircraft", PROJECTION),
+    ("airports", PROJECTION),
+    ("latest", PROJECTION),
+    ("misbehaving", PROJECTION),
+    ("placement_first", &["host", "balancing", "placement"]),
+    ("routing_first", &["host", "balancing", "routing"]),
+];
+const PROJECTION: &[&str] = &["columns", "documents", "host", "projection"];
 
 fn contract() -> (Resolve, PackageId) {
     let mut resolve = Resolve::default();
@@ -48,9 +56,9 @@ fn interface(resolve: &Resolve, name: &str) -> String {
 #[test]
 fn every_guest_is_built_from_the_contract() {
     let (contract, _) = contract();
-    for name in ["aircraft", "airports", "latest", "misbehaving"] {
+    for (name, interfaces) in GUESTS {
         let (_, built) = wit_component::metadata::decode(&guest(name)).expect("metadata");
-        for part in INTERFACES {
+        for part in interfaces {
             assert_eq!(
                 interface(&built.resolve, part),
                 interface(&contract, part),

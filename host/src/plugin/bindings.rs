@@ -1,4 +1,4 @@
-//! The contract in Rust, generated from `wit/plugin.wit`.
+//! The contract in Rust, generated from `wit/plugin.wit`: a world for each kind of plugin.
 
 #![allow(
     unreachable_pub,
@@ -13,3 +13,28 @@ wasmtime::component::bindgen!({
 
 pub use self::exports::projectionist::plugin::projection as raw;
 pub use self::projectionist::plugin::columns::Column;
+
+/// Where keys live.
+pub mod placement {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "placement-policy",
+        imports: { default: trappable },
+        with: { "projectionist:plugin/host": super::projectionist::plugin::host },
+    });
+
+    pub use self::projectionist::plugin::balancing;
+}
+
+/// Who answers a read.
+pub mod routing {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "routing-policy",
+        imports: { default: trappable },
+        with: {
+            "projectionist:plugin/host": super::projectionist::plugin::host,
+            "projectionist:plugin/balancing": super::placement::balancing,
+        },
+    });
+}

@@ -6,22 +6,35 @@
 use wasmparser::{ComponentExternalKind, Parser, Payload};
 
 use super::error::Problem;
+use super::kind::Kind;
 
 pub(super) const VERSION: &str = "0.1";
-pub(super) const PROJECTION: &str = "projectionist:plugin/projection@0.1.x";
 pub(super) const OFFERED: &str = "\"host\" and \"documents\" of projectionist:plugin@0.1.x";
 
 /// Our package, as it stands in the names of interfaces.
 const PACKAGE: &str = "projectionist:plugin/";
 
-/// `columns` has types only, so importing it gives nothing to call.
-const IMPORTS: [&str; 3] = ["host", "documents", "columns"];
+/// What some plugin may import. `columns` and `balancing` have types only, so importing them gives
+/// nothing to call.
+const IMPORTS: [&str; 4] = ["host", "documents", "columns", "balancing"];
 
-/// Checks a component's bytes, which must be valid.
-pub(super) fn check(component: &[u8]) -> Result<(), Problem> {
+/// Of these, what belongs to projections alone.
+const IMPORTS_OF_PROJECTIONS: [&str; 2] = ["documents", "columns"];
+
+/// Checks a component's bytes, which must be valid, and tells what it is for.
+pub(super) fn check(component: &[u8]) -> Result<Kind, Problem> {
     let (imports, exports) = names(component)?;
-    imports.into_iter().try_for_each(check_import)?;
-    check_exports(&exports)
+    imports.iter().copied().try_for_each(check_import)?;
+    let kind = check_exports(&exports)?;
+    let imports_of_projections = |name: &&str| {
+        ours(name).is_some_and(|(interface, _)| IMPORTS_OF_PROJECTIONS.contains(&interface))
+    };
+    match (kind, imports.into_iter().find(imports_of_projections)) {
+        (Kind::Placement | Kind::Routing, Some(name)) => {
+            Err(Problem::ImportOfPolicy(kind, name.to_owned()))
+        }
+        (Kind::Projection, _) | (_, None) => Ok(kind),
+    }
 }
 
 /// Checks what a component imports by its name.
@@ -37,18 +50,18 @@ pub(super) fn check_import(name: &str) -> Result<(), Problem> {
     }
 }
 
-fn check_exports(names: &[&str]) -> Result<(), Problem> {
+fn check_exports(names: &[&str]) -> Result<Kind, Problem> {
     // Other exports have no meaning here: componentize-py adds one named "exports".
-    let known: Vec<(&str, &str, &str)> = names
+    let known: Vec<(&str, Kind, &str)> = names
         .iter()
-        .filter_map(|&name| ours(name).map(|(interface, version)| (name, interface, version)))
-        .filter(|(_, interface, _)| ["projection", "placement", "routing"].contains(interface))
+        .filter_map(|&name| {
+            let (interface, version) = ours(name)?;
+            Some((name, Kind::of_interface(interface)?, version))
+        })
         .collect();
     match known.as_slice() {
-        [] => Err(Problem::NoProjection { found: list(names) }),
-        [(_, "placement", _)] => Err(Problem::Policy("placement")),
-        [(_, "routing", _)] => Err(Problem::Policy("routing")),
-        [(name, _, version)] => check_version("exports", name, version),
+        [] => Err(Problem::NoPlugin { found: list(names) }),
+        [(name, kind, version)] => check_version("exports", name, version).map(|()| *kind),
         [(one, ..), (other, ..), ..] => {
             Err(Problem::Ambiguous((*one).to_owned(), (*other).to_owned()))
         }
@@ -120,6 +133,7 @@ mod tests {
             ("projectionist:plugin/host@0.1.0", None),
             ("projectionist:plugin/documents@0.1.7", None),
             ("projectionist:plugin/columns@0.1.0", None),
+            ("projectionist:plugin/balancing@0.1.0", None),
             ("projectionist:plugin/host@0.2.0", Some("version 0.1.x")),
             ("projectionist:plugin/host@0.11.0", Some("version 0.1.x")),
             ("projectionist:plugin/host", Some("version 0.1.x")),
@@ -141,14 +155,19 @@ mod tests {
     }
 
     #[test]
-    fn exports_must_be_those_of_one_projection() {
+    fn exports_must_be_those_of_one_plugin_and_tell_its_kind() {
         let projection = "projectionist:plugin/projection@0.1.0";
         let routing = "projectionist:plugin/routing@0.1.0";
-        assert_eq!(check_exports(&[projection]), Ok(()));
-        assert_eq!(check_exports(&["exports", projection]), Ok(()));
-        assert_eq!(check_exports(&[routing]), Err(Problem::Policy("routing")));
+        let placement = "projectionist:plugin/placement@0.1.3";
+        assert_eq!(check_exports(&[projection]), Ok(Kind::Projection));
+        assert_eq!(
+            check_exports(&["exports", projection]),
+            Ok(Kind::Projection)
+        );
+        assert_eq!(check_exports(&[placement]), Ok(Kind::Placement));
+        assert_eq!(check_exports(&[routing]), Ok(Kind::Routing));
         let cases: [(&[&str], &str); 4] = [
-            (&[], "exports nothing, not projectionist:plugin/projection"),
+            (&[], "exports nothing, and not"),
             (
                 &["wasi:http/handler@0.2.0", "run"],
                 "wasi:http/handler@0.2.0, run",

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use crate::projection::{Descriptor, Encoding, Ownership, View};
 
+use super::about::PolicyDescriptor;
+use super::bindings::placement::balancing;
 use super::bindings::raw;
 
 const NAME_BYTES_MAX: usize = 128;
@@ -32,6 +34,20 @@ pub(super) fn check(raw: raw::Descriptor) -> Result<Descriptor, String> {
         },
         views: raw.views.into_iter().map(view).collect(),
         headers: raw.headers,
+        config_schema: raw.config_schema,
+    })
+}
+
+/// The same for a policy.
+pub(super) fn check_policy(raw: balancing::Policy) -> Result<PolicyDescriptor, String> {
+    check_label("name", &raw.name)?;
+    check_label("version", &raw.version)?;
+    check_description(&raw.description)?;
+    check_schema(&raw.config_schema)?;
+    Ok(PolicyDescriptor {
+        name: raw.name,
+        version: raw.version,
+        description: raw.description,
         config_schema: raw.config_schema,
     })
 }
@@ -168,6 +184,20 @@ mod tests {
         assert_eq!(&*descriptor.views[1].name, "by_customer-2");
         assert_eq!(descriptor.views[0].ownership, Ownership::ByKey);
         assert_eq!(descriptor.headers, ["ce_id"]);
+    }
+
+    #[test]
+    fn a_policy_is_held_to_the_same_rules() {
+        let policy = |name: &str, schema: &str| balancing::Policy {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            description: String::new(),
+            config_schema: schema.to_owned(),
+        };
+        let problem = |raw| check_policy(raw).err().unwrap_or_default();
+        assert_eq!(problem(policy("hash", "")), "");
+        assert!(problem(policy("", "")).contains("its name"));
+        assert!(problem(policy("hash", "[]")).contains("JSON object"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, WasmBacktraceDetails};
 
 use super::bindings::ProjectionPlugin;
+use super::bindings::placement::PlacementPolicy;
 use super::error::Error;
 use super::guest::Guest;
 
@@ -17,7 +18,8 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 /// Compiles plugins and keeps time for them. One per process; the clock ends with it.
 pub struct Engine {
     wasmtime: wasmtime::Engine,
-    linker: Linker<Guest>,
+    projections: Linker<Guest>,
+    policies: Linker<Guest>,
     _ticker: Ticker,
 }
 
@@ -32,13 +34,18 @@ impl Engine {
     /// Fails where this machine cannot run Wasm at all.
     pub fn new() -> Result<Self, Error> {
         let wasmtime = wasmtime::Engine::new(&config()).map_err(Error::engine)?;
-        let mut linker = Linker::new(&wasmtime);
-        ProjectionPlugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)
+        let mut projections = Linker::new(&wasmtime);
+        ProjectionPlugin::add_to_linker::<_, HasSelf<Guest>>(&mut projections, |guest| guest)
+            .map_err(Error::engine)?;
+        // Routing policies import the same as placement policies.
+        let mut policies = Linker::new(&wasmtime);
+        PlacementPolicy::add_to_linker::<_, HasSelf<Guest>>(&mut policies, |guest| guest)
             .map_err(Error::engine)?;
         let ticker = Ticker::start(wasmtime.clone()).map_err(|e| Error::engine(e.into()))?;
         Ok(Engine {
             wasmtime,
-            linker,
+            projections,
+            policies,
             _ticker: ticker,
         })
     }
@@ -47,9 +54,14 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// Everything that a plugin may import.
-    pub(super) fn linker(&self) -> &Linker<Guest> {
-        &self.linker
+    /// Everything that a projection may import.
+    pub(super) fn projections(&self) -> &Linker<Guest> {
+        &self.projections
+    }
+
+    /// Everything that a policy may import.
+    pub(super) fn policies(&self) -> &Linker<Guest> {
+        &self.policies
     }
 }
 

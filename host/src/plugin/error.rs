@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 
+use super::kind::Kind;
 use super::module::MODULE_BYTES_MAX;
 
 /// Why there is no projection. What goes wrong later, in a batch, is a
@@ -30,8 +31,10 @@ pub enum Error {
 pub enum Problem {
     #[error("is an empty file; build it again")]
     Empty,
-    #[error("has {}, and this host takes at most {}; build it without debug information (strip = true)", ByteSize::b(*.0 as u64), ByteSize::b(MODULE_BYTES_MAX as u64))]
-    TooLarge(usize),
+    #[error("has {}, and this host takes at most {}; build it without debug information (strip = true)", ByteSize::b(*.0), ByteSize::b(MODULE_BYTES_MAX as u64))]
+    TooLarge(u64),
+    #[error("has more than {}, which is the most that this host takes; give the .wasm file that the build made", ByteSize::b(MODULE_BYTES_MAX as u64))]
+    Endless,
     #[error(
         "is {0}, which would run as it is, outside of the sandbox; give the .wasm file that it was made from"
     )]
@@ -58,12 +61,16 @@ pub enum Problem {
     Unresolved(String),
     #[error("{does} {name}, and this host speaks version {VERSION}.x of the contract; build it with the SDK of that version", VERSION = super::contract::VERSION)]
     Version { does: &'static str, name: String },
-    #[error("is a {0} policy, not a projection; name it where the configuration asks for a policy")]
-    Policy(&'static str),
+    #[error("is a {0}, not a projection; name it where the configuration asks for a policy")]
+    Policy(Kind),
+    #[error(
+        "is a {0} and imports {1}, which projections alone may; a policy may import \"host\" and nothing else"
+    )]
+    ImportOfPolicy(Kind, String),
     #[error("exports both {0} and {1}; a plugin is one of them")]
     Ambiguous(String, String),
-    #[error("is no projection: it exports {found}, not {wanted}", wanted = super::contract::PROJECTION)]
-    NoProjection { found: String },
+    #[error("is no plugin: it exports {found}, and not \"projection\", \"placement\" or \"routing\" of projectionist:plugin@{VERSION}.x; build it with the plugin SDK, or for a world of wit/plugin.wit", VERSION = super::contract::VERSION)]
+    NoPlugin { found: String },
     #[error("does not fit the contract: {0}")]
     Mismatch(String),
     #[error("cannot start: {0}")]

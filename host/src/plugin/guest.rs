@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bindings::Column;
+use super::bindings::placement::balancing;
 use super::bindings::projectionist::plugin::host::Level;
 use super::bindings::projectionist::plugin::{columns, documents, host};
 use super::clock::{Clock, TimeLimit};
@@ -81,3 +82,5 @@ impl documents::Host for Guest {
 }
 
 impl columns::Host for Guest {}
+
+impl balancing::Host for Guest {}

@@ -32,17 +32,7 @@ impl Instance {
         limits: Limits,
         logs: Arc<Logs>,
     ) -> Result<Self, Error> {
-        let mut store = Store::new(plugin.engine(), Guest::new(&limits, logs));
-        store.limiter(|guest| &mut guest.limiter);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| {
-            store.data_mut().tick()?;
-            Ok(UpdateDeadline::Continue(1))
-        });
-        // What a guest hands over in one call lies in its memory; more would be the same bytes
-        // many times over.
-        store.set_hostcall_fuel(limits.memory_bytes_max);
-
+        let mut store = store(plugin.engine(), &limits, logs);
         let started = plugin.instantiate(&mut store);
         let last_error = store.data_mut().leave();
         let bindings = started.map_err(|error| ended(error, last_error))?;
@@ -101,6 +91,21 @@ impl Instance {
         let last_error = self.store.data_mut().leave();
         result.map_err(|error| ended(error, last_error))
     }
+}
+
+/// A store in which a guest of any kind is held to its limits.
+pub(super) fn store(engine: &wasmtime::Engine, limits: &Limits, logs: Arc<Logs>) -> Store<Guest> {
+    let mut store = Store::new(engine, Guest::new(limits, logs));
+    store.limiter(|guest| &mut guest.limiter);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store| {
+        store.data_mut().tick()?;
+        Ok(UpdateDeadline::Continue(1))
+    });
+    // What a guest hands over in one call lies in its memory; more would be the same bytes
+    // many times over.
+    store.set_hostcall_fuel(limits.memory_bytes_max);
+    store
 }
 
 /// The batch in the contract's columns.

@@ -1,7 +1,9 @@
-//! Runs projections that are Wasm components: the only user of wasmtime.
+//! Admits plugins, which are Wasm components, and runs projections: the only user of wasmtime.
 //!
 //! - An [`Engine`] is the process's compiler and its clock. There is one.
-//! - A [`Program`] is one plugin file: checked, compiled, and asked what it is.
+//! - [`examine`] takes a plugin file of any [`Kind`] through every check and tells what it is: an
+//!   [`About`].
+//! - A [`Program`] is the file of a projection that has passed: compiled, ready to start.
 //! - A [`Projection`] is a program with its configuration: what the pipeline calls, as a
 //!   [`Projector`](crate::projection::Projector). Each lane has its own.
 //!
@@ -30,6 +32,8 @@
 //! Not here: where plugin files come from, retries, and what becomes of an event at fault
 //! (`pipeline`).
 
+mod about;
+mod admission;
 mod bindings;
 mod clock;
 mod columns;
@@ -39,17 +43,25 @@ mod documents;
 mod engine;
 mod error;
 mod fault;
+mod file;
 mod guest;
 mod instance;
+mod kind;
+mod language;
 mod limits;
 mod logs;
 mod module;
 mod output;
+mod policy;
 mod program;
 mod projector;
 
+pub use about::{About, AboutProjection, AboutView};
+pub use admission::examine;
 pub use engine::Engine;
 pub use error::{Error, Problem};
+pub use file::{Unread, read_file};
+pub use kind::Kind;
 pub use limits::Limits;
 pub use module::MODULE_BYTES_MAX;
 pub use program::Program;

@@ -46,7 +46,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
         return Err(Problem::Empty);
     }
     if bytes.len() > MODULE_BYTES_MAX {
-        return Err(Problem::TooLarge(bytes.len()));
+        return Err(Problem::TooLarge(bytes.len() as u64));
     }
     if let Some((_, what)) = MACHINE_CODE.iter().find(|(m, _)| bytes.starts_with(m)) {
         return Err(Problem::Precompiled(what));

@@ -1,12 +1,11 @@
-//! One plugin file, checked and compiled.
+//! The file of a projection, checked and compiled.
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
-
 use crate::projection::{self, Descriptor};
 
+use super::about::{About, Description};
+use super::admission::{self, Admitted, Compiled};
 use super::bindings::ProjectionPluginPre;
 use super::engine::Engine;
 use super::error::{Error, Problem};
@@ -14,16 +13,12 @@ use super::guest::Guest;
 use super::instance::Instance;
 use super::limits::Limits;
 use super::logs::Logs;
-use super::{contract, descriptor, module};
-
-/// For the instance that is only asked what it is: the projection's own limits are not known
-/// yet, and may be above the defaults.
-const SCRATCH_MEMORY_BYTES_MAX: usize = 512 << 20;
 
 /// A plugin that any number of projections can run.
 pub struct Program {
     name: String,
     hash: Arc<str>,
+    about: About,
     descriptor: Arc<Descriptor>,
     compiled: ProjectionPluginPre<Guest>,
     /// Keeps the clock going for as long as there are instances.
@@ -31,15 +26,25 @@ pub struct Program {
 }
 
 impl Program {
-    /// Checks and compiles a plugin file, and asks it what it is. `name` is for messages.
+    /// Checks and compiles a projection's file, and asks it what it is; another kind of plugin is
+    /// refused. `name` is for messages.
     ///
     /// Takes tens of milliseconds to seconds of computing: not for an async thread.
     pub fn load(engine: &Arc<Engine>, name: &str, bytes: &[u8]) -> Result<Arc<Self>, Error> {
-        let compiled = compile(engine, bytes).map_err(|problem| problem.of(name))?;
-        let descriptor = describe(&compiled, name)?;
+        let Admitted {
+            about,
+            description,
+            compiled,
+        } = admission::admit(engine, name, bytes)?;
+        let (Description::Projection(descriptor), Compiled::Projection(compiled)) =
+            (description, compiled)
+        else {
+            return Err(Problem::Policy(about.kind).of(name));
+        };
         Ok(Arc::new(Program {
             name: name.to_owned(),
-            hash: format!("{:x}", Sha256::digest(bytes)).into(),
+            hash: about.sha256.as_str().into(),
+            about,
             descriptor: Arc::new(descriptor),
             compiled,
             engine: engine.clone(),
@@ -60,6 +65,11 @@ impl Program {
         &self.hash
     }
 
+    /// What is known of the file.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
     pub fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
     }
@@ -71,33 +81,4 @@ impl Program {
     ) -> Result<Instance, projection::Error> {
         Instance::start(&self.compiled, limits, logs)
     }
-}
-
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<ProjectionPluginPre<Guest>, Problem> {
-    let component = module::component(bytes)?;
-    contract::check(&component)?;
-    let component = Component::new(engine.wasmtime(), &component)
-        .map_err(|error| Problem::Invalid(format!("{error:#}")))?;
-    engine
-        .linker()
-        .instantiate_pre(&component)
-        .and_then(ProjectionPluginPre::new)
-        .map_err(|error| Problem::Mismatch(format!("{error:#}")))
-}
-
-fn describe(compiled: &ProjectionPluginPre<Guest>, name: &str) -> Result<Descriptor, Error> {
-    let limits = Limits {
-        memory_bytes_max: SCRATCH_MEMORY_BYTES_MAX,
-        ..Limits::default()
-    };
-    let logs = Arc::new(Logs::new(name));
-    let refused = |problem: fn(String) -> Problem| {
-        move |error| match error {
-            projection::Error::Fault(fault) => problem(fault.to_string()).of(name),
-            projection::Error::Host(error) => Error::Engine(error.into()),
-        }
-    };
-    let mut scratch = Instance::start(compiled, limits, logs).map_err(refused(Problem::Start))?;
-    let raw = scratch.describe().map_err(refused(Problem::Describe))?;
-    descriptor::check(raw).map_err(|problem| Problem::Descriptor(problem).of(name))
 }

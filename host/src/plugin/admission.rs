@@ -1,0 +1,127 @@
+//! The way of a plugin file into the host: every check, up to the plugin's own word on what it is.
+//!
+//! In this order, so that the cheap ones come first and the message names what a user can change:
+//! size and kind of file, validity, imports and exports by name (`module`, `contract`), types
+//! (`compile`), a first start and `describe` under limits (`describe`), and what that answers
+//! (`descriptor`). Nothing here panics, whatever the bytes.
+//!
+//! Not here: configurations; each projection has its own (`projector`).
+
+use std::sync::Arc;
+
+use wasmtime::component::Component;
+
+use crate::projection::{self, Fault, FaultKind};
+
+use super::about::{About, Description};
+use super::bindings::ProjectionPluginPre;
+use super::engine::Engine;
+use super::error::{Error, Problem};
+use super::guest::Guest;
+use super::instance::Instance;
+use super::kind::Kind;
+use super::limits::Limits;
+use super::logs::Logs;
+use super::policy::{Policy, Silent};
+use super::{contract, descriptor, language, module};
+
+/// For the instance that is only asked what it is: the projection's own limits are not known
+/// yet, and may be above the defaults.
+const SCRATCH_MEMORY_BYTES_MAX: usize = 512 << 20;
+
+/// A plugin file that has passed every check.
+pub(super) struct Admitted {
+    pub(super) about: About,
+    pub(super) description: Description,
+    pub(super) compiled: Compiled,
+}
+
+/// Ready to start.
+pub(super) enum Compiled {
+    Projection(ProjectionPluginPre<Guest>),
+    Policy(Policy),
+}
+
+/// Takes a plugin file through every check and tells what it is. `name` is for messages.
+///
+/// Takes tens of milliseconds to seconds of computing: not for an async thread.
+pub fn examine(engine: &Engine, name: &str, bytes: &[u8]) -> Result<About, Error> {
+    admit(engine, name, bytes).map(|admitted| admitted.about)
+}
+
+pub(super) fn admit(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Admitted, Error> {
+    let refused = |problem: Problem| problem.of(name);
+    let component = module::component(bytes).map_err(refused)?;
+    let kind = contract::check(&component).map_err(refused)?;
+    let compiled = compile(engine, kind, &component).map_err(refused)?;
+    let description = describe(engine, &compiled, name)?;
+    let language = language::of(&component);
+    Ok(Admitted {
+        about: About::new(bytes, kind, language, &description),
+        description,
+        compiled,
+    })
+}
+
+fn compile(engine: &Engine, kind: Kind, component: &[u8]) -> Result<Compiled, Problem> {
+    let component = Component::new(engine.wasmtime(), component)
+        .map_err(|error| Problem::Invalid(format!("{error:#}")))?;
+    let linked = match kind {
+        Kind::Projection => engine
+            .projections()
+            .instantiate_pre(&component)
+            .and_then(ProjectionPluginPre::new)
+            .map(Compiled::Projection),
+        Kind::Placement => Policy::placement(engine, &component).map(Compiled::Policy),
+        Kind::Routing => Policy::routing(engine, &component).map(Compiled::Policy),
+    };
+    linked.map_err(|error| Problem::Mismatch(format!("{error:#}")))
+}
+
+fn describe(engine: &Engine, compiled: &Compiled, name: &str) -> Result<Description, Error> {
+    let limits = Limits {
+        memory_bytes_max: SCRATCH_MEMORY_BYTES_MAX,
+        ..Limits::default()
+    };
+    let logs = Arc::new(Logs::new(name));
+    let refused = |problem: fn(&Fault) -> Problem, error| match error {
+        projection::Error::Fault(fault) => problem(&fault).of(name),
+        projection::Error::Host(error) => Error::Engine(error.into()),
+    };
+    let description = match compiled {
+        Compiled::Projection(plugin) => {
+            let mut scratch = Instance::start(plugin, limits, logs)
+                .map_err(|error| refused(not_started, error))?;
+            let raw = scratch
+                .describe()
+                .map_err(|error| refused(not_described, error))?;
+            descriptor::check(raw).map(Description::Projection)
+        }
+        Compiled::Policy(policy) => {
+            let raw = policy
+                .describe(engine, limits, logs)
+                .map_err(|silent| match silent {
+                    Silent::Start(error) => refused(not_started, error),
+                    Silent::Describe(error) => refused(not_described, error),
+                })?;
+            descriptor::check_policy(raw).map(Description::Policy)
+        }
+    };
+    description.map_err(|problem| Problem::Descriptor(problem).of(name))
+}
+
+fn not_started(fault: &Fault) -> Problem {
+    // A start has no answer: what does not fit are the functions, which the engine looks up then.
+    if fault.kind == FaultKind::InvalidOutput {
+        Problem::Mismatch(format!(
+            "a function that it exports has not the types of wit/plugin.wit: {}",
+            fault.detail
+        ))
+    } else {
+        Problem::Start(fault.to_string())
+    }
+}
+
+fn not_described(fault: &Fault) -> Problem {
+    Problem::Describe(fault.to_string())
+}
