@@ -517,9 +517,9 @@ fn what_is_no_plugin_is_refused_by_name() {
             "imports env.log, which no linker found",
         ),
         (
-            "preview 1",
-            wat(r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#),
-            "imports wasi_snapshot_preview1.fd_write, and this host offers no WASI",
+            "preview 0",
+            wat(r#"(module (import "wasi_unstable" "fd_write" (func)))"#),
+            "imports wasi_unstable.fd_write, and this host offers no WASI",
         ),
         (
             "WASI",

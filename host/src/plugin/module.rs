@@ -1,16 +1,16 @@
 //! From a file's bytes to a component.
 //!
 //! A core module that carries its WIT metadata (what `cargo build`, clang and Go make) is turned
-//! into a component here, so that users need no tool for it. What is already machine code is
-//! refused: the sandbox is the compiler's.
+//! into a component here, so that users need no tool for it; one that imports WASI gets that of
+//! `wasi`. What is already machine code is refused: the sandbox is the compiler's.
 
 use std::borrow::Cow;
 
 use wasmparser::{Parser, Payload, Validator};
 use wit_component::ComponentEncoder;
 
-use super::contract;
 use super::error::Problem;
+use super::{contract, wasi};
 
 /// The largest plugin file. Python's runtime takes 18 MB.
 pub const MODULE_BYTES_MAX: usize = 64 << 20;
@@ -32,10 +32,14 @@ pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
     if Parser::is_component(bytes) {
         return Ok(Cow::Borrowed(bytes));
     }
-    check_module(bytes)?;
+    let imports_wasi = check_module(bytes)?;
     let component = ComponentEncoder::default()
         .validate(true)
         .module(bytes)
+        .and_then(|encoder| match imports_wasi {
+            true => encoder.adapter(wasi::MODULE, wasi::ADAPTER),
+            false => Ok(encoder),
+        })
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| Problem::Componentize(format!("{error:#}")))?;
     Ok(Cow::Owned(component))
@@ -58,10 +62,11 @@ fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Looks at what the encoder would only complain about in its own words.
-fn check_module(bytes: &[u8]) -> Result<(), Problem> {
+/// Looks at what the encoder would only complain about in its own words. True where the module
+/// imports WASI.
+fn check_module(bytes: &[u8]) -> Result<bool, Problem> {
     let invalid = |error: wasmparser::BinaryReaderError| Problem::Invalid(error.to_string());
-    let mut has_metadata = false;
+    let (mut has_metadata, mut imports_wasi) = (false, false);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
             Payload::CustomSection(section) => {
@@ -71,20 +76,21 @@ fn check_module(bytes: &[u8]) -> Result<(), Problem> {
                 for import in section.into_imports() {
                     let import = import.map_err(invalid)?;
                     check_module_import(import.module, import.name)?;
+                    imports_wasi |= import.module == wasi::MODULE;
                 }
             }
             _ => {}
         }
     }
     if has_metadata {
-        Ok(())
+        Ok(imports_wasi)
     } else {
         Err(Problem::NoMetadata)
     }
 }
 
 fn check_module_import(module: &str, name: &str) -> Result<(), Problem> {
-    if module.starts_with("wasi_snapshot_preview1") || module == "wasi_unstable" {
+    if module == "wasi_unstable" {
         return Err(Problem::Wasi(format!("{module}.{name}")));
     }
     if module == "env" {
