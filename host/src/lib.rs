@@ -11,5 +11,6 @@ pub mod pipeline;
 pub mod plugin;
 pub mod projection;
 pub mod record;
+pub mod registry;
 pub mod store;
 pub mod telemetry;

@@ -15,13 +15,11 @@ use std::sync::Arc;
 
 use bson::Binary;
 use bson::raw::RawDocumentBuf;
-use bson::rawdoc;
 use bson::spec::BinarySubtype;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::record::{Event, Header, Offset};
-use crate::store::{self, CheckpointId, Entry, Store, Table};
+use crate::store::{CheckpointId, Entry, Table};
 
 pub mod desk;
 pub mod json;
@@ -76,9 +74,6 @@ pub const DETAIL_BYTES_MAX: usize = 16 << 10;
 
 /// What cannot be parked: with its headers and its key, the value would not fit in a document.
 pub const EVENT_BYTES_MAX: usize = 15 << 20;
-
-/// An entry holds at most 16 MiB.
-const PLUGIN_PIECE_BYTES: usize = 8 << 20;
 
 /// An entry is not one of this host's.
 #[derive(Debug, thiserror::Error)]
@@ -239,39 +234,6 @@ impl Request {
     pub fn from_entry(entry: &Entry) -> Result<Self, Unreadable> {
         read(entry)
     }
-}
-
-/// Keeps a plugin's bytes in a store, under its hash.
-pub async fn save_plugin(store: &dyn Store, hash: &str, bytes: &[u8]) -> Result<(), store::Error> {
-    for (number, piece) in bytes.chunks(PLUGIN_PIECE_BYTES).enumerate() {
-        let entry = Entry {
-            table: Table::Plugins,
-            id: format!("{hash}/{number:04}").into(),
-            body: rawdoc! { "bytes": binary(piece) },
-        };
-        store.put_entry(&entry).await?;
-    }
-    Ok(())
-}
-
-/// Reads them back; `None` where they are not there, or not all.
-pub async fn load_plugin(store: &dyn Store, hash: &str) -> Result<Option<Vec<u8>>, store::Error> {
-    let prefix = format!("{hash}/");
-    let mut bytes = Vec::new();
-    let mut after: Option<Arc<str>> = None;
-    loop {
-        let page = store
-            .entries(Table::Plugins, &prefix, after.as_deref(), 1)
-            .await?;
-        let Some(entry) = page.into_iter().next() else {
-            break;
-        };
-        let piece = entry.body.get_binary("bytes");
-        bytes.extend(piece.map_or(&[][..], |piece| piece.bytes));
-        after = Some(entry.id);
-    }
-    let whole = format!("{:x}", Sha256::digest(&bytes)) == hash;
-    Ok(whole.then_some(bytes))
 }
 
 /// The `first` that an entry's id ends with; `None` where it is no such id.

@@ -20,6 +20,8 @@ mod fixtures;
 mod model;
 #[path = "store_conformance/races.rs"]
 mod races;
+#[path = "store_conformance/registry.rs"]
+mod registry;
 #[path = "store_conformance/repairs.rs"]
 mod repairs;
 #[path = "store_conformance/scans.rs"]
@@ -104,6 +106,12 @@ conformance! {
         a_repeated_repair_is_recognised_and_done_once,
         a_commit_that_missed_a_repair_stores_nothing,
         a_repair_may_move_the_position_too;
+    registry:
+        a_plugin_comes_back_on_every_host_as_it_was,
+        a_plugin_that_is_saved_again_stays_as_it_is,
+        an_upload_that_ended_half_way_is_not_seen,
+        a_plugin_is_found_by_the_start_of_its_hash,
+        a_damaged_plugin_is_not_handed_out;
     scans:
         a_scan_goes_by_the_bytes_of_the_ids,
         a_scan_starts_after_an_id_and_ends_at_its_limit,

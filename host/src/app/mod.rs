@@ -26,6 +26,7 @@ use crate::pipeline::runner::{self, MakeProjector, Runner, Setup};
 use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
 use crate::projection::HostError;
+use crate::registry::Checked;
 use crate::store::{self, Store};
 use crate::telemetry::health::{Health, ProjectionState, Reachability, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
@@ -259,11 +260,18 @@ fn load_projector(
     })
 }
 
-/// Checks a plugin's bytes, and answers their hash. `name` is for messages.
-pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<Arc<str>, Error> {
+/// Checks a plugin's bytes. `name` is for messages.
+pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<Checked, Error> {
     let engine = Arc::new(plugin::Engine::new()?);
     let program = plugin::Program::load(&engine, name, bytes)?;
-    Ok(Arc::clone(program.hash()))
+    Ok(checked(&program))
+}
+
+fn checked(program: &plugin::Program) -> Checked {
+    Checked {
+        hash: Arc::clone(program.hash()),
+        descriptor: Arc::clone(program.descriptor()),
+    }
 }
 
 /// Where the projections keep what is parked.

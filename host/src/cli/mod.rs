@@ -167,3 +167,13 @@ impl From<crate::store::Error> for Failure {
         }
     }
 }
+
+impl From<crate::registry::Error> for Failure {
+    fn from(error: crate::registry::Error) -> Self {
+        if error.is_unavailable() {
+            Failure::Unavailable(error.into())
+        } else {
+            Failure::Other(error.into())
+        }
+    }
+}

@@ -11,10 +11,11 @@ use clap::{Args, Subcommand};
 use super::{ConfigFile, Failure, load, print_line, runtime};
 use crate::app::{self, Catalogue, desk, open_store};
 use crate::config::Config;
+use crate::parked::Action;
 use crate::parked::desk::{Desk, Error, ParkedId, ParkedKey};
 use crate::parked::json::{event_to_json, key_to_json, key_to_text};
-use crate::parked::{Action, save_plugin};
 use crate::record::Offset;
+use crate::registry::Registry;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -167,8 +168,9 @@ impl Drain {
                 let bytes = std::fs::read(path)
                     .with_context(|| format!("cannot read {}", path.display()))
                     .map_err(Failure::Wrong)?;
-                let hash = app::check_plugin(&path.to_string_lossy(), &bytes);
-                Some((hash.map_err(|error| Failure::Wrong(error.into()))?, bytes))
+                let checked = app::check_plugin(&path.to_string_lossy(), &bytes);
+                let checked = checked.map_err(|error| Failure::Wrong(error.into()))?;
+                Some((checked, bytes))
             }
         };
         let opened = Opened::new(&config).await?;
@@ -180,11 +182,12 @@ impl Drain {
                 self.ids
             };
             for id in &ids {
-                if let Some((hash, bytes)) = &plugin {
+                if let Some((checked, bytes)) = &plugin {
                     let place = opened.desk.place(&id.projection)?;
-                    save_plugin(&*place.store, hash, bytes).await?;
+                    let registry = Registry::new(Arc::clone(&place.store));
+                    registry.save(checked, bytes, &user()).await?;
                 }
-                let plugin = plugin.as_ref().map(|(hash, _)| hash.to_string());
+                let plugin = plugin.as_ref().map(|(checked, _)| checked.hash.to_string());
                 let drain = Action::Drain { plugin };
                 opened.desk.ask(id, drain, &user()).await?;
             }

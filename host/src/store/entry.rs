@@ -30,7 +30,7 @@ pub enum Table {
     Skipped,
     /// Messages for Kafka that are not yet sent.
     Outbox,
-    /// The bytes of plugins, in pieces.
+    /// Plugins: the bytes of each in pieces, and what is known of it.
     Plugins,
 }
 

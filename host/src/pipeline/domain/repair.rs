@@ -22,6 +22,7 @@ use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
 use crate::projection::{Descriptor, Fault, FaultKind, HostError};
 use crate::record::{Event, Offset, TopicPartition};
+use crate::registry::{self, Registry};
 use crate::store::{self, Entry, EntryChange, Table};
 use crate::telemetry::health::{PartitionState, describe};
 
@@ -416,8 +417,12 @@ impl Domain {
             };
             Failed::Fault(fault, hash.to_owned())
         };
-        let bytes = parked::load_plugin(&*self.parts.store, hash).await?;
-        let bytes = bytes.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
+        let registry = Registry::new(Arc::clone(&self.parts.store));
+        let bytes = match registry.bytes(hash).await {
+            Ok(bytes) => bytes,
+            Err(registry::Error::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(unusable(error.to_string())),
+        };
         let load = Arc::clone(&self.parts.load_projector);
         let made = tokio::task::spawn_blocking(move || load(&bytes)).await;
         let projector = made
