@@ -11,6 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
+use crate::acl::{self, Right};
 use crate::host::free_address;
 use crate::wait;
 
@@ -18,12 +19,20 @@ use crate::wait;
 pub struct Broker {
     process: Child,
     address: SocketAddr,
+    /// Where users log in, of a broker that has any.
+    guarded: Option<SocketAddr>,
     /// Data, properties and log.
     folder: TempDir,
 }
 
 /// Names a cluster. Nothing compares it with that of another one.
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+/// Whom a guarded broker knows.
+pub const USER: &str = "projections";
+
+/// The property with the users of a guarded broker.
+const USERS: &str = "listener.name.sasl_plaintext.plain.sasl.jaas.config";
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -60,15 +69,38 @@ impl Broker {
     /// Starts a broker, and waits until it answers. `properties` are added to those of the shared
     /// one, or replace them.
     pub async fn start(properties: &[(&str, &str)]) -> Self {
+        Broker::start_with(properties, None).await
+    }
+
+    /// Starts a broker with an authorizer and the user [`USER`], who may do nothing yet and logs in
+    /// by SASL/PLAIN at [`Broker::guarded`]. Elsewhere, for the test itself, everything is allowed.
+    pub async fn start_guarded(password: &str) -> Self {
+        let guarded = free_address().expect("a port of the loopback is free");
+        let users = users(password);
+        let properties = [
+            (
+                "authorizer.class.name",
+                "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            ),
+            ("super.users", "User:ANONYMOUS"),
+            ("sasl.enabled.mechanisms", "PLAIN"),
+            (USERS, &users),
+        ];
+        Broker::start_with(&properties, Some(guarded)).await
+    }
+
+    async fn start_with(properties: &[(&str, &str)], guarded: Option<SocketAddr>) -> Self {
         let folder = tempfile::tempdir().expect("the test needs a temporary folder");
         let address = free_address().expect("a port of the loopback is free");
         let controller = free_address().expect("a port of the loopback is free");
+        let sasl = guarded.map_or_else(String::new, |at| format!(",SASL_PLAINTEXT://{at}"));
         let mut text = format!(
             "{PROPERTIES}\
              controller.quorum.voters=1@{controller}\n\
-             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
-             advertised.listeners=PLAINTEXT://{address}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://{address},CONTROLLER://{controller}{sasl}\n\
+             advertised.listeners=PLAINTEXT://{address}{sasl}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
+             SASL_PLAINTEXT:SASL_PLAINTEXT\n\
              log.dirs={}\n",
             folder.path().join("data").display()
         );
@@ -83,6 +115,7 @@ impl Broker {
         let broker = Broker {
             process: spawn(folder.path()),
             address,
+            guarded,
             folder,
         };
         broker.wait_until_it_answers().await;
@@ -92,6 +125,22 @@ impl Broker {
     /// For `kafka.brokers`.
     pub fn brokers(&self) -> String {
         self.address.to_string()
+    }
+
+    /// For `kafka.brokers` of a host that has to log in.
+    pub fn guarded(&self) -> String {
+        let address = self.guarded.expect("the broker has users");
+        address.to_string()
+    }
+
+    /// Allows something to [`USER`].
+    pub fn grant(&self, right: Right<'_>) -> anyhow::Result<()> {
+        acl::grant(self.address, USER, right)
+    }
+
+    /// Takes back what was granted.
+    pub fn revoke(&self, right: Right<'_>) -> anyhow::Result<()> {
+        acl::revoke(self.address, USER, right)
     }
 
     pub fn client_config(&self) -> ClientConfig {
@@ -147,6 +196,14 @@ impl Drop for Broker {
             eprintln!("the broker at {} did not end: {error}", self.address);
         }
     }
+}
+
+/// The value of the property [`USERS`].
+fn users(password: &str) -> String {
+    format!(
+        "org.apache.kafka.common.security.plain.PlainLoginModule required \
+         user_{USER}=\"{password}\";"
+    )
 }
 
 /// A broker starts on formatted data only.

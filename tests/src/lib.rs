@@ -3,6 +3,7 @@
 //! A test that needs a service fails without it; none is skipped. Each test has topics, groups and
 //! a database of its own.
 
+pub mod acl;
 pub mod broker;
 pub mod guests;
 pub mod host;

@@ -1,0 +1,240 @@
+//! A broker that forbids a host something: the projection that needs it
+//! stops and says what to grant, the others go on, and a restart goes on where it stopped.
+
+use std::collections::BTreeMap;
+
+use projectionist_tests::acl::Right;
+use projectionist_tests::broker::{Broker, USER};
+use projectionist_tests::host::{Config, Host};
+use projectionist_tests::kafka::{Record, Topic};
+use projectionist_tests::mongo::{Database, uri};
+use projectionist_tests::{guests, wait};
+use serde_json::{Value, json};
+
+/// A broker with an authorizer, and a host with the projection `latest` of one topic and the
+/// projection `tally` of another.
+struct Scene {
+    broker: Broker,
+    latest: Topic,
+    tally: Topic,
+    database: Database,
+}
+
+const PASSWORD: &str = "first";
+
+impl Scene {
+    /// Nothing is granted yet.
+    async fn new(what: &str) -> Self {
+        let broker = Broker::start_guarded(PASSWORD).await;
+        let topic = async |what| Topic::create_at(&broker.brokers(), what, 1).await;
+        Scene {
+            latest: topic("latest").await.expect("a topic"),
+            tally: topic("tally").await.expect("a topic"),
+            database: Database::new(what).await.expect("a database"),
+            broker,
+        }
+    }
+
+    /// Every right that the two projections need.
+    fn grant_all(&self) {
+        for topic in [&self.latest, &self.tally] {
+            self.grant(Right::ReadTopic(&topic.name));
+            self.grant(Right::ReadGroup(&topic.name));
+        }
+    }
+
+    fn grant(&self, right: Right<'_>) {
+        let granted = self.broker.grant(right);
+        granted.expect("the broker takes it");
+    }
+
+    fn revoke(&self, right: Right<'_>) {
+        let revoked = self.broker.revoke(right);
+        revoked.expect("it was granted");
+    }
+
+    /// The host's configuration, with more for the projection `tally`.
+    fn config(&self, password: &str, more: &str) -> Config {
+        let mut text = format!(
+            "[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n\
+             \"security.protocol\" = \"SASL_PLAINTEXT\"\n\"sasl.mechanism\" = \"PLAIN\"\n\
+             \"sasl.username\" = \"{USER}\"\n\"sasl.password\" = \"{password}\"\n\
+             [stores.main]\nkind = \"mongodb\"\nuri = \"{}\"\ndatabase = \"{}\"\n",
+            self.broker.guarded(),
+            uri(),
+            self.database.name,
+        );
+        let projections = [("latest", &self.latest, ""), ("tally", &self.tally, more)];
+        for (name, topic, more) in projections {
+            text += &format!(
+                "[projections.{name}]\nplugin = \"{}\"\ntopics = [\"{topic}\"]\n\
+                 group-id = \"{topic}\"\n{more}\n",
+                guests::path(name).display(),
+                topic = topic.name,
+            );
+        }
+        Config::new("host", &text).expect("a configuration")
+    }
+
+    /// A host, and its configuration, which is to be kept for as long.
+    fn host(&self, password: &str) -> (Host, Config) {
+        let config = self.config(password, "");
+        (Host::start(&config).expect("a host"), config)
+    }
+
+    async fn until_documents(&self, view: &str, expected: &[(&str, Value)], host: &Host) {
+        let expected: BTreeMap<String, Value> = expected
+            .iter()
+            .map(|(id, document)| ((*id).to_owned(), document.clone()))
+            .collect();
+        wait::until("the documents to be right", async || {
+            let found = self.database.documents(view).await;
+            let found = found.map_err(|error| error.to_string())?;
+            if found == expected {
+                Ok(())
+            } else {
+                Err(format!("{found:?}; {}", host.log()))
+            }
+        })
+        .await;
+    }
+
+    async fn drop(self) {
+        self.database.drop().await.expect("the database goes");
+    }
+}
+
+fn produce(topic: &Topic, key: &str, value: &Value) {
+    let value = value.to_string();
+    let record = Record {
+        key: Some(key),
+        value: Some(value.as_bytes()),
+        id: key,
+    };
+    let produced = topic.produce(std::iter::once(record));
+    produced.expect("the event is produced");
+}
+
+/// What `tally` makes of one event with the number 1, and of such a one and one with 2.
+fn tally_of_one() -> Value {
+    json!({ "count": 1, "sum": 1, "chain": 1 })
+}
+
+fn tally_of_two() -> Value {
+    json!({ "count": 2, "sum": 3, "chain": 33 })
+}
+
+/// Waits until the host gives a reason for not being ready that holds all of these words.
+async fn until_reason(host: &Host, words: &[&str]) {
+    wait::until(&format!("a reason with {words:?}"), async || {
+        let readiness = host.readiness().map_err(|error| error.to_string())?;
+        let reasons = readiness["reasons"].as_array().cloned().unwrap_or_default();
+        let holds = |reason: &Value| {
+            let reason = reason.as_str().unwrap_or_default();
+            words.iter().all(|word| reason.contains(word))
+        };
+        if reasons.iter().any(holds) {
+            Ok(())
+        } else {
+            Err(format!("{readiness}; {}", host.log()))
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_read_any_more_stops_its_projection_and_no_other() {
+    let scene = Scene::new("topic-right").await;
+    scene.grant_all();
+    let (host, _config) = scene.host(PASSWORD);
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+
+    scene.revoke(Right::ReadTopic(&scene.tally.name));
+    until_reason(&host, &["\"tally\" has failed", "Read and Describe"]).await;
+    produce(&scene.tally, "k", &json!({ "n": 2 }));
+    produce(&scene.latest, "a", &json!({ "of": "the other" }));
+    let other = [("a", json!({ "of": "the other" }))];
+    scene.until_documents("latest", &other, &host).await;
+    let status = host.terminate().await.expect("the host ends");
+    assert_eq!(status.code(), Some(1), "one of its projections has failed");
+
+    scene.grant(Right::ReadTopic(&scene.tally.name));
+    let (host, _config) = scene.host(PASSWORD);
+    scene
+        .until_documents("tally", &[("k", tally_of_two())], &host)
+        .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_may_not_be_joined_stops_its_projection_and_no_other() {
+    let scene = Scene::new("group-right").await;
+    scene.grant_all();
+    scene.revoke(Right::ReadGroup(&scene.tally.name));
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    produce(&scene.latest, "a", &json!({ "of": "the other" }));
+    let (host, _config) = scene.host(PASSWORD);
+    until_reason(&host, &["\"tally\" has failed", "Read", "group-id"]).await;
+    let other = [("a", json!({ "of": "the other" }))];
+    scene.until_documents("latest", &other, &host).await;
+    scene.until_documents("tally", &[], &host).await;
+    let status = host.terminate().await.expect("the host ends");
+    assert_eq!(status.code(), Some(1), "one of its projections has failed");
+
+    scene.grant(Right::ReadGroup(&scene.tally.name));
+    let (host, _config) = scene.host(PASSWORD);
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
+
+/// Two ways to miss it: a user who may write to no topic at all may not even begin to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_written_to_stops_the_partition_that_sends_and_nothing_else() {
+    let scene = Scene::new("write-right").await;
+    scene.grant_all();
+    let letters = Topic::create_at(&scene.broker.brokers(), "letters", 1).await;
+    let letters = letters.expect("a topic");
+    scene.grant(Right::DescribeTopic(&letters.name));
+    let parking = format!("parking = {{ dead-letter-topic = \"{}\" }}", letters.name);
+    let config = scene.config(PASSWORD, &parking);
+    produce(&scene.tally, "poison", &json!({ "n": -1 }));
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    produce(&scene.latest, "a", &json!({ "of": "the other" }));
+
+    let host = Host::start(&config).expect("a host");
+    until_reason(&host, &["\"tally\"", "grant", "IDEMPOTENT_WRITE"]).await;
+    let other = [("a", json!({ "of": "the other" }))];
+    scene.until_documents("latest", &other, &host).await;
+    let status = host.terminate().await.expect("the host ends");
+    assert!(status.success(), "a partition stood still, nothing failed");
+
+    // It may send, but not there.
+    scene.grant(Right::WriteTopic(&scene.latest.name));
+    let host = Host::start(&config).expect("a host");
+    until_reason(&host, &["\"tally\"", &letters.name, "grant", "WRITE"]).await;
+    let status = host.terminate().await.expect("the host ends");
+    assert!(status.success(), "a partition stood still, nothing failed");
+    assert_eq!(letters.ends().expect("ends"), [0]);
+
+    scene.grant(Right::WriteTopic(&letters.name));
+    let host = Host::start(&config).expect("a host");
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    wait::until("the dead letter", async || {
+        match letters.ends().map_err(|error| error.to_string())?[..] {
+            [1] => Ok(()),
+            ref ends => Err(format!("{ends:?}; {}", host.log())),
+        }
+    })
+    .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
