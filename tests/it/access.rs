@@ -1,4 +1,4 @@
-//! A broker that forbids a host something: the projection that needs it
+//! A broker that does not let a host in, or forbids it something: the projection that needs it
 //! stops and says what to grant, the others go on, and a restart goes on where it stopped.
 
 use std::collections::BTreeMap;
@@ -235,6 +235,42 @@ async fn a_topic_that_may_not_be_written_to_stops_the_partition_that_sends_and_n
         }
     })
     .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_wrong_is_named_at_the_start_and_when_it_was_changed() {
+    let mut scene = Scene::new("password").await;
+    scene.grant_all();
+    let (refused, _config) = scene.host("wrong");
+    let refused = refused.finish().await;
+    // As with a broker that does not answer: one that goes down may look the same.
+    assert_eq!(refused.code, Some(69), "{}", refused.stderr);
+    let told = "does not let this host in; correct sasl.username, sasl.password";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+
+    let (host, _config) = scene.host(PASSWORD);
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    scene.broker.change_password("second").await;
+    // Both projections log in with it, so none is left.
+    let ended = host.finish().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for projection in ["latest", "tally"] {
+        let failed = ended.stderr.lines().any(|line| {
+            line.contains(projection) && line.contains("do not let this host in; correct sasl.")
+        });
+        assert!(failed, "{projection}: {}", ended.stderr);
+    }
+
+    produce(&scene.tally, "k", &json!({ "n": 2 }));
+    let (host, _config) = scene.host("second");
+    scene
+        .until_documents("tally", &[("k", tally_of_two())], &host)
+        .await;
     host.wait_until_ready().await;
     scene.drop().await;
 }

@@ -143,6 +143,18 @@ impl Broker {
         acl::revoke(self.address, USER, right)
     }
 
+    /// Starts it again with another password of [`USER`], and waits until it answers.
+    pub async fn change_password(&mut self, password: &str) {
+        self.kill();
+        let properties = self.folder.path().join("server.properties");
+        let changed = std::fs::read_to_string(&properties).and_then(|text| {
+            std::fs::write(&properties, format!("{text}{USERS}={}\n", users(password)))
+        });
+        changed.expect("the properties can be changed");
+        self.start_again();
+        self.wait_until_it_answers().await;
+    }
+
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.brokers());

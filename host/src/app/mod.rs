@@ -377,7 +377,7 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Error::Store { source, .. } => source.is_transient(),
-            Error::Kafka(error) => matches!(error, kafka::Error::Unreachable { .. }),
+            Error::Kafka(error) => error.is_transient(),
             Error::Plugins(_)
             | Error::Engine(_)
             | Error::Metrics(_)

@@ -26,6 +26,9 @@ pub struct Metadata {
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Logs are among the reports, and a look that does not wait ends at the first one.
+const REPORTS_TIMEOUT: Duration = Duration::from_millis(20);
+
 impl ConsumerContext for LogContext {}
 
 impl Metadata {
@@ -45,12 +48,23 @@ impl Metadata {
     pub async fn partitions(&self, topic: &str) -> Result<usize, Error> {
         let client = Arc::clone(&self.client);
         let name = topic.to_owned();
-        let metadata = blocking(move || client.fetch_metadata(Some(&name), REQUEST_TIMEOUT))
-            .await
-            .map_err(|source| Error::Unreachable {
-                brokers: self.brokers.clone(),
-                source: Box::new(source),
-            })?;
+        let asked = blocking(move || {
+            let answer = client.fetch_metadata(Some(&name), REQUEST_TIMEOUT);
+            let locked_out = answer.is_err() && is_locked_out(&client);
+            Ok((answer, locked_out))
+        });
+        let (answer, locked_out) = match asked.await {
+            Ok(asked) => asked,
+            Err(error) => (Err(error), false),
+        };
+        let metadata = answer.map_err(|error| {
+            let (brokers, source) = (self.brokers.clone(), Box::new(error));
+            if locked_out {
+                Error::NotAuthenticated { brokers, source }
+            } else {
+                Error::Unreachable { brokers, source }
+            }
+        })?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.map(|found| (found.error(), found.partitions().len())) {
             None
@@ -68,6 +82,17 @@ impl Metadata {
             Some((None, partitions)) => Ok(partitions),
         }
     }
+}
+
+/// Whether a request without an answer was one of a client that could not log in. The request has
+/// only timed out or lost its connection; what the client itself reports says more.
+fn is_locked_out(client: &BaseConsumer<LogContext>) -> bool {
+    let mut locked_out = false;
+    while let Some(event) = client.poll(REPORTS_TIMEOUT) {
+        let code = event.err().and_then(|error| error.rdkafka_error_code());
+        locked_out |= code.map(codes::meaning) == Some(Meaning::NotAuthenticated);
+    }
+    locked_out
 }
 
 #[async_trait]
@@ -88,9 +113,11 @@ impl Positions for Metadata {
         match self.partitions(topic).await {
             Ok(_) => Ok(true),
             Err(Error::NoTopic { .. }) => Ok(false),
-            Err(Error::Topic { source, .. } | Error::Unreachable { source, .. }) => {
-                Err(positions_error(format!("topic \"{topic}\""), *source))
-            }
+            Err(
+                Error::Topic { source, .. }
+                | Error::Unreachable { source, .. }
+                | Error::NotAuthenticated { source, .. },
+            ) => Err(positions_error(format!("topic \"{topic}\""), *source)),
             Err(error @ (Error::Config(_) | Error::Thread(_))) => {
                 Err(PositionsError::Unavailable {
                     what: format!("topic \"{topic}\""),

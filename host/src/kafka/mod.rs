@@ -13,6 +13,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use tracing::{debug, error, info, warn};
 
+use codes::{CREDENTIALS, Meaning};
+
 mod codes;
 pub mod consumer;
 pub mod metadata;
@@ -43,12 +45,18 @@ pub enum Error {
         #[source]
         source: Box<KafkaError>,
     },
+    #[error("Kafka at {brokers} does not let this host in; {CREDENTIALS}")]
+    NotAuthenticated {
+        brokers: String,
+        #[source]
+        source: Box<KafkaError>,
+    },
     #[error(
         "topic \"{topic}\" does not exist at {brokers}; create it, for example with \
          kafka-topics.sh --create --topic {topic} --partitions 8, or correct the projection's topics or messages.topics"
     )]
     NoTopic { topic: String, brokers: String },
-    #[error("topic \"{topic}\" cannot be read at {brokers}")]
+    #[error("topic \"{topic}\" cannot be read at {brokers}{}", way_out(.source))]
     Topic {
         topic: String,
         brokers: String,
@@ -92,6 +100,19 @@ const CONSUMER_ONLY: [&str; 29] = [
     "session.timeout.ms",
 ];
 
+impl Error {
+    /// True where trying again later may help. A password that is wrong may be one: a broker that
+    /// goes down while a client logs in looks the same.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } | Error::NotAuthenticated { .. } => true,
+            Error::Config(_) | Error::NoTopic { .. } | Error::Topic { .. } | Error::Thread(_) => {
+                false
+            }
+        }
+    }
+}
+
 impl Connection {
     /// What every client has.
     fn base_config(&self) -> ClientConfig {
@@ -133,6 +154,14 @@ impl Connection {
             }
         }
         config
+    }
+}
+
+/// What to do about an error, as the end of a message, where that is known.
+fn way_out(error: &KafkaError) -> String {
+    match error.rdkafka_error_code().map(codes::meaning) {
+        Some(Meaning::Refused(way_out)) => format!("; {way_out}"),
+        _ => String::new(),
     }
 }
 
