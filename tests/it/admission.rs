@@ -8,6 +8,8 @@ use projectionist::projection::{Encoding, Ownership};
 use projectionist_tests::guests::guest;
 use serde_json::json;
 
+#[path = "admission/check.rs"]
+mod check;
 #[path = "admission/refusals.rs"]
 mod refusals;
 

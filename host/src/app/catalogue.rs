@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Error, VIEW_VERSION, options};
 use crate::config::{self, Config};
-use crate::plugin::{self, Engine, Program};
+use crate::plugin::{self, Engine, Program, Unread};
 use crate::store::{CheckpointId, ViewId};
 
 /// Every projection of a configuration with its plugin.
@@ -117,8 +117,11 @@ fn load(
         .file_name()
         .unwrap_or(path.as_os_str())
         .to_string_lossy();
-    let bytes = std::fs::read(path).map_err(|error| {
-        format!("cannot be read: {error}; build the plugin, or correct projections.{name}.plugin")
+    let bytes = plugin::read_file(path).map_err(|error| match error {
+        Unread::Io { source, .. } => format!(
+            "cannot be read: {source}; build the plugin, or correct projections.{name}.plugin"
+        ),
+        Unread::Refused(error) => error.to_string(),
     })?;
     let program = Program::load(engine, &file, &bytes).map_err(|error| error.to_string())?;
     let config = projection.config.expose();

@@ -15,6 +15,7 @@ mod check;
 mod demo;
 mod documents;
 mod parked;
+mod plugin;
 mod run;
 
 /// Kafka events in, MongoDB read models out, and the logic in between is a Wasm plugin.
@@ -57,6 +58,8 @@ enum Command {
     List(documents::List),
     /// Look at events that their projection could not take, fold them again, or give one up
     Parked(parked::Parked),
+    /// Look at plugins
+    Plugin(plugin::Plugin),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +87,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Get(get) => get.run(),
         Command::List(list) => list.run(),
         Command::Parked(parked) => parked.run(),
+        Command::Plugin(plugin) => plugin.run(),
     };
     let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,

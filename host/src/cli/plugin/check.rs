@@ -1,0 +1,100 @@
+//! `projectionist plugin check`: every check of the host, without one that runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::cli::{Failure, print_line};
+use crate::plugin::{self, About, Engine, Limits, Program, Projection, Unread};
+use crate::projection::Ownership;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The plugin: a .wasm file
+    file: PathBuf,
+    /// Also let the plugin take this configuration, a JSON file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let bytes = plugin::read_file(&self.file).map_err(unread)?;
+        let name = self.file.file_name().unwrap_or(self.file.as_os_str());
+        let name = name.to_string_lossy();
+        let config = self.config.as_deref().map(read_config).transpose()?;
+        let engine = Arc::new(Engine::new().map_err(refused)?);
+        let about = match config {
+            None => plugin::examine(&engine, &name, &bytes).map_err(refused)?,
+            Some(config) => {
+                let program = Program::load(&engine, &name, &bytes).map_err(refused)?;
+                let about = program.about().clone();
+                Projection::new(program, &about.name, &config, Limits::default())
+                    .map_err(refused)?;
+                about
+            }
+        };
+        let text = if self.json {
+            serde_json::to_string(&about).context("cannot print what the plugin is")?
+        } else {
+            tell(&about)
+        };
+        print_line(text.as_bytes())?;
+        Ok(())
+    }
+}
+
+fn read_config(path: &Path) -> Result<serde_json::Value, Failure> {
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::Other(anyhow!("cannot read {}: {error}", path.display())))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::Wrong(anyhow!("{} is not JSON: {error}", path.display())))
+}
+
+/// What a plugin is, in a few lines for people.
+fn tell(about: &About) -> String {
+    let mut lines = vec![format!("{} {}: {}", about.name, about.version, about.kind)];
+    lines.extend(about.description.lines().map(|line| format!("  {line}")));
+    let language = about.language.as_deref().unwrap_or("unknown");
+    lines.push(format!("  language  {language}"));
+    lines.push(format!("  size      {}", ByteSize::b(about.size_bytes)));
+    lines.push(format!("  sha256    {}", about.sha256));
+    if let Some(projection) = &about.projection {
+        for view in &projection.views {
+            let ownership = match view.ownership {
+                Ownership::ByKey => "one document for each key",
+                Ownership::Shared => "any event may touch any document",
+            };
+            lines.push(format!("  view      \"{}\": {ownership}", view.name));
+        }
+        for header in &projection.headers {
+            lines.push(format!("  header    \"{header}\""));
+        }
+    }
+    let schema = about.config_schema.as_ref();
+    let schema = schema.map_or_else(|| "none".to_owned(), ToString::to_string);
+    lines.push(format!("  schema    {schema}"));
+    lines.join("\n")
+}
+
+fn unread(error: Unread) -> Failure {
+    match error {
+        Unread::Io { .. } => Failure::Other(error.into()),
+        Unread::Refused(error) => refused(error),
+    }
+}
+
+fn refused(error: plugin::Error) -> Failure {
+    match error {
+        plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
+            Failure::Wrong(error.into())
+        }
+        plugin::Error::Engine(_) => Failure::Other(error.into()),
+    }
+}
