@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod document;
 pub mod kafka;
+pub mod kit;
 pub mod parked;
 pub mod pipeline;
 pub mod plugin;

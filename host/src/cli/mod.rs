@@ -58,7 +58,7 @@ enum Command {
     List(documents::List),
     /// Look at events that their projection could not take, fold them again, or give one up
     Parked(parked::Parked),
-    /// Look at plugins
+    /// Start a plugin, test it without a host, and check it
     Plugin(plugin::Plugin),
 }
 

@@ -1,0 +1,18 @@
+//! Runs a plugin on its author's desk: no Kafka, no store, the same engine.
+//!
+//! - [`events`] reads JSON lines as the events of one partition.
+//! - [`Desk`] folds them into documents in memory, and parks what the plugin cannot take as a host
+//!   does: the event and the later ones of its key.
+//! - [`fixtures`] finds cases in a folder and compares what they come to with what they should.
+//! - [`project`] writes the project that a plugin starts from.
+//!
+//! Not here: commands and what they print (`cli::plugin`).
+
+pub mod events;
+pub mod fixtures;
+pub mod project;
+
+mod desk;
+mod memory;
+
+pub use desk::{Desk, Outcome};
