@@ -127,7 +127,7 @@ async fn a_component_of_another_world_is_refused_by_what_it_exports() {
     let finished = command(&["check"], &config).expect("a command");
     assert_eq!(finished.code, Some(64), "{finished:?}");
     assert!(
-        finished.stderr.contains("is no projection: it exports"),
+        finished.stderr.contains("is no plugin: it exports hello"),
         "{finished:?}"
     );
     assert!(finished.stderr.contains("hello"), "{finished:?}");
