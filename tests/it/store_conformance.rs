@@ -98,6 +98,7 @@ conformance! {
         an_entry_that_is_too_large_is_told_so,
         every_bson_type_survives_in_an_entry,
         entries_are_found_by_their_ids,
+        of_those_who_add_an_entry_at_once_one_has_added_it,
         entries_are_put_and_removed_outside_of_commits,
         tables_are_apart,
         tables_that_nobody_wrote_to_are_empty;

@@ -32,6 +32,8 @@ pub enum Table {
     Outbox,
     /// Plugins: the bytes of each in pieces, and what is known of it.
     Plugins,
+    /// Which plugin a projection runs, a revision per change.
+    Deployments,
 }
 
 /// A small document of the host's own. Only the owner of a partition writes the entries whose ids
@@ -78,7 +80,7 @@ pub(super) enum Start<'a> {
 }
 
 impl Table {
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Seen,
         Table::SeenIds,
         Table::Parked,
@@ -87,6 +89,7 @@ impl Table {
         Table::Skipped,
         Table::Outbox,
         Table::Plugins,
+        Table::Deployments,
     ];
 
     /// The name of the collection or table.
@@ -100,6 +103,7 @@ impl Table {
             Table::Skipped => "_skipped",
             Table::Outbox => "_outbox",
             Table::Plugins => "_plugins",
+            Table::Deployments => "_deployments",
         }
     }
 }

@@ -102,6 +102,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`ENTRY_BYTES_MAX`] is refused.
     async fn put_entry(&self, entry: &Entry) -> Result<(), Error>;
 
+    /// Inserts an entry outside of any batch, unless there is one with its id. True where the entry
+    /// that is there is this one: after an answer that was lost, the same call may be made again.
+    async fn add_entry(&self, entry: &Entry) -> Result<bool, Error>;
+
     /// Removes those of the entries that exist, outside of any batch.
     async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error>;
 

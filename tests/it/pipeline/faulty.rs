@@ -334,6 +334,11 @@ impl Store for FaultyStore {
         self.inner.put_entry(entry).await
     }
 
+    async fn add_entry(&self, entry: &store::Entry) -> Result<bool, Error> {
+        self.connect().await?;
+        self.inner.add_entry(entry).await
+    }
+
     async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
         self.connect().await?;
         self.inner.remove_entries(table, ids).await

@@ -311,6 +311,22 @@ pub(crate) async fn entries_are_found_by_their_ids(site: Arc<Site>) {
     assert_eq!(none.expect("entries can be read"), []);
 }
 
+pub(crate) async fn of_those_who_add_an_entry_at_once_one_has_added_it(site: Arc<Site>) {
+    let (store, other) = (owner(&site).await.0, site.host().await);
+    let (one, two) = (entry(TABLE, "a", 1), entry(TABLE, "a", 2));
+    let (first, second) = tokio::join!(store.add_entry(&one), other.add_entry(&two));
+    let first = first.expect("it is in order");
+    let second = second.expect("it is in order");
+    assert_ne!(first, second, "each says that it has added it, or neither");
+    let (added, refused) = if first { (one, two) } else { (two, one) };
+    for host in [&store, &other] {
+        assert!(host.add_entry(&added).await.expect("it is there"));
+        assert!(!host.add_entry(&refused).await.expect("another is there"));
+        let stored = page(host, TABLE, "", None, 9).await;
+        assert_eq!(stored, [added.clone()]);
+    }
+}
+
 pub(crate) async fn entries_are_put_and_removed_outside_of_commits(site: Arc<Site>) {
     let (store, other) = (owner(&site).await.0, site.host().await);
     for value in 0..3 {

@@ -90,6 +90,31 @@ pub(super) fn put(connection: &mut Connection, address: &str, entry: &Entry) -> 
     .map_err(|e| error::store(address, e))
 }
 
+/// Inserts an entry unless there is one with its id. True where the one that is there is the same.
+pub(super) fn add(
+    connection: &mut Connection,
+    address: &str,
+    entry: &Entry,
+) -> Result<bool, Error> {
+    let size = entry.check_size();
+    size.map_err(|too_large| error::entry_too_large(address, &too_large))?;
+    let json = to_json(address, entry)?;
+    let table = entry.table;
+    in_transaction(connection, |transaction| {
+        let mut insert = transaction.prepare_cached(&format!(
+            "INSERT INTO {table} (id, json, bson) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+        ))?;
+        if insert.execute((&entry.id, &json, entry.body.as_bytes()))? == 1 {
+            return Ok(true);
+        }
+        let select = format!("SELECT bson FROM {table} WHERE id = ?1");
+        let mut select = transaction.prepare_cached(&select)?;
+        let stored: Vec<u8> = select.query_row([&entry.id], |row| row.get(0))?;
+        Ok(stored == entry.body.as_bytes())
+    })
+    .map_err(|e| error::store(address, e))
+}
+
 /// Removes those of the entries that exist.
 pub(super) fn remove(
     connection: &mut Connection,

@@ -229,6 +229,14 @@ impl Store for EmbeddedStore {
             .await?
     }
 
+    async fn add_entry(&self, entry: &Entry) -> Result<bool, Error> {
+        let entry = entry.clone();
+        let address = Arc::clone(&self.address);
+        self.writer
+            .run(move |connection| entries::add(connection, &address, &entry))
+            .await?
+    }
+
     async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
         let ids = ids.to_vec();
         self.write(move |connection| entries::remove(connection, table, &ids))

@@ -142,6 +142,41 @@ impl MongoStore {
         replaced.map(drop)
     }
 
+    pub(super) async fn add(&self, entry: &Entry) -> Result<bool, Error> {
+        let size = entry.check_size();
+        size.map_err(|too_large| self.refused(format!("{too_large}; cut it into several")))?;
+        let inserted = self.insert(entry).await;
+        if inserted.map_err(|failure| self.cannot("write", entry.table, failure))? {
+            return Ok(true);
+        }
+        let ids = [Arc::clone(&entry.id)];
+        let found = self.entries_with(entry.table, &ids).await?;
+        Ok(found.first() == Some(entry))
+    }
+
+    /// False where there is an entry with this id.
+    async fn insert(&self, entry: &Entry) -> Result<bool, Failure> {
+        let mut insert = BsonWriter::with_capacity(entry.bytes());
+        insert.string("insert", entry.table.name());
+        insert.documents("documents", [entry], |document, entry| {
+            document.string("_id", &entry.id);
+            document.elements(&entry.body);
+        });
+        let reply = self.write(insert.finish()).await?;
+        if reply.contains_key("writeConcernError") {
+            return Err(Failure::Reply(
+                "a majority did not confirm in time that an entry is inserted",
+            ));
+        }
+        match read_reply(&reply, 1) {
+            Reply::Matched => Ok(true),
+            Reply::Exists { .. } => Ok(false),
+            Reply::Short | Reply::Rejected { .. } | Reply::Unreadable => {
+                Err(Failure::Reply("the server did not insert an entry"))
+            }
+        }
+    }
+
     pub(super) async fn remove(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
         let mut rest = ids;
         while !rest.is_empty() {
@@ -162,20 +197,24 @@ impl MongoStore {
             statement.document("q", |query| query.elements(&filter));
             statement.int32("limit", 0);
         });
-        let mut delete = delete.finish();
+        check_delete(&self.write(delete.finish()).await?)
+    }
+
+    /// Runs a command that writes, with a majority's confirmation and a time limit.
+    async fn write(&self, mut command: RawDocumentBuf) -> Result<Document, Failure> {
         let concern = bson::serialize_to_raw_document_buf(&write_concern());
-        delete.append(
+        command.append(
             cstr!("writeConcern"),
             concern.map_err(mongodb::error::Error::from)?,
         );
         let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
-        delete.append(cstr!("maxTimeMS"), milliseconds);
+        command.append(cstr!("maxTimeMS"), milliseconds);
 
         let mut session = within(REQUEST_TIMEOUT, self.client.start_session()).await?;
-        let request = self.database.run_raw_command(delete).session(&mut session);
+        let request = self.database.run_raw_command(command).session(&mut session);
         let reply = within(REQUEST_TIMEOUT, request).await;
         self.note(session.operation_time());
-        check_delete(&reply?)
+        reply
     }
 
     fn cannot(&self, action: &str, table: Table, failure: Failure) -> Error {

@@ -152,6 +152,10 @@ impl Store for MongoStore {
         self.put(entry).await
     }
 
+    async fn add_entry(&self, entry: &Entry) -> Result<bool, Error> {
+        self.add(entry).await
+    }
+
     async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error> {
         self.remove(table, ids).await
     }
