@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use projectionist::pipeline::queue::Sent;
 use projectionist::telemetry::health::ProjectionState;
 use projectionist_tests::wait;
 
@@ -9,6 +10,7 @@ use crate::faulty::{Hold, Mode};
 use crate::journal::Entry;
 use crate::ledger::{Logic, NOBODY};
 use crate::scene::{Host, Options, Scene};
+use crate::topic::Topic;
 
 const LOGICS: [Logic; 3] = [Logic::ByKey, Logic::Shared, Logic::Both];
 
@@ -206,5 +208,46 @@ async fn shutdown_ends_also_while_the_store_is_away() {
         host.ended().await.expect("it was asked to end");
         assert_eq!(journal.entries().last(), Some(&Entry::Left));
         assert_eq!((scene.next(0).await, scene.next(1).await), (0, 0));
+    }
+}
+
+/// What a consumer had fetched for an earlier assignment may be old: since then another host has
+/// folded it, and the topic may even hold something else there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_an_old_assignment_are_dropped() {
+    for logic in LOGICS {
+        for lost in [false, true] {
+            let scene = Scene::new(logic, 2).await;
+            let host = busy_host(&scene, Hold::Nowhere, Options::default()).await;
+            match lost {
+                false => host.group.revoke(&[0]).await,
+                true => host.group.lose(&[0]).await,
+            }
+            host.journal.until_released(0).await;
+            let other = scene.host(Options::default());
+            other.group.assign(&[0]).await;
+            scene.until_next(0, scene.topic.end(0)).await;
+            other.group.revoke(&[0]).await;
+            other.journal.until_released(0).await;
+
+            let folded_before = host.journal.entries().len();
+            host.group.assign(&[0]).await;
+            let next = scene.topic.end(0);
+            let is_fetched = |entry: &Entry| *entry == Entry::Fetched(0, next);
+            host.journal.until_any("the new claim", is_fetched).await;
+            // The next offset: a queue that took it would let it through.
+            let late = Topic::draft(next, "k0", "k1 1000000");
+            let sent = host.group.send_late(&late, 0);
+            assert!(matches!(sent[..], [Sent::Closed]), "{sent:?}");
+
+            for _ in 0..20 {
+                scene.topic.transfer(0, "k0", "k1", 1);
+            }
+            scene.until_all_is_right().await;
+            let after = &host.journal.entries()[folded_before..];
+            let folded_again =
+                |entry: &Entry| matches!(entry, Entry::Folded(0, first, _) if *first < next);
+            assert!(!after.iter().any(folded_again), "{after:?}");
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! The source's side of `pipeline::intake`: a consumer group's member whose group is the test.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use projectionist::pipeline::intake::{Command, Notice, SourceHandle, Start};
 use projectionist::pipeline::queue::{Item, Sender, Sent, Waker};
-use projectionist::record::NextOffset;
+use projectionist::record::{Event, NextOffset};
 use tokio::sync::{Notify, mpsc};
 
 use crate::journal::{Entry, Journal};
@@ -15,6 +15,8 @@ use crate::topic::{Read, Topic, partition_id};
 #[derive(Clone)]
 pub(crate) struct Group {
     notices: mpsc::WeakSender<Notice>,
+    /// The queues of assignments that are over, oldest first.
+    retired: Arc<Mutex<Vec<Sender>>>,
 }
 
 /// A member on a task of its own.
@@ -32,6 +34,7 @@ struct Member {
     notices: mpsc::Sender<Notice>,
     woken: Arc<Notify>,
     fetched: BTreeMap<i32, Fetched>,
+    retired: Arc<Mutex<Vec<Sender>>>,
 }
 
 struct Fetched {
@@ -47,8 +50,10 @@ pub(crate) fn start(topic: Arc<Topic>, journal: Journal) -> Started {
     let (notices, notices_receiver) = mpsc::channel(64);
     let woken = Arc::new(Notify::new());
     let waker = Arc::clone(&woken);
+    let retired: Arc<Mutex<Vec<Sender>>> = Arc::default();
     let group = Group {
         notices: notices.downgrade(),
+        retired: Arc::clone(&retired),
     };
     let member = Member {
         topic,
@@ -57,6 +62,7 @@ pub(crate) fn start(topic: Arc<Topic>, journal: Journal) -> Started {
         notices,
         woken,
         fetched: BTreeMap::new(),
+        retired,
     };
     tokio::spawn(member.run());
     Started {
@@ -86,6 +92,18 @@ impl Group {
         let partitions = partitions.iter().copied().map(partition_id).collect();
         let lost = true;
         self.send(Notice::Revoked { partitions, lost }).await;
+    }
+
+    /// Sends an event of a partition to its earlier assignments, as a consumer may that had it
+    /// fetched; answers what became of it, the oldest assignment first.
+    pub(crate) fn send_late(&self, event: &Arc<Event>, partition: i32) -> Vec<Sent> {
+        let mut retired = self.retired.lock().expect("nobody panics here");
+        let of_it = retired
+            .iter_mut()
+            .filter(|queue| queue.partition().partition == partition);
+        of_it
+            .map(|queue| queue.send(Item::Event(Arc::clone(event))))
+            .collect()
     }
 
     pub(crate) async fn send(&self, notice: Notice) {
@@ -122,7 +140,11 @@ impl Member {
             Command::Fetch(starts) => starts.into_iter().for_each(|start| self.fetch(start)),
             Command::Release(partitions) => {
                 let partitions: Vec<i32> = partitions.iter().map(|id| id.partition).collect();
-                self.fetched.retain(|id, _| !partitions.contains(id));
+                for partition in &partitions {
+                    if let Some(fetched) = self.fetched.remove(partition) {
+                        self.retire(fetched);
+                    }
+                }
                 self.journal.note(Entry::Released(partitions));
             }
             Command::Leave => unreachable!("the loop has taken it"),
@@ -139,9 +161,17 @@ impl Member {
         };
         let entry = match self.fetched.insert(partition, fetched) {
             None => Entry::Fetched(partition, next.0),
-            Some(_) => Entry::Restarted(partition, next.0),
+            Some(before) => {
+                self.retire(before);
+                Entry::Restarted(partition, next.0)
+            }
         };
         self.journal.note(entry);
+    }
+
+    fn retire(&self, fetched: Fetched) {
+        let mut retired = self.retired.lock().expect("nobody panics here");
+        retired.push(fetched.queue);
     }
 
     /// Sends whatever there is room for.

@@ -97,6 +97,12 @@ impl Topic {
         offset
     }
 
+    /// An event that is not in the topic.
+    pub(crate) fn draft(offset: i64, key: &str, value: &str) -> Arc<Event> {
+        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        Arc::new(Event::new(Offset(offset), 0, key, value, Vec::new()))
+    }
+
     /// A transfer of `amount` from account `from`, which is the key, to account `to`.
     pub(crate) fn transfer(&self, partition: i32, from: &str, to: &str, amount: i64) -> i64 {
         self.append(partition, from, Some(&format!("{to} {amount}")))
