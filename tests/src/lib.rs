@@ -13,6 +13,7 @@ pub mod mongo;
 pub mod mongod;
 pub mod replica_set;
 pub mod signal;
+pub mod tally;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,12 +1,13 @@
-//! A host's configuration, and the guest `tally` with what it is expected to make of its events.
+//! A host's configuration, and what it stores of the events of the guest `tally`.
 
 use std::collections::BTreeMap;
 
 use projectionist_tests::host::{Config, Finished, Host};
-use projectionist_tests::kafka::{Record, Topic, brokers};
+use projectionist_tests::kafka::{Topic, brokers};
 use projectionist_tests::mongo::{Database, uri};
+pub(crate) use projectionist_tests::tally::{Number, number, produce, tally};
 use projectionist_tests::{guests, unique, wait};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A host's configuration, right but for what a test replaces.
 pub(crate) struct Settings {
@@ -85,54 +86,6 @@ group-id = "{topic}"
     pub(crate) async fn database(&self) -> Database {
         Database::named(&self.database).await.expect("a database")
     }
-}
-
-/// An event for `tally`: the id, the key, the number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Number {
-    pub(crate) id: String,
-    pub(crate) key: String,
-    pub(crate) n: i64,
-}
-
-pub(crate) fn number(key: &str, n: i64) -> Number {
-    Number {
-        id: unique("id"),
-        key: key.to_owned(),
-        n,
-    }
-}
-
-impl Number {
-    fn json(&self) -> Vec<u8> {
-        json!({ "id": self.id, "n": self.n })
-            .to_string()
-            .into_bytes()
-    }
-}
-
-pub(crate) fn produce(topic: &Topic, numbers: &[Number]) {
-    let values: Vec<Vec<u8>> = numbers.iter().map(Number::json).collect();
-    let records = numbers.iter().zip(&values).map(|(number, value)| Record {
-        key: Some(&number.key),
-        value: Some(value),
-        id: &number.id,
-    });
-    topic.produce(records).expect("events are produced");
-}
-
-/// What `tally` makes of events, each folded; computed by other code than the guest's.
-pub(crate) fn tally(numbers: &[Number]) -> BTreeMap<String, Value> {
-    let mut documents: BTreeMap<String, (u64, i64, i64)> = BTreeMap::new();
-    for Number { key, n, .. } in numbers {
-        let (count, sum, chain) = documents.entry(key.clone()).or_default();
-        *count += 1;
-        *sum += n;
-        *chain = chain.wrapping_mul(31).wrapping_add(*n);
-    }
-    let document =
-        |(key, (count, sum, chain))| (key, json!({ "count": count, "sum": sum, "chain": chain }));
-    documents.into_iter().map(document).collect()
 }
 
 /// The events that `tally` takes while every later event of a key waits behind a negative one.
