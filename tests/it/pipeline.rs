@@ -11,6 +11,8 @@ mod faulty;
 mod journal;
 #[path = "pipeline/ledger.rs"]
 mod ledger;
+#[path = "pipeline/releases.rs"]
+mod releases;
 #[path = "pipeline/scene.rs"]
 mod scene;
 #[path = "pipeline/source.rs"]
@@ -40,3 +42,5 @@ mod revocation;
 mod schedules;
 #[path = "pipeline/sizes.rs"]
 mod sizes;
+#[path = "pipeline/swaps.rs"]
+mod swaps;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Error, VIEW_VERSION, options};
+use super::{Error, VIEW_VERSION, versions};
 use crate::config::{self, Config};
 use crate::plugin::{self, Engine, Program, Unread};
 use crate::store::{CheckpointId, ViewId};
@@ -20,6 +20,8 @@ pub struct Plugin {
     pub name: Arc<str>,
     pub projection: config::Projection,
     pub program: Arc<Program>,
+    /// The plugin's file.
+    pub bytes: Vec<u8>,
 }
 
 /// What is wrong with one projection's plugin.
@@ -38,10 +40,11 @@ impl Catalogue {
         let mut problems = Vec::new();
         for (name, projection) in &config.projections {
             match load(&engine, name, projection) {
-                Ok(program) => plugins.push(Plugin {
+                Ok((program, bytes)) => plugins.push(Plugin {
                     name: name.as_str().into(),
                     projection: projection.clone(),
                     program,
+                    bytes,
                 }),
                 Err(message) => problems.push(Problem {
                     projection: name.clone(),
@@ -111,7 +114,7 @@ fn load(
     engine: &Arc<Engine>,
     name: &str,
     projection: &config::Projection,
-) -> Result<Arc<Program>, String> {
+) -> Result<(Arc<Program>, Vec<u8>), String> {
     let path = &projection.plugin;
     let file = path
         .file_name()
@@ -124,11 +127,8 @@ fn load(
         Unread::Refused(error) => error.to_string(),
     })?;
     let program = Program::load(engine, &file, &bytes).map_err(|error| error.to_string())?;
-    let config = projection.config.expose();
-    let limits = options::limits(&projection.limits);
-    plugin::Projection::new(Arc::clone(&program), name, config, limits)
-        .map_err(|error| error.to_string())?;
-    Ok(program)
+    versions::configure(name, projection, &program).map_err(|error| error.to_string())?;
+    Ok((program, bytes))
 }
 
 /// Two projections that write one view would overwrite one another's documents.

@@ -22,7 +22,8 @@ use crate::kafka::{self, Connection, consumer, metadata::Metadata};
 use crate::parked::desk::{Desk, Place};
 use crate::pipeline::committer::Options as CommitterOptions;
 use crate::pipeline::outbox::Sender;
-use crate::pipeline::runner::{self, MakeProjector, Runner, Setup};
+use crate::pipeline::runner::{self, Runner, Setup};
+use crate::pipeline::version::Versions;
 use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
 use crate::projection::HostError;
@@ -34,6 +35,9 @@ use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 mod catalogue;
 mod options;
 mod startup;
+mod versions;
+
+use versions::Follower;
 
 pub use catalogue::{Catalogue, Plugin};
 
@@ -69,6 +73,11 @@ pub enum Error {
     Admin(#[from] admin::Error),
     #[error("store \"{store}\": {source}")]
     Store { store: String, source: store::Error },
+    #[error("projection \"{projection}\": {source}")]
+    Versions {
+        projection: Arc<str>,
+        source: versions::Error,
+    },
     #[error(transparent)]
     Kafka(#[from] kafka::Error),
     #[error(transparent)]
@@ -107,7 +116,16 @@ impl App {
         for plugin in catalogue.plugins {
             let store = Arc::clone(&stores[&plugin.projection.store]);
             let producer = producer.as_ref();
-            runners.push(runner(config, plugin, store, &metadata, producer, &health)?);
+            let follower = startup::follow(config, &plugin, &store, deadline).await?;
+            services.spawn(Arc::clone(&follower).run());
+            let parts = Parts {
+                store,
+                follower,
+                metadata: &metadata,
+                producer,
+                health: &health,
+            };
+            runners.push(runner(config, plugin, parts)?);
         }
         for (name, store) in &stores {
             let reachability = health.reachability(store_name(name));
@@ -161,19 +179,29 @@ pub fn check(config: &Config) -> Result<Catalogue, Error> {
     Ok(catalogue)
 }
 
-/// Builds one projection's consumer and runner.
-fn runner(
-    config: &Config,
-    plugin: Plugin,
+/// What a projection's runner has from the host.
+struct Parts<'a> {
     store: Arc<dyn Store>,
-    metadata: &Metadata,
-    producer: Option<&Arc<Producer>>,
-    health: &Health,
-) -> Result<Runner, Error> {
+    follower: Arc<Follower>,
+    metadata: &'a Metadata,
+    producer: Option<&'a Arc<Producer>>,
+    health: &'a Health,
+}
+
+/// Builds one projection's consumer and runner.
+fn runner(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result<Runner, Error> {
+    let Parts {
+        store,
+        follower,
+        metadata,
+        producer,
+        health,
+    } = parts;
     let Plugin {
         name,
         projection,
         program,
+        bytes: _,
     } = plugin;
     let descriptor = Arc::clone(program.descriptor());
     let sender = producer.filter(|_| projection.sends());
@@ -186,7 +214,6 @@ fn runner(
         copy: projection.store.as_str().into(),
         views: target_views(&descriptor, topics, VIEW_VERSION),
         layout: DomainLayout::of(&descriptor, topics),
-        descriptor,
         batch,
         queue: options::queue(&projection.queue),
         cache_bytes_max: options::bytes(projection.cache_bytes_max),
@@ -200,9 +227,10 @@ fn runner(
         membership: membership(config),
         topics: projection.topics.clone(),
     })?;
+    let version = Arc::clone(&follower.watch().borrow());
     info!(
-        projection = %name, group = projection.group_id, plugin = %program.hash(),
-        layout = ?context.layout, "consuming"
+        projection = %name, group = projection.group_id, plugin = %version.hash,
+        revision = version.number, layout = ?context.layout, "consuming"
     );
     Ok(Runner::new(Setup {
         committer: CommitterOptions {
@@ -215,7 +243,7 @@ fn runner(
         sender,
         producer_reachability: health.reachability("Kafka (messages)"),
         load_projector: load_projector(&name, &projection, &program),
-        make_projector: make_projector(name, projection, program),
+        versions: follower,
         context,
         store,
         source: source.handle,
@@ -224,23 +252,6 @@ fn runner(
         owner: config.host.name.as_str().into(),
         drain_timeout: config.host.drain_timeout,
     }))
-}
-
-fn make_projector(
-    name: Arc<str>,
-    projection: config::Projection,
-    program: Arc<plugin::Program>,
-) -> MakeProjector {
-    let topics = &projection.messages.topics;
-    let topics: Arc<[Arc<str>]> = topics.iter().map(|topic| topic.as_str().into()).collect();
-    Arc::new(move || {
-        let limits = options::limits(&projection.limits);
-        let config = projection.config.expose();
-        match plugin::Projection::new(Arc::clone(&program), &name, config, limits) {
-            Ok(projector) => Ok(Box::new(projector.sending_to(Arc::clone(&topics)))),
-            Err(error) => Err(HostError::Engine(Box::new(error))),
-        }
-    })
 }
 
 /// Makes instances of other plugins than the projection's own, with its configuration.
@@ -368,6 +379,7 @@ impl Error {
             | Error::Metrics(_)
             | Error::Admin(_)
             | Error::Store { .. }
+            | Error::Versions { .. }
             | Error::Kafka(_)
             | Error::Projection(_) => false,
         }
@@ -377,6 +389,7 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Error::Store { source, .. } => source.is_transient(),
+            Error::Versions { source, .. } => source.is_unavailable(),
             Error::Kafka(error) => error.is_transient(),
             Error::Plugins(_)
             | Error::Engine(_)

@@ -4,6 +4,7 @@ use crate::config;
 use crate::pipeline::dedupe::IdSource;
 use crate::pipeline::partition::BatchLimits;
 use crate::pipeline::sieve::{DedupeOptions, Scope, WithoutId};
+use crate::pipeline::version::{CrashTerms, TrialTerms};
 use crate::pipeline::{OnFault, ParkingOptions, parking, queue};
 use crate::plugin;
 
@@ -52,6 +53,20 @@ pub(super) fn parking(parking: &config::Parking) -> ParkingOptions {
             bytes_max: parking.bytes_max,
         },
         dead_letter_topic: parking.dead_letter_topic.as_deref().map(Into::into),
+    }
+}
+
+pub(super) fn trial(trial: &config::Trial) -> TrialTerms {
+    TrialTerms {
+        events: count(trial.events),
+        faults_max: count(trial.faults_max),
+    }
+}
+
+pub(super) fn crashes(limits: &config::Limits) -> CrashTerms {
+    CrashTerms {
+        crashes_max: count(limits.crashes_max),
+        window: limits.crash_window,
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Catalogue, Error, open_store};
+use super::versions::Follower;
+use super::{Catalogue, Error, Plugin, open_store};
 use crate::config::Config;
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
@@ -45,6 +46,24 @@ pub(super) async fn open_stores(
         stores.insert(name.clone(), opened.await?);
     }
     Ok(stores)
+}
+
+/// Finds out which plugin a projection is to run.
+pub(super) async fn follow(
+    config: &Config,
+    plugin: &Plugin,
+    store: &Arc<dyn Store>,
+    deadline: Instant,
+) -> Result<Arc<Follower>, Error> {
+    let host = &config.host.name;
+    let follower = retry(deadline, async || {
+        let started = Follower::start(plugin, Arc::clone(store), host).await;
+        started.map_err(|source| Error::Versions {
+            projection: Arc::clone(&plugin.name),
+            source,
+        })
+    });
+    Ok(Arc::new(follower.await?))
 }
 
 /// Makes sure that every topic exists that is read or sent to.

@@ -14,7 +14,7 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
-    dedupe, parking, values,
+    dedupe, parking, trial, values,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -82,6 +82,7 @@ fn projection(projection: &Projection) -> Table {
         ("queue", queue(&projection.queue).into()),
         ("limits", limits(&projection.limits).into()),
         ("parking", parking::to_toml(&projection.parking).into()),
+        ("trial", trial::to_toml(&projection.trial).into()),
     ]);
     if let Some(dedupe) = &projection.dedupe {
         entries.insert("dedupe".to_owned(), dedupe::to_toml(dedupe).into());
@@ -120,6 +121,8 @@ fn limits(limits: &Limits) -> Table {
             "messages-per-event",
             Value::from(limits.messages_per_event_max),
         ),
+        ("crashes", Value::from(limits.crashes_max)),
+        ("crash-window", duration(limits.crash_window)),
     ])
 }
 

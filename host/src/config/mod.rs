@@ -44,6 +44,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod trial;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +62,7 @@ pub use problem::{KeyPath, Place, Problem, Problems};
 pub use projections::{Batch, Limits, Messages, Projection, Queue};
 pub use secret::{REDACTED, Secret};
 pub use stores::Store;
+pub use trial::Trial;
 
 use environment::Variables;
 use reader::{Context, Section};

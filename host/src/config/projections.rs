@@ -9,6 +9,7 @@ use super::parking::{self, Parking};
 use super::plugin_config::{self, PluginConfig};
 use super::reader::{Field, Section};
 use super::stores::Stores;
+use super::trial::{self, Trial};
 use super::{suggest, values};
 
 /// A plugin that folds the events of its topics into documents.
@@ -35,6 +36,7 @@ pub struct Projection {
     /// `None`, the default, folds duplicates, too.
     pub dedupe: Option<Dedupe>,
     pub parking: Parking,
+    pub trial: Trial,
 }
 
 /// What the projection may send to Kafka; by default nothing.
@@ -83,6 +85,10 @@ pub struct Limits {
     pub writes_per_event_max: u32,
     /// 10 by default.
     pub messages_per_event_max: u32,
+    /// Events on which it may crash (trap, time, memory) within `crash_window`; 100 by default.
+    pub crashes_max: u32,
+    /// 1 minute by default.
+    pub crash_window: Duration,
 }
 
 const CACHE_BYTES_MAX: u64 = 64 << 20;
@@ -129,6 +135,8 @@ impl Default for Limits {
             call_max: Duration::from_secs(3),
             writes_per_event_max: 10,
             messages_per_event_max: 10,
+            crashes_max: 100,
+            crash_window: Duration::from_mins(1),
         }
     }
 }
@@ -185,6 +193,7 @@ fn read_projection(
     let limits = limits(section.section("limits"), &batch);
     let dedupe = dedupe::read(section.section("dedupe"));
     let parking = parking::read(section.section("parking"));
+    let trial = trial::read(section.section("trial"));
     check_batch(&batch_section, &batch, &queue);
     batch_section.finish();
     section.finish();
@@ -201,6 +210,7 @@ fn read_projection(
         limits,
         dedupe,
         parking,
+        trial,
     })
 }
 
@@ -334,6 +344,12 @@ fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
         messages_per_event_max: section
             .read("messages-per-event", values::count)
             .unwrap_or(default.messages_per_event_max),
+        crashes_max: section
+            .read("crashes", values::count_or_zero)
+            .unwrap_or(default.crashes_max),
+        crash_window: section
+            .read("crash-window", values::duration)
+            .unwrap_or(default.crash_window),
     };
     if limits.memory_bytes_max > MEMORY_BYTES_LIMIT {
         section.problem(

@@ -107,10 +107,18 @@ pub(super) fn size(field: &Field<'_>) -> Result<u64, String> {
 
 /// A number from 1 to what 32 bits hold: beyond it nothing is a limit.
 pub(super) fn count(field: &Field<'_>) -> Result<u32, String> {
+    count_from(1, field)
+}
+
+pub(super) fn count_or_zero(field: &Field<'_>) -> Result<u32, String> {
+    count_from(0, field)
+}
+
+fn count_from(least: u32, field: &Field<'_>) -> Result<u32, String> {
     match field.typed() {
         Value::Integer(number) => match u32::try_from(*number) {
-            Ok(number) if number > 0 => Ok(number),
-            _ => Err(format!("must be from 1 to {}", u32::MAX)),
+            Ok(number) if number >= least => Ok(number),
+            _ => Err(format!("must be from {least} to {}", u32::MAX)),
         },
         other => Err(format!("expected an integer, found {}", other.kind())),
     }

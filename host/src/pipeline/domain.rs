@@ -9,6 +9,9 @@
 //!   before it stored and none after it folded. Trouble with the store parks and stops nothing:
 //!   the domain waits.
 //!
+//! - Another version of the plugin takes over between two batches, when the results of the one
+//!   before are stored.
+//!
 //! Not here: claiming and the consumer group (`runner`), transactions (`committer`), which events
 //! are duplicates and which keys are parked (`sieve`).
 //! On revoke: a drained partition stores what is folded, and is let go; what was received and not
@@ -25,11 +28,11 @@ use tracing::debug;
 use super::backoff::Backoff;
 use super::cache::{Cache, CommitNumber};
 use super::committer::{Handle as CommitterHandle, Outcome as CommitOutcome};
-use super::lane::Lane;
 use super::partition::Partition;
 use super::pending::Pending;
 use super::queue::{Item, Receiver};
 use super::sieve::Sieve;
+use super::version::Version;
 use super::{Context, LoadProjector, relay, sleep_until};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, Generation, NextOffset, Offset, TopicPartition};
@@ -40,11 +43,12 @@ mod commit;
 mod fault;
 mod fold;
 mod repair;
+mod swap;
 
 use repair::Repairs;
+pub use swap::Running;
 
 /// What the runner tells a domain.
-#[derive(Debug)]
 pub enum Control {
     /// Take a claimed partition over.
     Attach(Box<Attachment>),
@@ -54,6 +58,8 @@ pub enum Control {
     Stop(TopicPartition, String),
     /// Let go at once: the partition is somebody else's.
     Abandon(TopicPartition),
+    /// Fold with this version from the next batch on.
+    Swap(Arc<Version>),
 }
 
 /// A claimed partition and the queue that feeds it.
@@ -95,10 +101,12 @@ pub enum Reason {
 
 /// The parts that make a domain.
 pub struct Parts {
+    /// For the names of its threads.
+    pub name: String,
     pub context: Context,
     pub store: Arc<dyn Store>,
     pub store_reachability: Reachability,
-    pub lane: Lane,
+    pub running: Running,
     /// For parked events that are to be folded with another plugin.
     pub load_projector: LoadProjector,
     pub committer: CommitterHandle,
@@ -130,6 +138,10 @@ pub struct Domain {
     fresh: bool,
     /// What users want done about parked keys.
     repairs: Repairs,
+    /// The version to change over to, or why it does not start.
+    next_version: Option<Result<Running, String>>,
+    /// What a withdrawn version has parked here is to be folded again.
+    redeem: bool,
     /// A document of a `by-key` view that was not as this domain left it.
     suspect: Option<(ViewId, DocumentId)>,
     /// What is folded rests on work that was given up. It is retracted as soon as the commit
@@ -201,6 +213,8 @@ impl Domain {
             contended: 0,
             fresh: false,
             repairs: Repairs::default(),
+            next_version: None,
+            redeem: true,
             suspect: None,
             tainted: false,
             parts,
@@ -243,7 +257,7 @@ impl Domain {
                 return;
             }
             self.submit().await;
-            if self.repair().await || self.fold().await {
+            if self.swap() || self.repair().await || self.fold().await {
                 continue;
             }
             let wake_at = [self.retry_at, self.look_at()].into_iter().flatten().min();
@@ -275,12 +289,14 @@ impl Domain {
                 self.announce_all(abandoned, || Reason::Abandoned).await;
                 self.retract_when_known();
             }
+            Control::Swap(version) => self.prepare_swap(version).await,
         }
     }
 
     fn attach(&mut self, attachment: Attachment) {
         // Other hosts may have written what this partition's events touch.
         self.cache_mut().forget_stored();
+        self.redeem = true;
         let checkpoint = checkpoint_id(&self.parts.context, &attachment.partition);
         self.members.push(Member {
             partition: Partition::new(attachment.partition, attachment.next),
@@ -379,6 +395,18 @@ impl Domain {
         for member in &mut self.members {
             member.leaving = Some(Leaving::For(Reason::Stopped(reason.to_owned())));
         }
+    }
+
+    /// Every partition stops when what it has folded is stored. False where all have been told.
+    fn stop_members(&mut self, reason: &str) -> bool {
+        let mut any = false;
+        for member in &mut self.members {
+            if member.leaving.is_none() {
+                member.leaving = Some(Leaving::For(Reason::Stopped(reason.to_owned())));
+                any = true;
+            }
+        }
+        any
     }
 
     fn member_mut(&mut self, partition: &TopicPartition) -> Option<&mut Member> {

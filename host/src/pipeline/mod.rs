@@ -12,6 +12,7 @@
 //!   goes on folding while a commit is under way.
 //! - [`committer`]: one per projection and copy. Joins batches of several domains in one
 //!   transaction.
+//! - [`version`]: which plugin folds, as somebody else decides. [`shadow`]: a candidate beside it.
 //! - [`outbox`]: messages as a store keeps them until they are sent.
 //! - [`relay`]: one per claimed partition. Sends what is in the outbox, and removes it then.
 //!
@@ -43,7 +44,9 @@ pub mod pending;
 pub mod queue;
 pub mod relay;
 pub mod runner;
+pub mod shadow;
 pub mod sieve;
+pub mod version;
 
 use cache::State;
 use partition::BatchLimits;
@@ -58,7 +61,6 @@ pub struct Context {
     pub version: u32,
     /// The store's name in the configuration.
     pub copy: Arc<str>,
-    pub descriptor: Arc<Descriptor>,
     pub views: Arc<[TargetView]>,
     pub layout: DomainLayout,
     pub batch: BatchLimits,

@@ -106,6 +106,15 @@ impl Parking {
         self.parked.get(&first)
     }
 
+    /// The keys that are parked for a fault of this plugin, each by its first event.
+    pub fn firsts_by(&self, plugin: &str) -> impl Iterator<Item = Offset> {
+        let by = self
+            .parked
+            .values()
+            .filter(move |entry| entry.reason.plugin == plugin);
+        by.map(|entry| entry.first)
+    }
+
     /// The event behind which this one has to wait; `None` where it need not.
     pub fn behind(&self, event: &Event) -> Option<Offset> {
         self.keys.get(event.key()?).copied()

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,8 +24,8 @@ use super::committer::{Committer, Handle as CommitterHandle, Options as Committe
 use super::domain::{Control, Outcome, Reason};
 use super::intake::{Command, Notice, Positions, SourceHandle, Standing};
 use super::outbox::Sender;
+use super::version::{Version, Versions};
 use super::{Context, DomainLayout, LoadProjector, sleep_until};
-use crate::projection::{HostError, Projector};
 use crate::record::{Generation, TopicPartition};
 use crate::store::Store;
 use crate::telemetry::health::{PartitionState, ProjectionState, Reachability};
@@ -33,11 +33,9 @@ use crate::telemetry::health::{PartitionState, ProjectionState, Reachability};
 mod claim;
 mod revocation;
 mod start;
+mod swap;
 
 use claim::{Before, Claim, Claimant};
-
-/// Makes an instance of the projection for a lane.
-pub type MakeProjector = Arc<dyn Fn() -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
 
 /// What a runner works with.
 pub struct Setup {
@@ -48,7 +46,7 @@ pub struct Setup {
     pub notices: mpsc::Receiver<Notice>,
     pub positions: Arc<dyn Positions>,
     pub kafka_reachability: Reachability,
-    pub make_projector: MakeProjector,
+    pub versions: Arc<dyn Versions>,
     pub load_projector: LoadProjector,
     /// `None` where the projection sends no messages.
     pub sender: Option<Arc<dyn Sender>>,
@@ -72,6 +70,10 @@ pub struct Failed {
 
 pub struct Runner {
     setup: Setup,
+    /// Tells of each version that is to run.
+    versions: watch::Receiver<Arc<Version>>,
+    /// What runs.
+    version: Arc<Version>,
     claimant: Claimant,
     claims: JoinSet<Claim>,
     /// Looks at positions that may have left their topics.
@@ -181,9 +183,14 @@ impl Runner {
             positions: Arc::clone(&setup.positions),
             kafka_reachability: setup.kafka_reachability.clone(),
             owner: Arc::clone(&setup.owner),
+            versions: Arc::clone(&setup.versions),
         };
+        let mut versions = setup.versions.watch();
+        let version = Arc::clone(&versions.borrow_and_update());
         Runner {
             setup,
+            versions,
+            version,
             claimant,
             claims: JoinSet::new(),
             checks: JoinSet::new(),
@@ -233,6 +240,7 @@ impl Runner {
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => self.leave(Some(format!("a check ended: {error}"))).await,
                 },
+                Ok(()) = self.versions.changed() => self.swap().await,
                 notice = self.setup.notices.recv() => match notice {
                     Some(notice) => self.notice(notice).await,
                     None => break,
@@ -326,6 +334,10 @@ impl Runner {
         let Some(result) = result.filter(|_| current && self.leaving.is_none()) else {
             return;
         };
+        // The claim may have found that another version runs now.
+        if self.versions.has_changed().unwrap_or(false) {
+            self.swap().await;
+        }
         let started = match result {
             Ok(claimed) => self.start(&partition, generation, claimed).await,
             Err(reason) => Err(reason),

@@ -53,7 +53,7 @@ pub(crate) enum Trouble {
 
 /// Where the projection fails. Cloning it shares it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Troubles(Arc<Mutex<BTreeMap<(i32, i64), Trouble>>>);
+pub(crate) struct Troubles(Arc<Mutex<BTreeMap<(i32, i64), (Trouble, Option<&'static str>)>>>);
 
 pub(crate) struct Ledger {
     descriptor: Arc<Descriptor>,
@@ -63,6 +63,12 @@ pub(crate) struct Ledger {
 }
 
 pub(crate) const PLUGIN: &str = "1ed6e4";
+
+/// Another version, which makes the same documents.
+pub(crate) const NEXT: &str = "4e47";
+
+/// One that makes others.
+pub(crate) const OTHER: &str = "07e4";
 
 /// A transfer to nobody shapes its key's balance only.
 pub(crate) const NOBODY: &str = "-";
@@ -204,7 +210,19 @@ impl Account {
 impl Troubles {
     pub(crate) fn set(&self, partition: i32, offset: i64, trouble: Trouble) {
         let mut troubles = self.0.lock().expect("nobody panics here");
-        troubles.insert((partition, offset), trouble);
+        troubles.insert((partition, offset), (trouble, None));
+    }
+
+    /// The same for one plugin only.
+    pub(crate) fn set_for(
+        &self,
+        plugin: &'static str,
+        partition: i32,
+        offset: i64,
+        trouble: Trouble,
+    ) {
+        let mut troubles = self.0.lock().expect("nobody panics here");
+        troubles.insert((partition, offset), (trouble, Some(plugin)));
     }
 
     /// From now on the projection can fold everything.
@@ -213,13 +231,11 @@ impl Troubles {
     }
 
     /// What goes wrong in a batch: the first trap of it, or else all that it names.
-    fn of(&self, batch: Batch<'_>) -> Option<Fault> {
-        let troubles = self.0.lock().expect("nobody panics here");
-        let partition = batch.partition.partition;
+    fn of(&self, plugin: &str, batch: Batch<'_>) -> Option<Fault> {
         let found = batch.events.iter().enumerate();
         let mut found = found.filter_map(|(index, event)| {
-            let trouble = troubles.get(&(partition, event.offset.0))?;
-            Some((index, *trouble))
+            let trouble = self.at(plugin, batch.partition.partition, event.offset.0)?;
+            Some((index, trouble))
         });
         let (index, trouble) = found.next()?;
         let detail = "no such currency".to_owned();
@@ -241,19 +257,24 @@ impl Troubles {
         })
     }
 
-    fn holds_a_trap(&self, batch: Batch<'_>) -> bool {
+    fn at(&self, plugin: &str, partition: i32, offset: i64) -> Option<Trouble> {
         let troubles = self.0.lock().expect("nobody panics here");
+        let (trouble, only) = troubles.get(&(partition, offset))?;
+        only.is_none_or(|only| only == plugin).then_some(*trouble)
+    }
+
+    fn holds_a_trap(&self, plugin: &str, batch: Batch<'_>) -> bool {
         let partition = batch.partition.partition;
         let mut events = batch.events.iter();
-        events.any(|event| troubles.get(&(partition, event.offset.0)) == Some(&Trouble::Trap))
+        events.any(|event| self.at(plugin, partition, event.offset.0) == Some(Trouble::Trap))
     }
 }
 
 impl Ledger {
-    pub(crate) fn new(logic: Logic, troubles: Troubles, journal: Journal) -> Self {
+    pub(crate) fn new(plugin: &str, logic: Logic, troubles: Troubles, journal: Journal) -> Self {
         Ledger {
             descriptor: logic.descriptor(),
-            hash: PLUGIN.into(),
+            hash: plugin.into(),
             troubles,
             journal,
         }
@@ -267,7 +288,7 @@ impl Ledger {
         let mut writes = Vec::new();
         for (index, view) in self.descriptor.views.iter().enumerate() {
             let index = ViewIndex(u32::try_from(index).expect("views are few"));
-            writes.extend(Self::fold_view(index, view.ownership, batch, documents)?);
+            writes.extend(self.fold_view(index, view.ownership, batch, documents)?);
         }
         Ok(writes)
     }
@@ -288,7 +309,7 @@ impl Ledger {
             partition: batch.partition,
             events: &events,
         };
-        if self.troubles.holds_a_trap(rest) {
+        if self.troubles.holds_a_trap(&self.hash, rest) {
             return Ok(None);
         }
         let mut writes = self.fold_views(rest, documents)?;
@@ -302,6 +323,7 @@ impl Ledger {
     }
 
     fn fold_view(
+        &self,
         view: ViewIndex,
         ownership: Ownership,
         batch: Batch<'_>,
@@ -333,7 +355,8 @@ impl Ledger {
                 id: id.into(),
             },
             event,
-            body: account.map(|account| {
+            body: account.map(|mut account| {
+                account.sum += i64::from(&*self.hash == OTHER);
                 let bson = account.body();
                 let encoded = Bytes::copy_from_slice(bson.as_bytes());
                 Body { encoded, bson }
@@ -358,7 +381,7 @@ impl Projector for Ledger {
         mut documents: Box<dyn Documents>,
     ) -> Result<Output, Error> {
         let partition = batch.partition.partition;
-        if let Some(mut fault) = self.troubles.of(batch) {
+        if let Some(mut fault) = self.troubles.of(&self.hash, batch) {
             self.journal.note(Entry::Faulted(partition));
             // A plugin may say what the others came to, and need not.
             if fault.kind == FaultKind::Rejected && batch.events[0].offset.0 % 2 == 0 {

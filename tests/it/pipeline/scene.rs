@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faulty::FaultyStore;
 use crate::journal::Journal;
-use crate::ledger::{Account, Expected, Ledger, Logic, PLUGIN, Troubles, fold};
+use crate::ledger::{Account, Expected, Logic, NEXT, PLUGIN, Troubles, fold};
+use crate::releases::Releases;
 use crate::source::{self, Group};
 use crate::topic::{ID_HEADER, Topic, partition_id};
 
@@ -48,6 +49,8 @@ pub(crate) struct Host {
     pub(crate) journal: Journal,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) health: Health,
+    /// What it runs.
+    pub(crate) releases: Arc<Releases>,
     pub(crate) stop: CancellationToken,
     task: JoinHandle<Result<(), Failed>>,
 }
@@ -133,8 +136,8 @@ impl Scene {
         let store = FaultyStore::new(Arc::clone(&self.store), journal.clone());
         let store = Arc::new(store);
         let source = source::start(Arc::clone(&self.topic), journal.clone());
-        let (logic, troubles) = (self.logic, self.troubles.clone());
-        let told = journal.clone();
+        let releases = Releases::new(self.logic, self.troubles.clone(), journal.clone());
+        let releases = Arc::new(releases);
         let setup = Setup {
             context: self.context(&options, &health),
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -146,9 +149,7 @@ impl Scene {
             sender: None,
             producer_reachability: health.reachability("Kafka (messages)"),
             load_projector: Arc::new(|_| unreachable!("no story drains with another plugin")),
-            make_projector: Arc::new(move || {
-                Ok(Box::new(Ledger::new(logic, troubles.clone(), told.clone())))
-            }),
+            versions: Arc::clone(&releases) as _,
             committer: CommitterOptions {
                 in_flight_max: options.commits_in_flight_max,
                 ..CommitterOptions::default()
@@ -162,6 +163,7 @@ impl Scene {
             journal,
             store,
             health,
+            releases,
             task: tokio::spawn(Runner::new(setup).run(stop.clone())),
             stop,
         }
@@ -182,7 +184,6 @@ impl Scene {
             copy: "main".into(),
             views: target_views(&descriptor, 1, 1),
             layout: DomainLayout::of(&descriptor, 1),
-            descriptor,
             batch: BatchLimits {
                 events_max: options.batch_events_max,
                 documents_max: 1000,
@@ -335,7 +336,7 @@ fn assert_document(at: &str, ownership: Ownership, found: &StoredDocument, expec
     let account = Account::read(found.body.as_bytes());
     assert_eq!(account, expected.account, "{at}");
     assert_eq!(found.body, expected.account.body(), "{at}: to the byte");
-    assert_eq!(&*found.provenance.plugin, PLUGIN, "{at}");
+    assert!([PLUGIN, NEXT].contains(&&*found.provenance.plugin), "{at}");
     assert!(found.provenance.revision >= 1, "{at}");
     if ownership == Ownership::ByKey {
         let provenance = &found.provenance;

@@ -53,7 +53,7 @@ fn the_guide_names_the_defaults_in_force() {
         assert_eq!(&default["v"], value, "{key}");
         compared += 1;
     }
-    assert_eq!(compared, 26);
+    assert_eq!(compared, 30);
 }
 
 #[test]

@@ -111,6 +111,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             limits: Limits::default(),
             dedupe: None,
             parking: Parking::default(),
+            trial: Trial::default(),
         }
     );
 }
@@ -181,6 +182,8 @@ fn every_key_is_read() {
             call_max: Duration::from_secs(1),
             writes_per_event_max: 2,
             messages_per_event_max: 3,
+            crashes_max: 5,
+            crash_window: Duration::from_secs(10),
         }
     );
     let dedupe = Dedupe {
@@ -198,6 +201,11 @@ fn every_key_is_read() {
         dead_letter_topic: Some("flights.dead".to_owned()),
     };
     assert_eq!(projection.parking, parking);
+    let trial = Trial {
+        events: 500,
+        faults_max: 0,
+    };
+    assert_eq!(projection.trial, trial);
 }
 
 #[test]

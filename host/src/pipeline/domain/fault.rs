@@ -67,6 +67,9 @@ impl Domain {
         if fault.kind != FaultKind::Rejected && self.try_again(batch.member, offset) {
             return false;
         }
+        if self.is_withdrawn_for(fault, parks) {
+            return false;
+        }
         if parks {
             let mut park = |index, detail: &str| {
                 let reason = because(fault.kind, detail, plugin);
@@ -82,6 +85,31 @@ impl Domain {
             self.stop_at(&batch.partition, offset, fault);
         }
         parks
+    }
+
+    /// Counts events that are at fault. True where the version is to be withdrawn for them: they
+    /// are left for the one that follows.
+    fn is_withdrawn_for(&self, fault: &Fault, parks: bool) -> bool {
+        let version = &self.parts.running.version;
+        version
+            .crashes
+            .fault(fault.kind, &fault.detail, Instant::now());
+        let Some(trial) = &version.trial else {
+            return false;
+        };
+        if !parks {
+            return trial.stopped(&fault.to_string());
+        }
+        let also = fault.also.iter().map(|rejected| rejected.detail.as_str());
+        let mut details = std::iter::once(fault.detail.as_str()).chain(also);
+        details.any(|detail| trial.fault(&format!("{}: {detail}", fault.kind)))
+    }
+
+    /// A plugin that has crashed too often stops, with everything it has folded stored. False where
+    /// nothing is to be stopped.
+    pub(super) fn stop_where_crashed(&mut self) -> bool {
+        let exhausted = self.parts.running.version.crashes.exhausted();
+        exhausted.is_some_and(|reason| self.stop_members(&reason))
     }
 
     /// An event of a batch is to be parked as soon as it is sifted again.

@@ -52,6 +52,14 @@ impl From<HostError> for Unfolded {
     }
 }
 
+/// Where events are folded.
+pub(super) enum Lanes<'a> {
+    /// By the version that runs, and by its candidate beside it.
+    Own,
+    /// Parked events: by another plugin, or else by the version that runs.
+    Repair(Option<&'a Lane>),
+}
+
 /// Where the writes of a fold come from.
 struct Source<'a> {
     partition: &'a TopicPartition,
@@ -66,6 +74,9 @@ impl Domain {
             return false;
         }
         self.retry_at = None;
+        if self.stop_where_crashed() {
+            return true;
+        }
         let Some(batch) = self.next_batch() else {
             return false;
         };
@@ -123,7 +134,7 @@ impl Domain {
         let events: Vec<Arc<Event>> = events.collect();
         let started = std::time::Instant::now();
         let count = events.len();
-        self.fold_in(None, &batch.partition, events).await?;
+        self.fold_in(Lanes::Own, &batch.partition, events).await?;
         self.record(count, started.elapsed());
         Ok(())
     }
@@ -172,21 +183,33 @@ impl Domain {
         Ok(())
     }
 
-    /// Folds events of a partition in a lane, its own where none is given, and takes the results
-    /// over.
+    /// Folds events of a partition in a lane, and takes the results over.
     pub(super) async fn fold_in(
         &mut self,
-        lane: Option<&Lane>,
+        lanes: Lanes<'_>,
         partition: &TopicPartition,
         events: Vec<Arc<Event>>,
     ) -> Result<(), Unfolded> {
         self.prefetch(&events).await?;
-        let fold = Fold {
+        let fold = |events| Fold {
             partition: partition.clone(),
             events,
             cache: Arc::clone(&self.cache),
         };
-        let folded = lane.unwrap_or(&self.parts.lane).fold(fold).await;
+        let running = &self.parts.running;
+        let (lane, beside) = match lanes {
+            Lanes::Own => (&running.lane, running.beside()),
+            Lanes::Repair(lane) => (lane.unwrap_or(&running.lane), None),
+        };
+        let folded = match beside {
+            None => lane.fold(fold(events)).await,
+            Some(beside) => {
+                let tried = fold(events.clone());
+                beside
+                    .fold(&running.version, lane.fold(fold(events)), tried)
+                    .await
+            }
+        };
         let folded = folded.map_err(|error| Unfolded::Ended(error.to_string()))?;
         for (key, state) in folded.loaded {
             self.cache_mut().insert_loaded(key, state);
@@ -274,7 +297,7 @@ impl Domain {
 
     /// The next batch: the partitions take turns, within the room that the next commit has.
     fn next_batch(&mut self) -> Option<Batch> {
-        if self.tainted {
+        if self.tainted || self.is_held() {
             return None;
         }
         let folding_ahead = self.members.iter().any(Member::has_pending);
@@ -356,7 +379,7 @@ impl Domain {
         }
         let context = &self.parts.context;
         let target = &context.views[view.0 as usize].id;
-        let encoding = context.descriptor.encoding;
+        let encoding = self.parts.running.version.descriptor.encoding;
         let states = read_documents(&*self.parts.store, target, &ids, encoding).await?;
         self.parts.store_reachability.reached();
         for (id, state) in ids.into_iter().zip(states) {
@@ -465,6 +488,9 @@ impl Domain {
     }
 
     fn count_folded(&self, events: usize) {
+        if let Some(trial) = &self.parts.running.version.trial {
+            trial.folded(events);
+        }
         let projection = self.parts.context.projection.to_string();
         metrics::counter!("projectionist_events_folded_total", "projection" => projection)
             .increment(events as u64);

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::super::lane::Lane;
 use super::super::{DomainLayout, host_error};
 use super::fault::reason;
-use super::fold::Unfolded;
+use super::fold::{Lanes, Unfolded};
 use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
 use crate::projection::{Descriptor, Fault, FaultKind, HostError};
@@ -89,6 +89,11 @@ impl Repairs {
     pub(super) fn are_due(&self) -> bool {
         !self.tasks.is_empty()
     }
+
+    /// Requests were put just now.
+    pub(super) fn look_now(&mut self) {
+        self.look_at = None;
+    }
 }
 
 impl Domain {
@@ -101,9 +106,12 @@ impl Domain {
     /// Carries one step of a request out. False where there is nothing to do now.
     pub(super) async fn repair(&mut self) -> bool {
         let now = Instant::now();
-        let waits = self.tainted || self.retry_at.is_some_and(|at| at > now);
+        let waits = self.tainted || self.is_held() || self.retry_at.is_some_and(|at| at > now);
         if waits || self.in_flight.is_some() || self.members.iter().any(Member::has_pending) {
             return false;
+        }
+        if let Err(error) = self.redeem().await {
+            return self.postpone(&host_error(error));
         }
         if !self.repairs.are_due() && self.repairs.look_at.is_none_or(|at| at <= now) {
             self.repairs.look_at = Some(now + LOOK_INTERVAL);
@@ -263,7 +271,7 @@ impl Domain {
         let bytes = events.iter().map(|event| event.size_bytes() as u64).sum();
         let folded = self
             .fold_in(
-                lane.as_ref().map(|(_, lane)| lane),
+                Lanes::Repair(lane.as_ref().map(|(_, lane)| lane)),
                 &checkpoint.partition,
                 events,
             )
@@ -429,7 +437,10 @@ impl Domain {
             .map_err(|error| unusable(error.to_string()))?
             .map_err(|error| unusable(describe(&error)))?;
         let context = &self.parts.context;
-        if !fits(projector.descriptor(), &context.descriptor) {
+        if !fits(
+            projector.descriptor(),
+            &self.parts.running.version.descriptor,
+        ) {
             let detail = "its views or its encoding are not those of the projection's own plugin";
             return Err(unusable(detail.to_owned()));
         }

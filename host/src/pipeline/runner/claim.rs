@@ -12,6 +12,7 @@ use super::super::domain::checkpoint_id;
 use super::super::intake::{Bounds, Positions, PositionsError, Standing};
 use super::super::parking::Parking;
 use super::super::sieve::Sieve;
+use super::super::version::Versions;
 use super::super::{Context, DomainLayout};
 use crate::parked::{self, KeyEntry};
 use crate::record::{Epoch, Generation, NextOffset, TopicPartition};
@@ -31,6 +32,7 @@ pub(super) struct Claimant {
     pub(super) kafka_reachability: Reachability,
     /// This host's name, for people who look at the checkpoints.
     pub(super) owner: Arc<str>,
+    pub(super) versions: Arc<dyn Versions>,
 }
 
 /// What became of one claim.
@@ -112,9 +114,10 @@ impl Claimant {
             // It has many writers anyway.
             DomainLayout::Joined => false,
         };
-        // After the claim, both: until then, the owner before may park and see more, and move the
-        // checkpoint past this end.
+        // After the claim, all of it: until then, the owner before may park and see more, change
+        // over to another version, and move the checkpoint past this end.
         let sieve = self.load_sieve(&checkpoint).await?;
+        self.versions.catch_up().await?;
         let bounds = self.bounds(partition).await?;
         let fetch_from = fetch_from(&self.context.projection, partition, claim.next, bounds)?;
         Ok(Claimed {

@@ -7,15 +7,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
-use super::super::domain::{Attachment, Control, Domain, Parts, checkpoint_id};
+use super::super::domain::{Attachment, Control, Domain, Parts, Running, checkpoint_id};
 use super::super::intake::Start;
-use super::super::lane::Lane;
 use super::super::relay::{self, Patience, Relay};
 use super::super::{Context, DomainLayout, queue};
 use super::claim::Claimed;
 use super::{DomainHandle, MAILBOX, RelayEnded, Runner, Stage};
 use crate::record::{Generation, TopicPartition};
-use crate::telemetry::health::{PartitionState, describe};
+use crate::telemetry::health::PartitionState;
 
 impl Runner {
     /// Gives a claimed partition to its domain.
@@ -135,19 +134,8 @@ impl Runner {
     }
 
     async fn start_domain(&mut self, name: &str, context: Context) -> Result<DomainHandle, String> {
-        let make_projector = Arc::clone(&self.setup.make_projector);
-        // Making an instance is CPU time: tenths of a millisecond in Rust, more in others.
-        let projector = tokio::task::spawn_blocking(move || make_projector())
-            .await
-            .map_err(|error| format!("making an instance ended: {error}"))?
-            .map_err(|error| describe(&error))?;
-        let lane = Lane::start(
-            &format!("{} {name}", context.projection),
-            projector,
-            Arc::clone(&self.setup.store),
-            Arc::clone(&context.views),
-        )
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
+        let version = Arc::clone(&self.version);
+        let running = Running::start(name, version, &context, &self.setup.store).await?;
         let (control, controls) = mpsc::channel(MAILBOX);
         let handle = DomainHandle {
             layout: context.layout,
@@ -156,10 +144,11 @@ impl Runner {
             abandon: CancellationToken::new(),
         };
         let domain = Domain::new(Parts {
+            name: name.to_owned(),
             context,
             store: Arc::clone(&self.setup.store),
             store_reachability: self.setup.store_reachability.clone(),
-            lane,
+            running,
             load_projector: Arc::clone(&self.setup.load_projector),
             committer: self.committer.clone(),
             control: controls,

@@ -1,0 +1,329 @@
+//! Which plugin a projection runs: one revision after the other, in its store, so that all hosts
+//! of its group run the same.
+//!
+//! In `_deployments`:
+//! - `revision/{projection}/{number}`: one entry a revision, never changed. A revision is added only
+//!   where its number is free, so of two who decide at once one is told to look again.
+//! - `report/{projection}/{number}/{host}`: what a host found out about the candidate of a revision.
+//!
+//! Guarantees:
+//! - The plugin file that the configuration names is the first revision. Another file there, at a
+//!   later start, is a revision like any other: the newest decision counts, whether it was made in
+//!   a file or by a command.
+//! - A rollback goes back to what ran before the newest activation; another one goes further.
+//!
+//! Not here: the plugins themselves (`registry`), how a host changes over (`pipeline`).
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::shadow::Report;
+use crate::store::{self, Entry, Store, Table};
+
+/// Entries that are read at once.
+const PAGE: usize = 100;
+
+/// How often a decision is made again because another came first.
+const RACES_MAX: usize = 20;
+
+/// One decision about what a projection runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// From 1.
+    pub number: u64,
+    pub change: Change,
+    /// The hash of the plugin that folds.
+    pub active: String,
+    /// The hash of a plugin that folds beside it, and stores nothing.
+    pub candidate: Option<String>,
+    /// The revision that a rollback returns to.
+    pub before: Option<u64>,
+    /// The hash of the plugin that was rolled back.
+    pub withdrawn: Option<String>,
+    /// The hash of the file that the configuration named when a host started last.
+    pub configured: String,
+    /// Who decided.
+    pub by: String,
+    /// Unix time.
+    pub at_ms: i64,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// A host has started with another plugin file than the ones before.
+    Configured,
+    Activated,
+    RolledBack,
+    /// A candidate folds from now on, or none does any more.
+    Shadowed,
+}
+
+/// What is to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Activate(String),
+    Rollback,
+    /// The same, unless this revision is no longer the newest.
+    RollbackFrom(u64),
+    /// `None` ends a candidate's time.
+    Shadow(Option<String>),
+}
+
+/// Who decides, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grounds {
+    pub by: String,
+    pub reason: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("projection \"{0}\" has no plugin before the one that runs")]
+    NothingBefore(Arc<str>),
+    #[error("projection \"{projection}\" runs plugin {plugin} already")]
+    Active {
+        projection: Arc<str>,
+        plugin: String,
+    },
+    #[error("projection \"{0}\" has no candidate")]
+    NoCandidate(Arc<str>),
+    #[error("projection \"{0}\" runs something else already")]
+    Superseded(Arc<str>),
+    #[error("projection \"{0}\" was never started; start a host with it first")]
+    NeverStarted(Arc<str>),
+    #[error("too many decide about projection \"{0}\" at once; try again")]
+    Race(Arc<str>),
+    #[error("entry \"{id}\" of {table} cannot be read: {message}", table = Table::Deployments)]
+    Unreadable { id: String, message: String },
+}
+
+/// The revisions of one projection.
+#[derive(Clone)]
+pub struct Deployments {
+    store: Arc<dyn Store>,
+    projection: Arc<str>,
+}
+
+impl Deployments {
+    pub fn new(store: Arc<dyn Store>, projection: Arc<str>) -> Self {
+        Deployments { store, projection }
+    }
+
+    /// The revisions after one of this number, oldest first; all, after 0.
+    pub async fn after(&self, number: u64) -> Result<Vec<Revision>, Error> {
+        let prefix = format!("revision/{}/", self.projection);
+        let mut revisions: Vec<Revision> = Vec::new();
+        loop {
+            let last = revisions.last().map_or(number, |revision| revision.number);
+            let after = (last > 0).then(|| self.id(last));
+            let page = self
+                .store
+                .entries(Table::Deployments, &prefix, after.as_deref(), PAGE)
+                .await?;
+            if page.is_empty() {
+                return Ok(revisions);
+            }
+            for entry in &page {
+                revisions.push(from_entry(entry)?);
+            }
+        }
+    }
+
+    pub async fn newest(&self) -> Result<Option<Revision>, Error> {
+        Ok(self.after(0).await?.pop())
+    }
+
+    /// What runs as a host starts whose configuration names this plugin.
+    pub async fn start(&self, configured: &str, grounds: &Grounds) -> Result<Revision, Error> {
+        for _ in 0..RACES_MAX {
+            let newest = self.newest().await?;
+            if let Some(newest) = &newest
+                && newest.configured == configured
+            {
+                return Ok(newest.clone());
+            }
+            let next = Revision {
+                number: newest.as_ref().map_or(1, |newest| newest.number + 1),
+                change: Change::Configured,
+                active: configured.to_owned(),
+                candidate: None,
+                before: newest.as_ref().map(|newest| newest.number),
+                withdrawn: None,
+                configured: configured.to_owned(),
+                by: grounds.by.clone(),
+                at_ms: now_ms(),
+                reason: grounds.reason.clone(),
+            };
+            if self.add(&next).await? {
+                return Ok(next);
+            }
+        }
+        Err(Error::Race(Arc::clone(&self.projection)))
+    }
+
+    /// Decides what runs from now on.
+    pub async fn decide(&self, decision: &Decision, grounds: &Grounds) -> Result<Revision, Error> {
+        for _ in 0..RACES_MAX {
+            let history = self.after(0).await?;
+            let next = self.next(&history, decision, grounds)?;
+            if self.add(&next).await? {
+                return Ok(next);
+            }
+        }
+        Err(Error::Race(Arc::clone(&self.projection)))
+    }
+
+    /// The revision that a decision makes, after all that have been.
+    fn next(
+        &self,
+        history: &[Revision],
+        decision: &Decision,
+        grounds: &Grounds,
+    ) -> Result<Revision, Error> {
+        let name = || Arc::clone(&self.projection);
+        let newest = history.last().ok_or_else(|| Error::NeverStarted(name()))?;
+        let next = Revision {
+            number: newest.number + 1,
+            withdrawn: None,
+            by: grounds.by.clone(),
+            at_ms: now_ms(),
+            reason: grounds.reason.clone(),
+            ..newest.clone()
+        };
+        Ok(match decision {
+            Decision::Activate(plugin) if *plugin == newest.active => {
+                return Err(Error::Active {
+                    projection: name(),
+                    plugin: plugin.clone(),
+                });
+            }
+            Decision::Activate(plugin) => Revision {
+                change: Change::Activated,
+                active: plugin.clone(),
+                candidate: None,
+                before: Some(newest.number),
+                ..next
+            },
+            Decision::RollbackFrom(number) if *number != newest.number => {
+                return Err(Error::Superseded(name()));
+            }
+            Decision::Rollback | Decision::RollbackFrom(_) => {
+                let target = newest.before.and_then(|before| {
+                    let is_it = |revision: &&Revision| revision.number == before;
+                    history.iter().find(is_it)
+                });
+                let target = target.ok_or_else(|| Error::NothingBefore(name()))?;
+                Revision {
+                    change: Change::RolledBack,
+                    active: target.active.clone(),
+                    candidate: None,
+                    before: target.before,
+                    withdrawn: Some(newest.active.clone()),
+                    ..next
+                }
+            }
+            Decision::Shadow(Some(plugin)) if *plugin == newest.active => {
+                return Err(Error::Active {
+                    projection: name(),
+                    plugin: plugin.clone(),
+                });
+            }
+            Decision::Shadow(None) if newest.candidate.is_none() => {
+                return Err(Error::NoCandidate(name()));
+            }
+            Decision::Shadow(plugin) => Revision {
+                change: Change::Shadowed,
+                candidate: plugin.clone(),
+                // A host that comes later has to know, too.
+                withdrawn: newest.withdrawn.clone(),
+                ..next
+            },
+        })
+    }
+
+    /// Keeps what a host found out about the candidate of a revision, instead of what it kept
+    /// before.
+    pub async fn put_report(
+        &self,
+        number: u64,
+        host: &str,
+        report: &Report,
+    ) -> Result<(), store::Error> {
+        let body = bson::serialize_to_raw_document_buf(report);
+        let entry = Entry {
+            table: Table::Deployments,
+            id: format!("{}{host}", self.reports_prefix(number)).into(),
+            body: body.expect("plain data serializes"),
+        };
+        self.store.put_entry(&entry).await
+    }
+
+    /// What all hosts found out about the candidate of a revision.
+    pub async fn report(&self, number: u64) -> Result<Report, Error> {
+        let prefix = self.reports_prefix(number);
+        let mut whole = Report::default();
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let page = self
+                .store
+                .entries(Table::Deployments, &prefix, after.as_deref(), PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(whole);
+            };
+            after = Some(Arc::clone(&last.id));
+            for entry in &page {
+                whole.add(from_entry(entry)?);
+            }
+        }
+    }
+
+    fn reports_prefix(&self, number: u64) -> String {
+        format!("report/{}/{number:010}/", self.projection)
+    }
+
+    async fn add(&self, revision: &Revision) -> Result<bool, Error> {
+        let body = bson::serialize_to_raw_document_buf(revision);
+        let entry = Entry {
+            table: Table::Deployments,
+            id: self.id(revision.number),
+            body: body.expect("plain data serializes"),
+        };
+        Ok(self.store.add_entry(&entry).await?)
+    }
+
+    /// Ids are in the order of their numbers.
+    fn id(&self, number: u64) -> Arc<str> {
+        format!("revision/{}/{number:010}", self.projection).into()
+    }
+}
+
+fn from_entry<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    bson::deserialize_from_slice(entry.body.as_bytes()).map_err(|error| Error::Unreadable {
+        id: entry.id.to_string(),
+        message: error.to_string(),
+    })
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Error {
+    /// True where the store did not answer, so that asking again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Error::Store(error) if error.is_transient())
+    }
+}
+
+#[cfg(test)]
+mod tests;

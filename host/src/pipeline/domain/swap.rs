@@ -1,0 +1,225 @@
+//! Changing over to another version of the plugin, between two batches.
+//!
+//! Guarantees:
+//! - The old version's results are all stored before the new one folds its first event.
+//! - A version that does not start stops the domain's partitions. The old one is not run any
+//!   more: another host may run the new one already.
+//! - What was parked for the faults of a version that was rolled back is folded again.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{info, warn};
+
+use super::super::lane::{Fold, Folded, Lane, LaneEnded};
+use super::super::shadow::{Comparison, Report};
+use super::super::version::{MakeProjector, Version};
+use super::{Context, Domain, Member};
+use crate::parked::{Action, Request};
+use crate::record::Offset;
+use crate::store::{self, Store};
+use crate::telemetry::health::describe;
+
+/// What runs a version, started.
+pub struct Running {
+    pub version: Arc<Version>,
+    pub(super) lane: Lane,
+    /// `None` where there is no candidate, or it does not start.
+    pub(super) candidate: Option<Lane>,
+}
+
+impl Running {
+    /// Starts a lane for the plugin, and one for the candidate. The text says why it cannot be.
+    pub async fn start(
+        name: &str,
+        version: Arc<Version>,
+        context: &Context,
+        store: &Arc<dyn Store>,
+    ) -> Result<Running, String> {
+        let lane = start_lane(name, &version.make_projector, context, store).await;
+        let lane = lane.map_err(|reason| {
+            format!(
+                "plugin {} does not start: {reason}; activate another one",
+                version.hash
+            )
+        })?;
+        let mut candidate = None;
+        if let Some(tried) = &version.candidate {
+            let name = format!("{name} candidate");
+            match start_lane(&name, &tried.make_projector, context, store).await {
+                Ok(lane) => candidate = Some(lane),
+                Err(reason) => {
+                    warn!(projection = %context.projection, plugin = %tried.hash, "the candidate does not start: {reason}");
+                    lock(&tried.report).given_up = Some(reason);
+                }
+            }
+        }
+        Ok(Running {
+            version,
+            lane,
+            candidate,
+        })
+    }
+}
+
+async fn start_lane(
+    name: &str,
+    make_projector: &MakeProjector,
+    context: &Context,
+    store: &Arc<dyn Store>,
+) -> Result<Lane, String> {
+    let make_projector = Arc::clone(make_projector);
+    // Making an instance is CPU time: tenths of a millisecond in Rust, more in others.
+    let projector = tokio::task::spawn_blocking(move || make_projector())
+        .await
+        .map_err(|error| format!("making an instance ended: {error}"))?
+        .map_err(|error| describe(&error))?;
+    let store = Arc::clone(store);
+    Lane::start(
+        &format!("{} {name}", context.projection),
+        projector,
+        store,
+        Arc::clone(&context.views),
+    )
+    .map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+/// A candidate that folds what the running plugin folds.
+pub(super) struct Beside<'a> {
+    lane: &'a Lane,
+    report: &'a Mutex<Report>,
+}
+
+impl Running {
+    /// The candidate, where one is still of use.
+    pub(super) fn beside(&self) -> Option<Beside<'_>> {
+        let candidate = self.version.candidate.as_ref()?;
+        let lane = self.candidate.as_ref()?;
+        let report = &*candidate.report;
+        (!lock(report).is_over()).then_some(Beside { lane, report })
+    }
+}
+
+impl Beside<'_> {
+    /// Waits for the running plugin's fold and for the candidate's, and notes how they compare.
+    /// Both must be done before the documents may change.
+    pub(super) async fn fold(
+        &self,
+        version: &Version,
+        active: impl Future<Output = Result<Folded, LaneEnded>>,
+        tried: Fold,
+    ) -> Result<Folded, LaneEnded> {
+        let partition = tried.partition.clone();
+        let (active, tried) = tokio::join!(timed(active), timed(self.lane.fold(tried)));
+        let ((active, active_took), (tried, candidate_took)) = (active, tried);
+        let active = active?;
+        let mut report = lock(self.report);
+        match (&active.result, &tried) {
+            (Ok(output), Ok(tried)) => report.compare(&Comparison {
+                views: &version.descriptor.views,
+                partition: &partition,
+                events: &active.events,
+                active: (output, active_took),
+                candidate: (&tried.result, candidate_took),
+            }),
+            (_, Err(ended)) => report.given_up = Some(ended.to_string()),
+            (Err(_), Ok(_)) => {}
+        }
+        drop(report);
+        Ok(active)
+    }
+}
+
+async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let started = Instant::now();
+    (future.await, started.elapsed())
+}
+
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().expect("nobody panics with the lock")
+}
+
+impl Domain {
+    /// Starts another version. It takes over as soon as it may.
+    pub(super) async fn prepare_swap(&mut self, version: Arc<Version>) {
+        let running = Running::start(
+            &self.parts.name,
+            version,
+            &self.parts.context,
+            &self.parts.store,
+        );
+        self.next_version = Some(running.await);
+    }
+
+    /// Changes over where another version has come and all results of the old one are stored.
+    /// False where there is nothing to do now.
+    pub(super) fn swap(&mut self) -> bool {
+        if self.in_flight.is_some() || self.members.iter().any(Member::has_pending) {
+            return false;
+        }
+        let running = match self.next_version.take() {
+            None => return false,
+            Some(Ok(running)) => running,
+            Some(Err(reason)) => {
+                let stopped = self.stop_members(&reason);
+                // For partitions that come later, too.
+                self.next_version = Some(Err(reason));
+                return stopped;
+            }
+        };
+        let projection = &self.parts.context.projection;
+        info!(
+            %projection, plugin = %running.version.hash, revision = running.version.number,
+            "folds with this version from here on"
+        );
+        self.parts.running = running;
+        // Faults that were being looked for were the old version's, and so is the encoding of
+        // what is cached.
+        self.retract();
+        for member in &mut self.members {
+            member.tried = None;
+        }
+        self.retry_at = None;
+        self.backoff.reset();
+        self.redeem = true;
+        true
+    }
+
+    /// Asks for what a withdrawn version's faults have parked to be folded again.
+    pub(super) async fn redeem(&mut self) -> Result<(), store::Error> {
+        if !std::mem::take(&mut self.redeem) {
+            return Ok(());
+        }
+        let Some(withdrawn) = &self.parts.running.version.withdrawn else {
+            return Ok(());
+        };
+        for member in &self.members {
+            let firsts: Vec<Offset> = member.sieve.parking().firsts_by(withdrawn).collect();
+            for first in firsts {
+                let request = Request {
+                    action: Action::Drain { plugin: None },
+                    by: format!("the rollback of plugin {withdrawn}"),
+                    at_ms: now_ms(),
+                };
+                let entry = request.to_entry(&member.checkpoint, first);
+                if let Err(error) = self.parts.store.put_entry(&entry).await {
+                    self.redeem = true;
+                    return Err(error);
+                }
+            }
+        }
+        self.repairs.look_now();
+        Ok(())
+    }
+
+    /// Why nothing may be folded by this version now; `None` where something may.
+    pub(super) fn is_held(&self) -> bool {
+        let trial = self.parts.running.version.trial.as_ref();
+        self.next_version.is_some() || trial.is_some_and(|trial| trial.has_failed())
+    }
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
