@@ -81,7 +81,7 @@ batch.events = 100
     async fn upload(&self, bytes: &[u8]) -> String {
         let checked = check_plugin("a test's", bytes).expect("it is a plugin");
         let saved = self.registry.save(&checked, bytes, "a test").await;
-        saved.expect("the store is in order").about.hash
+        saved.expect("the store is in order").plugin.about.sha256
     }
 
     async fn decide(&self, decision: Decision) -> Revision {

@@ -1,6 +1,6 @@
 //! The host as users run it: the binary, a configuration file, signals.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -64,6 +64,31 @@ impl Log {
         self.0.lock().expect("no writer panics").clone()
     }
 }
+
+/// A request to a host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    /// Sent as a bearer token.
+    pub token: Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+/// What a host answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The status line and the headers, in lower-case letters.
+    pub head: String,
+    pub body: String,
+}
+
+/// How long a host may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it may take where it checks plugins, and others have come first.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a command ended.
 #[derive(Debug)]
@@ -130,6 +155,11 @@ impl Host {
     /// The status and the body of the answer to a request with this body.
     pub fn post(&self, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
         ask(self.listen, "POST", path, body)
+    }
+
+    /// The answer to a request.
+    pub fn request(&self, request: &Request<'_>) -> anyhow::Result<Answer> {
+        request.send(self.listen, PATIENCE)
     }
 
     pub async fn wait_until_ready(&self) {
@@ -222,18 +252,47 @@ fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
 }
 
 fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
-    let timeout = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response)?;
-    let (head, body) = response.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok((status, body.to_owned()))
+    let request = Request {
+        method,
+        path,
+        body: body.as_bytes(),
+        ..Request::default()
+    };
+    let answer = request.send(address, ANSWER_TIMEOUT)?;
+    Ok((answer.status, answer.body))
+}
+
+impl Request<'_> {
+    /// Waits so long for each part of the answer.
+    fn send(&self, address: SocketAddr, timeout: Duration) -> anyhow::Result<Answer> {
+        let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
+        stream.set_read_timeout(Some(timeout))?;
+        let token = self
+            .token
+            .map(|token| format!("authorization: Bearer {token}\r\n"));
+        write!(
+            stream,
+            "{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{}\
+             content-length: {}\r\n\r\n",
+            self.method,
+            self.path,
+            token.unwrap_or_default(),
+            self.body.len()
+        )?;
+        // Who is refused is told so before the whole body is read: the rest finds nobody, and
+        // what has come before the connection was reset is the answer.
+        drop(stream.write_all(self.body));
+        let mut response = Vec::new();
+        match stream.read_to_end(&mut response) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error.into()),
+            Err(_) | Ok(_) => {}
+        }
+        let response = String::from_utf8(response)?;
+        let (head, body) = response.split_once("\r\n\r\n").context("no HTTP answer")?;
+        Ok(Answer {
+            status: head.split(' ').nth(1).context("no status")?.parse()?,
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        })
+    }
 }

@@ -1,10 +1,13 @@
-//! The host's own HTTP server: metrics, health, and what is parked.
+//! The host's own HTTP server: metrics, health, plugins, and what is parked.
 //!
 //! - `GET /metrics`: Prometheus' text format.
 //! - `GET /health/live`: 200 while the process serves requests at all.
 //! - `GET /health/ready`: 200 when every projection has its partitions claimed and what it
 //!   depends on answers; else 503. The body says why not, and where each partition stands.
+//! - `/plugins`: see [`plugins`].
 //! - `/parked`: see [`parked`].
+//!
+//! The last two are guarded by [`access`]; what they refuse is told as RFC 9457 has it.
 
 use std::net::SocketAddr;
 
@@ -18,15 +21,27 @@ use tokio::net::TcpListener;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
+mod access;
 mod parked;
+mod plugins;
+mod problem;
 
+pub use access::{Access, Role, Token};
 pub use parked::ParkedDesk;
+pub use plugins::PluginDesk;
 
 /// A server whose port is bound.
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
     state: AdminState,
+}
+
+/// What the server shows and changes, each from when it is opened on.
+#[derive(Clone, Default)]
+pub struct Desks {
+    pub parked: ParkedDesk,
+    pub plugins: PluginDesk,
 }
 
 #[derive(Clone)]
@@ -65,13 +80,14 @@ impl Admin {
     }
 
     /// Serves until the future is dropped.
-    pub async fn serve(self, parked: ParkedDesk) -> std::io::Result<()> {
+    pub async fn serve(self, desks: Desks, access: Access) -> std::io::Result<()> {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
             .with_state(self.state)
-            .merge(parked::routes(parked));
+            .merge(plugins::routes(desks.plugins, &access))
+            .merge(parked::routes(desks.parked, &access));
         axum::serve(self.listener, router).await
     }
 }

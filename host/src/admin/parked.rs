@@ -10,16 +10,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::access::{Access, Caller, Role};
+use super::problem::{Problem, answer};
 use crate::parked::Action;
 use crate::parked::desk::{Desk, Error, ParkedId};
 use crate::parked::json::{event_to_json, key_to_json};
@@ -28,14 +30,6 @@ use crate::record::{Offset, TopicPartition};
 /// The desk, as soon as the stores are open.
 #[derive(Clone, Default)]
 pub struct ParkedDesk(Arc<OnceLock<Desk>>);
-
-/// Why a request was not answered.
-enum Refused {
-    /// The stores are not open yet.
-    Starting,
-    BadBody(serde_json::Error),
-    Desk(Error),
-}
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -55,36 +49,40 @@ type KeyPath = Path<(String, String, i32, i64)>;
 /// Events that are shown of one key.
 const EVENTS_SHOWN: usize = 100;
 
-const BY: &str = "the admin API";
-
 impl ParkedDesk {
     /// To be called once.
     pub fn open(&self, desk: Desk) {
         self.0.get_or_init(|| desk);
     }
 
-    fn get(&self) -> Result<&Desk, Refused> {
-        self.0.get().ok_or(Refused::Starting)
+    fn get(&self) -> Result<&Desk, Problem> {
+        self.0.get().ok_or_else(Problem::starting)
     }
 }
 
-pub(super) fn routes(desk: ParkedDesk) -> Router {
+pub(super) fn routes(desk: ParkedDesk, access: &Access) -> Router {
     const KEY: &str = "/parked/{projection}/{topic}/{partition}/{offset}";
     Router::new()
-        .route("/parked", get(list))
-        .route(KEY, get(show))
-        .route(&format!("{KEY}/drain"), post(drain))
-        .route(&format!("{KEY}/skip"), post(skip))
+        .route("/parked", access.guard(Role::Read, get(list)))
+        .route(KEY, access.guard(Role::Read, get(show)))
+        .route(
+            &format!("{KEY}/drain"),
+            access.guard(Role::Operate, post(drain)),
+        )
+        .route(
+            &format!("{KEY}/skip"),
+            access.guard(Role::Operate, post(skip)),
+        )
         .with_state(desk)
 }
 
-async fn list(State(desk): State<ParkedDesk>) -> Result<Response, Refused> {
+async fn list(State(desk): State<ParkedDesk>) -> Result<Response, Problem> {
     let keys = desk.get()?.list(None).await?;
     let keys: Vec<Value> = keys.iter().map(key_to_json).collect();
     Ok(answer(StatusCode::OK, &json!({ "parked": keys })))
 }
 
-async fn show(State(desk): State<ParkedDesk>, path: KeyPath) -> Result<Response, Refused> {
+async fn show(State(desk): State<ParkedDesk>, path: KeyPath) -> Result<Response, Problem> {
     let (id, desk) = (id(path), desk.get()?);
     let key = desk.find(&id).await?;
     let key = key.ok_or_else(|| Error::NotParked(id.clone()))?;
@@ -97,30 +95,37 @@ async fn show(State(desk): State<ParkedDesk>, path: KeyPath) -> Result<Response,
 
 async fn drain(
     State(desk): State<ParkedDesk>,
+    Extension(caller): Extension<Caller>,
     path: KeyPath,
     body: Bytes,
-) -> Result<Response, Refused> {
+) -> Result<Response, Problem> {
     let body: DrainBody = if body.is_empty() {
         DrainBody::default()
     } else {
         read(&body)?
     };
     let plugin = body.plugin;
-    ask(&desk, path, Action::Drain { plugin }).await
+    ask(&desk, &caller, path, Action::Drain { plugin }).await
 }
 
 async fn skip(
     State(desk): State<ParkedDesk>,
+    Extension(caller): Extension<Caller>,
     path: KeyPath,
     body: Bytes,
-) -> Result<Response, Refused> {
+) -> Result<Response, Problem> {
     let SkipBody { offset, reason } = read(&body)?;
-    ask(&desk, path, Action::Skip { offset, reason }).await
+    ask(&desk, &caller, path, Action::Skip { offset, reason }).await
 }
 
-async fn ask(desk: &ParkedDesk, path: KeyPath, action: Action) -> Result<Response, Refused> {
+async fn ask(
+    desk: &ParkedDesk,
+    caller: &Caller,
+    path: KeyPath,
+    action: Action,
+) -> Result<Response, Problem> {
     let id = id(path);
-    desk.get()?.ask(&id, action, BY).await?;
+    desk.get()?.ask(&id, action, &caller.name).await?;
     let body = json!({ "id": id.to_string(), "requested": true });
     Ok(answer(StatusCode::ACCEPTED, &body))
 }
@@ -133,43 +138,22 @@ fn id(Path((projection, topic, partition, offset)): KeyPath) -> ParkedId {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(Refused::BadBody)
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("the request's body is not as it should be: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
-    let content_type = [(header::CONTENT_TYPE, "application/json")];
-    (status, content_type, format!("{body:#}\n")).into_response()
-}
-
-impl From<Error> for Refused {
+impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        Refused::Desk(error)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let (status, message) = match self {
-            Refused::Starting => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the host is starting, and its stores are not open yet".to_owned(),
-            ),
-            Refused::BadBody(error) => (
-                StatusCode::BAD_REQUEST,
-                format!("the request's body is not as it should be: {error}"),
-            ),
-            Refused::Desk(error) => {
-                let status = match &error {
-                    Error::NoProjection(_) | Error::NotParked(_) | Error::NoEvent(..) => {
-                        StatusCode::NOT_FOUND
-                    }
-                    _ if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
-                    Error::Store(_) | Error::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                };
-                (status, error.to_string())
+        let status = match &error {
+            Error::NoProjection(_) | Error::NotParked(_) | Error::NoEvent(..) => {
+                StatusCode::NOT_FOUND
             }
+            _ if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Store(_) | Error::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        answer(status, &json!({ "error": message }))
+        Problem::new(status, error.to_string())
     }
 }

@@ -12,6 +12,8 @@ use crate::store::{CheckpointId, ViewId};
 
 /// Every projection of a configuration with its plugin.
 pub struct Catalogue {
+    /// The process's own; there is one.
+    pub engine: Arc<Engine>,
     pub plugins: Vec<Plugin>,
 }
 
@@ -55,7 +57,7 @@ impl Catalogue {
         }
         problems.extend(shared_views(&plugins));
         if problems.is_empty() {
-            Ok(Catalogue { plugins })
+            Ok(Catalogue { engine, plugins })
         } else {
             Err(Error::Plugins(problems))
         }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::admin::{self, Admin, ParkedDesk};
+use crate::admin::{self, Access, Admin, Desks};
 use crate::config::{self, Config};
 use crate::kafka::producer::Producer;
 use crate::kafka::{self, Connection, consumer, metadata::Metadata};
@@ -25,9 +25,10 @@ use crate::pipeline::outbox::Sender;
 use crate::pipeline::runner::{self, Runner, Setup};
 use crate::pipeline::version::Versions;
 use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
-use crate::plugin;
+use crate::plugin::{self, About};
 use crate::projection::HostError;
-use crate::registry::Checked;
+use crate::registry::Registry;
+use crate::registry::upload::{Refused, Uploads};
 use crate::store::{self, Store};
 use crate::telemetry::health::{Health, ProjectionState, Reachability, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
@@ -100,10 +101,11 @@ impl App {
         services.spawn(keep_up(metrics));
 
         let deadline = tokio::time::Instant::now() + config.host.startup_timeout;
-        let parked = ParkedDesk::default();
-        services.spawn(serve(admin, parked.clone()));
+        let desks = Desks::default();
+        services.spawn(serve(admin, desks.clone(), options::access(&config.host)));
         let stores = startup::open_stores(config, &catalogue, deadline).await?;
-        parked.open(desk(&catalogue, &stores));
+        desks.parked.open(desk(&catalogue, &stores));
+        desks.plugins.open(uploads(&catalogue, &stores));
         let metadata = Metadata::new(&connection(config))?;
         startup::find_topics(config, &metadata, deadline).await?;
 
@@ -271,18 +273,28 @@ fn load_projector(
     })
 }
 
-/// Checks a plugin's bytes. `name` is for messages.
-pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<Checked, Error> {
+/// Checks a projection's bytes. `name` is for messages.
+pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<About, Error> {
     let engine = Arc::new(plugin::Engine::new()?);
     let program = plugin::Program::load(&engine, name, bytes)?;
-    Ok(checked(&program))
+    Ok(program.about().clone())
 }
 
-fn checked(program: &plugin::Program) -> Checked {
-    Checked {
-        hash: Arc::clone(program.hash()),
-        descriptor: Arc::clone(program.descriptor()),
-    }
+/// The way into the registry, with the checks that every plugin must pass.
+fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> Uploads {
+    // The same on every host of one configuration.
+    let (_, store) = stores.first_key_value().expect("there is one at least");
+    let registry = Registry::new(Arc::clone(store));
+    let engine = Arc::clone(&catalogue.engine);
+    let check = move |bytes: &[u8]| {
+        plugin::examine(&engine, "upload", bytes).map_err(|error| match error {
+            plugin::Error::Engine(error) => Refused::Host(error.to_string()),
+            plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
+                Refused::Plugin(error.to_string())
+            }
+        })
+    };
+    Uploads::new(registry, plugin::MODULE_BYTES_MAX, Arc::new(check))
 }
 
 /// Where the projections keep what is parked.
@@ -331,8 +343,8 @@ pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::
     })
 }
 
-async fn serve(admin: Admin, parked: ParkedDesk) {
-    if let Err(error) = admin.serve(parked).await {
+async fn serve(admin: Admin, desks: Desks, access: Access) {
+    if let Err(error) = admin.serve(desks, access).await {
         tracing::error!(%error, "metrics and health are not served any more");
     }
 }

@@ -1,5 +1,6 @@
 //! What the configuration says, as the pipeline's own options.
 
+use crate::admin::{Access, Role, Token};
 use crate::config;
 use crate::pipeline::dedupe::IdSource;
 use crate::pipeline::partition::BatchLimits;
@@ -7,6 +8,17 @@ use crate::pipeline::sieve::{DedupeOptions, Scope, WithoutId};
 use crate::pipeline::version::{CrashTerms, TrialTerms};
 use crate::pipeline::{OnFault, ParkingOptions, parking, queue};
 use crate::plugin;
+
+pub(super) fn access(host: &config::Host) -> Access {
+    Access::new(host.tokens.iter().map(|(name, token)| {
+        let role = match token.role {
+            config::Role::Read => Role::Read,
+            config::Role::Deploy => Role::Deploy,
+            config::Role::Operate => Role::Operate,
+        };
+        Token::new(name, token.token.expose(), role)
+    }))
+}
 
 pub(super) fn batch(batch: &config::Batch) -> BatchLimits {
     BatchLimits {

@@ -86,8 +86,8 @@ impl Follower {
             reason: String::new(),
         };
         let registry = Registry::new(Arc::clone(&store));
-        let checked = super::checked(&plugin.program);
-        registry.save(&checked, &plugin.bytes, &grounds.by).await?;
+        let about = plugin.program.about();
+        registry.save(about, &plugin.bytes, &grounds.by).await?;
         let deployments = Deployments::new(store, Arc::clone(&plugin.name));
         let newest = deployments.start(plugin.program.hash(), &grounds).await?;
         let loader = Loader {

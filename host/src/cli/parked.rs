@@ -168,9 +168,9 @@ impl Drain {
                 let bytes = std::fs::read(path)
                     .with_context(|| format!("cannot read {}", path.display()))
                     .map_err(Failure::Wrong)?;
-                let checked = app::check_plugin(&path.to_string_lossy(), &bytes);
-                let checked = checked.map_err(|error| Failure::Wrong(error.into()))?;
-                Some((checked, bytes))
+                let about = app::check_plugin(&path.to_string_lossy(), &bytes);
+                let about = about.map_err(|error| Failure::Wrong(error.into()))?;
+                Some((about, bytes))
             }
         };
         let opened = Opened::new(&config).await?;
@@ -182,12 +182,12 @@ impl Drain {
                 self.ids
             };
             for id in &ids {
-                if let Some((checked, bytes)) = &plugin {
+                if let Some((about, bytes)) = &plugin {
                     let place = opened.desk.place(&id.projection)?;
                     let registry = Registry::new(Arc::clone(&place.store));
-                    registry.save(checked, bytes, &user()).await?;
+                    registry.save(about, bytes, &user()).await?;
                 }
-                let plugin = plugin.as_ref().map(|(checked, _)| checked.hash.to_string());
+                let plugin = plugin.as_ref().map(|(about, _)| about.sha256.clone());
                 let drain = Action::Drain { plugin };
                 opened.desk.ask(id, drain, &user()).await?;
             }

@@ -14,7 +14,7 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
-    dedupe, parking, trial, values,
+    dedupe, parking, tokens, trial, values,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -39,6 +39,7 @@ fn host(host: &Host) -> Table {
         ("log-format", values::word(&LOG_FORMATS, host.log_format)),
         ("startup-timeout", duration(host.startup_timeout)),
         ("drain-timeout", duration(host.drain_timeout)),
+        ("tokens", tokens::to_toml(&host.tokens).into()),
     ])
 }
 

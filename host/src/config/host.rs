@@ -1,5 +1,6 @@
 //! `[host]`: this process.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::kafka::{GroupProtocol, Kafka};
 use super::reader::{Field, Section};
+use super::tokens::{self, Token};
 use super::{suggest, values};
 
 /// This process.
@@ -27,6 +29,8 @@ pub struct Host {
     /// less than [`Kafka::session_timeout`](super::Kafka::session_timeout): later, the partitions
     /// are another host's already.
     pub drain_timeout: Duration,
+    /// Who may use the admin API, by name. Never empty where `listen` is not a loopback address.
+    pub tokens: BTreeMap<String, Token>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,7 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 const MEMBER_NAME_LEN_MAX: usize = 249;
 
 pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) -> Host {
+    let token_sections = section.section("tokens");
     let host = Host {
         name: name(&mut section, kafka).unwrap_or_else(|| default_name.to_owned()),
         listen: section
@@ -68,7 +73,16 @@ pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) 
         drain_timeout: section
             .read("drain-timeout", values::duration)
             .unwrap_or(DRAIN_TIMEOUT),
+        tokens: tokens::read(&token_sections),
     };
+    if !host.listen.ip().is_loopback() && token_sections.named_sections().is_empty() {
+        let message = format!(
+            "{} can be reached from other machines, so requests must name a token; add \
+             [host.tokens.NAME] with token and role, or listen on 127.0.0.1",
+            host.listen
+        );
+        section.problem("listen", message);
+    }
     let session_timeout = kafka.session_timeout();
     if host.drain_timeout >= session_timeout {
         let way_out = match kafka.group_protocol {

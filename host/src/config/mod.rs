@@ -43,6 +43,7 @@ mod stores;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod tree;
 mod trial;
 mod values;
@@ -62,6 +63,7 @@ pub use problem::{KeyPath, Place, Problem, Problems};
 pub use projections::{Batch, Limits, Messages, Projection, Queue};
 pub use secret::{REDACTED, Secret};
 pub use stores::Store;
+pub use tokens::{Role, Token};
 pub use trial::Trial;
 
 use environment::Variables;

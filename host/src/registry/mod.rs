@@ -20,12 +20,13 @@ use bson::rawdoc;
 use bson::spec::BinarySubtype;
 use sha2::{Digest, Sha256};
 
-use crate::projection::Descriptor;
+use crate::plugin::About;
 use crate::store::{self, Entry, Store, Table};
 
-mod about;
+pub mod upload;
+mod uploaded;
 
-pub use about::{About, Kind, View};
+pub use uploaded::Uploaded;
 
 /// An entry holds at most 16 MiB.
 const PIECE_BYTES: usize = 8 << 20;
@@ -45,18 +46,10 @@ pub struct Registry {
     store: Arc<dyn Store>,
 }
 
-/// A file that has passed all checks.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// SHA-256 of the file, in lower-case hexadecimal digits.
-    pub hash: Arc<str>,
-    pub descriptor: Arc<Descriptor>,
-}
-
 /// What saving a plugin came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    pub about: About,
+    pub plugin: Uploaded,
     /// False where it was there already.
     pub is_new: bool,
 }
@@ -89,11 +82,12 @@ impl Registry {
         Registry { store }
     }
 
-    /// Keeps a plugin. `by` is who asks for it.
-    pub async fn save(&self, checked: &Checked, bytes: &[u8], by: &str) -> Result<Saved, Error> {
-        if let Some(about) = self.about(&checked.hash).await? {
+    /// Keeps a plugin. `about` is what the checks have found, and `by` is who asks for it.
+    pub async fn save(&self, about: &About, bytes: &[u8], by: &str) -> Result<Saved, Error> {
+        let hash = &about.sha256;
+        if let Some(plugin) = self.get(hash).await? {
             let is_new = false;
-            return Ok(Saved { about, is_new });
+            return Ok(Saved { plugin, is_new });
         }
         for (number, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
             let piece = Binary {
@@ -102,45 +96,45 @@ impl Registry {
             };
             let entry = Entry {
                 table: Table::Plugins,
-                id: format!("{}{number:04}", pieces_prefix(&checked.hash)).into(),
+                id: format!("{}{number:04}", pieces_prefix(hash)).into(),
                 body: rawdoc! { "bytes": piece },
             };
             self.store.put_entry(&entry).await?;
         }
-        let about = About::new(checked, bytes.len(), by);
-        self.store.put_entry(&about.to_entry()).await?;
+        let plugin = Uploaded::now(about, by);
+        self.store.put_entry(&plugin.to_entry()).await?;
         let is_new = true;
-        Ok(Saved { about, is_new })
+        Ok(Saved { plugin, is_new })
     }
 
     /// All plugins, in the order of their hashes.
-    pub async fn list(&self) -> Result<Vec<About>, Error> {
-        let mut plugins: Vec<About> = Vec::new();
+    pub async fn list(&self) -> Result<Vec<Uploaded>, Error> {
+        let mut plugins: Vec<Uploaded> = Vec::new();
         let mut after: Option<Arc<str>> = None;
         loop {
             let page = self
                 .store
-                .entries(Table::Plugins, about::PREFIX, after.as_deref(), PAGE)
+                .entries(Table::Plugins, uploaded::PREFIX, after.as_deref(), PAGE)
                 .await?;
             let Some(last) = page.last() else {
                 return Ok(plugins);
             };
             after = Some(Arc::clone(&last.id));
             for entry in &page {
-                plugins.push(About::from_entry(entry)?);
+                plugins.push(Uploaded::from_entry(entry)?);
             }
         }
     }
 
     /// The plugin with this hash, or the only one whose hash starts so.
-    pub async fn find(&self, hash: &str) -> Result<About, Error> {
+    pub async fn find(&self, hash: &str) -> Result<Uploaded, Error> {
         let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
         let fits = (PREFIX_LEN_MIN..=HASH_LEN).contains(&hash.len());
         if !fits || !hash.chars().all(is_digit) {
             return Err(Error::BadHash(hash.to_owned()));
         }
-        let prefix = format!("{}{hash}", about::PREFIX);
-        let mut found: Vec<About> = Vec::new();
+        let prefix = format!("{}{hash}", uploaded::PREFIX);
+        let mut found: Vec<Uploaded> = Vec::new();
         let mut after: Option<Arc<str>> = None;
         // Two are enough to know that one does not stand alone.
         while found.len() < 2 {
@@ -154,13 +148,16 @@ impl Registry {
             };
             after = Some(Arc::clone(&last.id));
             for entry in &page {
-                found.push(About::from_entry(entry)?);
+                found.push(Uploaded::from_entry(entry)?);
             }
         }
         if found.len() > 1 {
             return Err(Error::Ambiguous {
                 prefix: hash.to_owned(),
-                hashes: found.into_iter().map(|about| about.hash).collect(),
+                hashes: found
+                    .into_iter()
+                    .map(|plugin| plugin.about.sha256)
+                    .collect(),
             });
         }
         found.pop().ok_or_else(|| Error::NotFound(hash.to_owned()))
@@ -168,8 +165,8 @@ impl Registry {
 
     /// The file with this hash, which must be a whole one.
     pub async fn bytes(&self, hash: &str) -> Result<Vec<u8>, Error> {
-        let about = self.about(hash).await?;
-        about.ok_or_else(|| Error::NotFound(hash.to_owned()))?;
+        let plugin = self.get(hash).await?;
+        plugin.ok_or_else(|| Error::NotFound(hash.to_owned()))?;
         let prefix = pieces_prefix(hash);
         let mut bytes = Vec::new();
         let mut after: Option<Arc<str>> = None;
@@ -195,10 +192,10 @@ impl Registry {
         Ok(bytes)
     }
 
-    async fn about(&self, hash: &str) -> Result<Option<About>, Error> {
-        let ids = [about::id(hash)];
+    async fn get(&self, hash: &str) -> Result<Option<Uploaded>, Error> {
+        let ids = [uploaded::id(hash)];
         let found = self.store.find_entries(Table::Plugins, &ids).await?;
-        found.first().map(About::from_entry).transpose()
+        found.first().map(Uploaded::from_entry).transpose()
     }
 }
 

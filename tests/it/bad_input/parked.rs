@@ -264,7 +264,7 @@ async fn parked_events_are_listed_drained_and_skipped_over_http() {
         let answer = post(path, body);
         assert_eq!(answer.0, status, "{path}: {answer:?}");
         let error: Value = serde_json::from_str(&answer.1).expect("JSON");
-        let error = error["error"].as_str().expect("a text").to_owned();
+        let error = error["detail"].as_str().expect("a text").to_owned();
         assert!(error.contains(words), "{path}: {error}");
     }
 

@@ -2,35 +2,50 @@
 
 use std::sync::Arc;
 
-use projectionist::projection::{Descriptor, Encoding, Ownership, View};
-use projectionist::registry::{Checked, Error, Kind, Registry};
+use projectionist::plugin::{About, AboutProjection, AboutView, Kind};
+use projectionist::projection::{Encoding, Ownership};
+use projectionist::registry::{Error, Registry};
 use projectionist::store::{Entry, Table};
 use serde_json::json;
 
 use crate::site::Site;
 
-const SCHEMA: &str = r##"{"$ref":"#/$defs/limits","$defs":{"limits":{"type":"object"}}}"##;
-
-/// A plugin of this name. Registries take the checks' word for its hash.
-fn checked(name: &str, hash: &str) -> Checked {
-    let view = |name: &str, ownership| View {
-        name: name.into(),
+/// A plugin of this name. Registries take the checks' word for its hash and its size.
+fn about(name: &str, hash: &str) -> About {
+    let view = |name: &str, ownership| AboutView {
+        name: name.to_owned(),
         ownership,
     };
-    Checked {
-        hash: hash.into(),
-        descriptor: Arc::new(Descriptor {
-            name: name.to_owned(),
-            version: "1.2.0".to_owned(),
-            description: "Orders,\nby customer".to_owned(),
+    let limits = json!({ "type": "object" });
+    let schema = json!({ "$ref": "#/$defs/limits", "$defs": { "limits": limits } });
+    About {
+        sha256: hash.to_owned(),
+        size_bytes: 17 << 20,
+        kind: Kind::Projection,
+        name: name.to_owned(),
+        version: "1.2.0".to_owned(),
+        description: "Orders,\nby customer".to_owned(),
+        language: Some("Rust".to_owned()),
+        config_schema: Some(schema),
+        projection: Some(AboutProjection {
             encoding: Encoding::Bson,
             views: vec![
                 view("orders", Ownership::ByKey),
                 view("customers", Ownership::Shared),
             ],
             headers: vec!["ce_id".to_owned()],
-            config_schema: SCHEMA.to_owned(),
         }),
+    }
+}
+
+/// A policy has no schema, and nothing that only projections have.
+fn policy(hash: &str) -> About {
+    About {
+        kind: Kind::Routing,
+        language: None,
+        config_schema: None,
+        projection: None,
+        ..about("policy", hash)
     }
 }
 
@@ -53,32 +68,23 @@ async fn registry(site: &Site) -> Registry {
 }
 
 pub(crate) async fn a_plugin_comes_back_on_every_host_as_it_was(site: Arc<Site>) {
-    let (bytes, hash) = large();
-    let saved = registry(&site)
-        .await
-        .save(&checked("orders", hash), &bytes, "ci")
-        .await
-        .expect("the store takes it");
-    assert!(saved.is_new);
-    let about = saved.about;
-    assert_eq!((about.hash.as_str(), about.kind), (hash, Kind::Projection));
-    assert_eq!((&*about.name, &*about.version), ("orders", "1.2.0"));
-    assert_eq!(about.description, "Orders,\nby customer");
-    assert_eq!((&*about.encoding, about.bytes), ("bson", 17 << 20));
-    let views: Vec<_> = about
-        .views
-        .iter()
-        .map(|view| (&*view.name, &*view.ownership))
-        .collect();
-    assert_eq!(views, [("orders", "by-key"), ("customers", "shared")]);
-    assert_eq!(about.headers, ["ce_id"]);
-    let limits = json!({ "type": "object" });
-    let schema = json!({ "$ref": "#/$defs/limits", "$defs": { "limits": limits } });
-    assert_eq!(about.config_schema, schema);
-    assert_eq!(about.uploaded_by, "ci");
+    let ((bytes, hash), (small, small_hash)) = (large(), SMALL);
+    let (orders, policy) = (about("orders", hash), policy(small_hash));
+    let host = registry(&site).await;
+    let mut plugins = Vec::new();
+    for (about, bytes) in [(&policy, small), (&orders, &bytes[..])] {
+        let saved = host.save(about, bytes, "ci").await;
+        let saved = saved.expect("the store takes it");
+        assert!(saved.is_new);
+        assert_eq!(
+            (&saved.plugin.about, &*saved.plugin.uploaded_by),
+            (about, "ci")
+        );
+        plugins.push(saved.plugin);
+    }
 
     let other = registry(&site).await;
-    assert_eq!(other.list().await.expect("a list"), [about]);
+    assert_eq!(other.list().await.expect("a list"), plugins);
     let read = other.bytes(hash).await.expect("it is there");
     assert!(read == bytes, "{} bytes, not {}", read.len(), bytes.len());
 }
@@ -86,15 +92,15 @@ pub(crate) async fn a_plugin_comes_back_on_every_host_as_it_was(site: Arc<Site>)
 pub(crate) async fn a_plugin_that_is_saved_again_stays_as_it_is(site: Arc<Site>) {
     let (bytes, hash) = SMALL;
     let first = registry(&site).await;
-    let saved = first.save(&checked("small", hash), bytes, "ci").await;
+    let saved = first.save(&about("small", hash), bytes, "ci").await;
     let saved = saved.expect("the store takes it");
     let again = registry(&site).await;
-    let kept = again.save(&checked("small", hash), bytes, "me").await;
+    let kept = again.save(&about("small", hash), bytes, "me").await;
     let kept = kept.expect("it is there already");
 
     assert!(saved.is_new && !kept.is_new);
-    assert_eq!(kept.about, saved.about);
-    assert_eq!(again.list().await.expect("a list"), [saved.about]);
+    assert_eq!(kept.plugin, saved.plugin);
+    assert_eq!(again.list().await.expect("a list"), [saved.plugin]);
 }
 
 pub(crate) async fn an_upload_that_ended_half_way_is_not_seen(site: Arc<Site>) {
@@ -115,7 +121,7 @@ pub(crate) async fn an_upload_that_ended_half_way_is_not_seen(site: Arc<Site>) {
     let error = registry.bytes(hash).await.expect_err("it is not whole");
     assert!(matches!(error, Error::NotFound(_)), "{error}");
 
-    let saved = registry.save(&checked("small", hash), bytes, "ci").await;
+    let saved = registry.save(&about("small", hash), bytes, "ci").await;
     assert!(saved.expect("the store takes it").is_new);
     assert_eq!(registry.bytes(hash).await.expect("it is whole"), bytes);
 }
@@ -126,16 +132,16 @@ pub(crate) async fn a_plugin_is_found_by_the_start_of_its_hash(site: Arc<Site>) 
     let hash = |start: &str| format!("{start}{}", "0".repeat(64 - start.len()));
     let [a, b, c] = ["abcd1", "abcd2", "abce"].map(hash);
     for hash in [&c, &a, &b] {
-        let saved = registry.save(&checked("x", hash), b"x", "ci").await;
+        let saved = registry.save(&about("x", hash), b"x", "ci").await;
         saved.expect("the store takes it");
     }
     let listed = registry.list().await.expect("a list");
-    let hashes: Vec<&str> = listed.iter().map(|about| &*about.hash).collect();
+    let hashes: Vec<&str> = listed.iter().map(|plugin| &*plugin.about.sha256).collect();
     assert_eq!(hashes, [&a, &b, &c]);
 
     for (given, found) in [("abcd1", &a), (&*b, &b), ("abce", &c)] {
-        let about = registry.find(given).await.expect(given);
-        assert_eq!(about.hash, *found, "{given}");
+        let plugin = registry.find(given).await.expect(given);
+        assert_eq!(plugin.about.sha256, *found, "{given}");
     }
     let whole_and_more = format!("{a}0");
     let cases = [
@@ -155,7 +161,7 @@ pub(crate) async fn a_plugin_is_found_by_the_start_of_its_hash(site: Arc<Site>) 
 pub(crate) async fn a_damaged_plugin_is_not_handed_out(site: Arc<Site>) {
     let registry = registry(&site).await;
     let hash = SMALL.1;
-    let saved = registry.save(&checked("small", hash), b"other", "ci").await;
+    let saved = registry.save(&about("small", hash), b"other", "ci").await;
     saved.expect("the store takes it");
 
     let error = registry.bytes(hash).await.expect_err("it is not the same");

@@ -24,7 +24,9 @@ fn the_guide_names_every_key_and_no_other() {
     let mut documented: Vec<String> = rows_of_the_guide().map(|row| row[0].to_owned()).collect();
     documented.sort();
 
-    let full: toml::Table = right(FULL, &[]).to_toml_redacted().parse().expect("TOML");
+    let token = "[host.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"read\"\n";
+    let full = right(&format!("{FULL}{token}"), &[]);
+    let full: toml::Table = full.to_toml_redacted().parse().expect("TOML");
     let mut keys = Vec::new();
     collect_keys("", &full, &mut keys);
     keys.sort();
@@ -67,7 +69,7 @@ fn the_guide_names_every_reserved_property() {
 fn collect_keys(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
     for (name, value) in table {
         let name = match prefix {
-            "stores." | "projections." => "NAME",
+            "stores." | "projections." | "host.tokens." => "NAME",
             _ => name,
         };
         let key = format!("{prefix}{name}");

@@ -77,6 +77,7 @@ wrong_files! {
     wrong_references,
     reserved_properties,
     contradictions,
+    wrong_tokens,
     group_protocols,
     static_names,
     tables_that_are_none,
@@ -121,7 +122,7 @@ fn every_key_is_read() {
     let config = right(FULL, &[]);
 
     assert_eq!(config.host.name, "host-1");
-    assert_eq!(config.host.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.host.listen.to_string(), "127.0.0.2:9000");
     assert_eq!(config.host.log, "warn,projectionist=debug");
     assert_eq!(config.host.log_format, LogFormat::Json);
     assert_eq!(config.host.startup_timeout, Duration::from_secs(90));

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{right, wrong};
-use crate::config::{REDACTED, Store};
+use super::{SMALLEST, right, wrong};
+use crate::config::{REDACTED, Role, Store};
 
 /// A file whose every secret is the same word.
 const SECRETS: &str = r#"
@@ -96,5 +96,23 @@ fn problems_never_show_secrets() {
     assert!(
         report.ends_with("3 problems in the configuration"),
         "{report}"
+    );
+}
+
+#[test]
+fn a_host_that_others_reach_needs_a_token_and_never_shows_it() {
+    let open = format!("[host]\nlisten = \"0.0.0.0:9464\"\n{SMALLEST}");
+    let report = wrong(&open, &[]);
+    assert!(report.contains("add [host.tokens.NAME]"), "{report}");
+
+    let token = "[host.tokens.ci]\ntoken = \"sesame-open-yourself\"\nrole = \"deploy\"\n";
+    let config = right(&format!("{open}{token}"), &[]);
+    let ci = &config.host.tokens["ci"];
+    assert_eq!(ci.token.expose(), "sesame-open-yourself");
+    assert_eq!(ci.role, Role::Deploy);
+    let shown = format!("{config:?}{ci:?}");
+    assert!(
+        !shown.contains("sesame") && shown.contains(REDACTED),
+        "{shown}"
     );
 }

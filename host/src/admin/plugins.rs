@@ -1,0 +1,140 @@
+//! Uploaded plugins over HTTP.
+//!
+//! - `PUT /plugins`: upload one; the body is the file as it is. 201 and what is known of it; 200
+//!   where it was there already; 422 where it is no plugin that this host takes.
+//! - `GET /plugins`: all of them.
+//! - `GET /plugins/{hash}`: one, by its hash or by the start of it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use axum::routing::{get, put};
+use axum::{Extension, Router};
+use serde_json::json;
+
+use super::access::{Access, Caller, Role};
+use super::problem::{Problem, answer};
+use crate::registry::upload::{Refused, Uploads};
+use crate::registry::{Error, Registry, Uploaded};
+
+/// The registry and the way into it, as soon as the stores are open.
+#[derive(Clone, Default)]
+pub struct PluginDesk(Arc<OnceLock<Uploads>>);
+
+/// How long a body may take to arrive: meanwhile it holds one of a few places.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl PluginDesk {
+    /// To be called once.
+    pub fn open(&self, uploads: Uploads) {
+        self.0.get_or_init(|| uploads);
+    }
+
+    fn uploads(&self) -> Result<&Uploads, Problem> {
+        self.0.get().ok_or_else(Problem::starting)
+    }
+
+    fn registry(&self) -> Result<&Registry, Problem> {
+        Ok(self.uploads()?.registry())
+    }
+}
+
+pub(super) fn routes(desk: PluginDesk, access: &Access) -> Router {
+    let list = access.guard(Role::Read, get(list));
+    let upload = access.guard(Role::Deploy, put(upload));
+    Router::new()
+        .route("/plugins", list.merge(upload))
+        .route("/plugins/{hash}", access.guard(Role::Read, get(show)))
+        .with_state(desk)
+}
+
+async fn list(State(desk): State<PluginDesk>) -> Result<Response, Problem> {
+    let plugins = desk.registry()?.list().await?;
+    Ok(answer(StatusCode::OK, &json!({ "plugins": plugins })))
+}
+
+async fn show(
+    State(desk): State<PluginDesk>,
+    Path(hash): Path<String>,
+) -> Result<Response, Problem> {
+    let plugin = desk.registry()?.find(&hash).await?;
+    Ok(answer(StatusCode::OK, &to_json(&plugin)))
+}
+
+async fn upload(
+    State(desk): State<PluginDesk>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let uploads = desk.uploads()?;
+    let place = uploads.place().await?;
+    // Read only now: so many bodies are in memory as there are places.
+    let read = to_bytes(body, uploads.bytes_max());
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => return Err(unread(&error, uploads.bytes_max())),
+        Err(_) => {
+            let limit = BODY_TIMEOUT.as_secs();
+            let detail = format!("the file has not arrived within {limit} s; send it again");
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+        }
+    };
+    let saved = uploads.save(place, bytes, &caller.name).await?;
+    let status = if saved.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(answer(status, &to_json(&saved.plugin)))
+}
+
+fn to_json(plugin: &Uploaded) -> serde_json::Value {
+    serde_json::to_value(plugin).expect("plain data serializes")
+}
+
+fn unread(error: &axum::Error, bytes_max: usize) -> Problem {
+    let source = std::error::Error::source(error);
+    if source.is_some_and(|source| source.to_string().contains("length limit exceeded")) {
+        let detail = format!(
+            "the file has more than {bytes_max} bytes, the most that this host takes; build it \
+             without debug information (strip = true)"
+        );
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
+    }
+    let detail = format!("the file has not arrived as a whole: {error}");
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            Refused::Busy => {
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+                problem.with(header::RETRY_AFTER, "5")
+            }
+            Refused::Plugin(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            Refused::Host(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+            Refused::Registry(error) => error.into(),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::BadHash(_) => StatusCode::BAD_REQUEST,
+            Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::Ambiguous { .. } => StatusCode::CONFLICT,
+            _ if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Store(_) | Error::Unreadable { .. } | Error::Damaged(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Problem::new(status, error.to_string())
+    }
+}

@@ -1,0 +1,11 @@
+//! The admin API of a running host: as those who may use it find it, and those who may not.
+//!
+//! Each test has a host of its own, with an embedded store and a topic at the broker that
+//! `PROJECTIONIST_TEST_KAFKA` names.
+
+#[path = "admin/access.rs"]
+mod access;
+#[path = "admin/site.rs"]
+mod site;
+#[path = "admin/uploads.rs"]
+mod uploads;

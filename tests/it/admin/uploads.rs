@@ -1,0 +1,161 @@
+//! Plugins that are uploaded, and files that are none.
+
+use std::collections::HashMap;
+use std::sync::Barrier;
+
+use projectionist::plugin::MODULE_BYTES_MAX;
+use projectionist_tests::guests;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::access::assert_problem;
+use crate::site::{BOARD, CI, DUTY, Site, TOKENS};
+
+/// Hashes are found by their first digits from this number of digits on.
+const DIGITS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_of_each_kind_are_uploaded_listed_and_shown() {
+    let site = Site::start("uploads", TOKENS).await;
+    assert_eq!(site.get("/plugins", BOARD), (200, json!({ "plugins": [] })));
+    let mut uploaded = Vec::new();
+    for (guest, kind) in [
+        ("tally", "projection"),
+        ("placement_first", "placement"),
+        ("routing_first", "routing"),
+    ] {
+        let file = guests::guest(guest);
+        let (status, plugin) = site.upload(CI, &file);
+        assert_eq!(status, 201, "{guest}: {plugin}");
+        assert_eq!(plugin["kind"], kind);
+        assert_eq!(plugin["uploaded_by"], "ci");
+        assert_eq!(plugin["size_bytes"], file.len());
+        assert_eq!(plugin["sha256"], format!("{:x}", Sha256::digest(&file)));
+        assert_eq!(plugin["projection"].is_object(), kind == "projection");
+        // Who comes later changes nothing.
+        assert_eq!(site.upload(DUTY, &file), (200, plugin.clone()));
+        let hash = plugin["sha256"].as_str().expect("a text");
+        for hash in [hash, &hash[..16]] {
+            let shown = site.get(&format!("/plugins/{hash}"), BOARD);
+            assert_eq!(shown, (200, plugin.clone()), "{hash}");
+        }
+        uploaded.push(plugin);
+    }
+    uploaded.sort_by_key(|plugin| plugin["sha256"].to_string());
+    assert_eq!(
+        site.get("/plugins", BOARD).1["plugins"],
+        Value::Array(uploaded)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_no_plugins_are_refused_with_the_reason() {
+    let site = Site::start("refused", TOKENS).await;
+    let tally = guests::guest("tally");
+    let large = vec![0; MODULE_BYTES_MAX + 1];
+    let files: [(&[u8], u16, &str); 5] = [
+        (b"", 422, "is an empty file"),
+        (b"#!/bin/sh", 422, "is not Wasm"),
+        (&tally[..1000], 422, "is not valid Wasm"),
+        (b"\0asm\x01\0\0\0", 422, "does not say which interfaces"),
+        (&large, 413, "the most that this host takes"),
+    ];
+    for (file, status, words) in files {
+        let answer = site.send("PUT", "/plugins", CI, file);
+        assert_problem(&answer, status, words);
+    }
+    assert_eq!(site.get("/plugins", BOARD), (200, json!({ "plugins": [] })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_that_names_no_plugin_or_several_is_refused() {
+    let site = Site::start("hashes", TOKENS).await;
+    let file = guests::guest("routing_first");
+    let (one, other) = alike(&file);
+    for file in [&one, &other] {
+        assert_eq!(site.upload(CI, file).0, 201);
+    }
+    let hash = format!("{:x}", Sha256::digest(&one));
+    let show = |hash: &str| site.send("GET", &format!("/plugins/{hash}"), BOARD, b"");
+    let prefix = &hash[..DIGITS];
+    assert_problem(
+        &show(prefix),
+        409,
+        "is the start of several plugins' hashes",
+    );
+    assert_eq!(show(&hash).status, 200);
+    let unknown = "0".repeat(64);
+    assert_problem(&show(&unknown), 404, "there is no plugin 0000");
+    assert_problem(&show(&hash[..DIGITS - 1]), 400, "is no plugin's hash");
+    assert_problem(&show("latest"), 400, "is no plugin's hash");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_upload_a_file_at_once_one_is_the_first() {
+    let site = Site::start("twice", TOKENS).await;
+    let file = guests::guest("tally");
+    let start = Barrier::new(2);
+    let upload = |token| {
+        start.wait();
+        site.upload(token, &file)
+    };
+    let (one, other) = std::thread::scope(|threads| {
+        let one = threads.spawn(|| upload(CI));
+        let other = upload(DUTY);
+        (one.join().expect("no panic"), other)
+    });
+    assert_eq!(one.1, other.1);
+    let mut statuses = [one.0, other.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 201]);
+    assert_eq!(site.get("/plugins", BOARD).1["plugins"], json!([one.1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_uploads_at_once_a_few_are_taken_and_the_rest_sent_away() {
+    let site = Site::start("thousand", TOKENS).await;
+    let file = guests::guest("tally");
+    let uploads = 1_000;
+    let start = Barrier::new(uploads);
+    let answers: Vec<_> = std::thread::scope(|threads| {
+        let upload = || {
+            start.wait();
+            site.send("PUT", "/plugins", CI, &file)
+        };
+        let running: Vec<_> = (0..uploads).map(|_| threads.spawn(upload)).collect();
+        let joined = running.into_iter().map(|thread| thread.join());
+        joined.map(|answer| answer.expect("no panic")).collect()
+    });
+    let mut counts: HashMap<u16, usize> = HashMap::new();
+    for answer in &answers {
+        *counts.entry(answer.status).or_default() += 1;
+        if answer.status == 503 {
+            assert_problem(answer, 503, "other uploads are waiting already");
+            assert!(answer.head.contains("retry-after: 5"), "{answer:?}");
+        }
+    }
+    let count = |status| counts.get(&status).copied().unwrap_or(0);
+    assert_eq!(count(201), 1, "{counts:?}");
+    assert!(count(200) > 0 && count(503) > 0, "{counts:?}");
+    assert_eq!(count(200) + count(201) + count(503), uploads, "{counts:?}");
+
+    // Those who come later find places.
+    assert_eq!(site.upload(CI, &file).0, 200);
+    let readiness = site.host.readiness().expect("an answer");
+    assert_eq!(readiness["ready"], true, "{readiness}");
+}
+
+/// Two plugins that differ in a section without meaning, and whose hashes start alike.
+fn alike(file: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let hash = Sha256::new_with_prefix(file);
+    let mut seen: HashMap<String, [u8; 11]> = HashMap::new();
+    for salt in 0..u32::MAX {
+        let [a, b, c, d] = salt.to_le_bytes();
+        let section = [0, 9, 4, b's', b'a', b'l', b't', a, b, c, d];
+        let digits = format!("{:x}", hash.clone().chain_update(section).finalize());
+        if let Some(other) = seen.insert(digits[..DIGITS].to_owned(), section) {
+            return ([file, &other].concat(), [file, &section].concat());
+        }
+    }
+    unreachable!("there are only so many first digits")
+}
