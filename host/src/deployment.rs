@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::pipeline::shadow::Report;
 use crate::store::{self, Entry, Store, Table};
 
+pub mod desk;
+
 /// Entries that are read at once.
 const PAGE: usize = 100;
 
@@ -141,6 +143,15 @@ impl Deployments {
         Ok(self.after(0).await?.pop())
     }
 
+    /// The plugin that a rollback returns to; `None` where there is none.
+    pub async fn before(&self) -> Result<Option<String>, Error> {
+        let history = self.after(0).await?;
+        Ok(history
+            .last()
+            .and_then(|newest| before(&history, newest))
+            .map(|r| r.active.clone()))
+    }
+
     /// What runs as a host starts whose configuration names this plugin.
     pub async fn start(&self, configured: &str, grounds: &Grounds) -> Result<Revision, Error> {
         for _ in 0..RACES_MAX {
@@ -216,10 +227,7 @@ impl Deployments {
                 return Err(Error::Superseded(name()));
             }
             Decision::Rollback | Decision::RollbackFrom(_) => {
-                let target = newest.before.and_then(|before| {
-                    let is_it = |revision: &&Revision| revision.number == before;
-                    history.iter().find(is_it)
-                });
+                let target = before(history, newest);
                 let target = target.ok_or_else(|| Error::NothingBefore(name()))?;
                 Revision {
                     change: Change::RolledBack,
@@ -304,6 +312,12 @@ impl Deployments {
     fn id(&self, number: u64) -> Arc<str> {
         format!("revision/{}/{number:010}", self.projection).into()
     }
+}
+
+/// The revision that a rollback from this one returns to.
+fn before<'a>(history: &'a [Revision], newest: &Revision) -> Option<&'a Revision> {
+    let before = newest.before?;
+    history.iter().find(|revision| revision.number == before)
 }
 
 fn from_entry<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {

@@ -5,9 +5,10 @@
 //! - `GET /health/ready`: 200 when every projection has its partitions claimed and what it
 //!   depends on answers; else 503. The body says why not, and where each partition stands.
 //! - `/plugins`: see [`plugins`].
+//! - `/projections`: see [`deployments`].
 //! - `/parked`: see [`parked`].
 //!
-//! The last two are guarded by [`access`]; what they refuse is told as RFC 9457 has it.
+//! The last three are guarded by [`access`]; what they refuse is told as RFC 9457 has it.
 
 use std::net::SocketAddr;
 
@@ -16,17 +17,23 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+
+use problem::Problem;
 
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 mod access;
+mod deployments;
 mod parked;
 mod plugins;
 mod problem;
 
 pub use access::{Access, Role, Token};
+pub use deployments::DeploymentDesk;
 pub use parked::ParkedDesk;
 pub use plugins::PluginDesk;
 
@@ -42,6 +49,7 @@ pub struct Admin {
 pub struct Desks {
     pub parked: ParkedDesk,
     pub plugins: PluginDesk,
+    pub deployments: DeploymentDesk,
 }
 
 #[derive(Clone)]
@@ -87,6 +95,7 @@ impl Admin {
             .route("/health/ready", get(ready))
             .with_state(self.state)
             .merge(plugins::routes(desks.plugins, &access))
+            .merge(deployments::routes(desks.deployments, &access))
             .merge(parked::routes(desks.parked, &access));
         axum::serve(self.listener, router).await
     }
@@ -107,4 +116,12 @@ async fn ready(State(state): State<AdminState>) -> Response {
     let body = serde_json::to_string_pretty(&readiness).expect("plain data serializes");
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     (status, content_type, body + "\n").into_response()
+}
+
+/// Reads the body of a request.
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("the request's body is not as it should be: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
 }

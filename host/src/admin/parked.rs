@@ -17,11 +17,11 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::access::{Access, Caller, Role};
 use super::problem::{Problem, answer};
+use super::read;
 use crate::parked::Action;
 use crate::parked::desk::{Desk, Error, ParkedId};
 use crate::parked::json::{event_to_json, key_to_json};
@@ -136,13 +136,6 @@ fn id(Path((projection, topic, partition, offset)): KeyPath) -> ParkedId {
         partition: TopicPartition::new(topic, partition),
         first: Offset(offset),
     }
-}
-
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        let detail = format!("the request's body is not as it should be: {error}");
-        Problem::new(StatusCode::BAD_REQUEST, detail)
-    })
 }
 
 impl From<Error> for Problem {

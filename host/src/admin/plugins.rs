@@ -126,15 +126,18 @@ impl From<Refused> for Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let status = match &error {
-            Error::BadHash(_) => StatusCode::BAD_REQUEST,
-            Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::Ambiguous { .. } => StatusCode::CONFLICT,
-            _ if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
-            Error::Store(_) | Error::Unreadable { .. } | Error::Damaged(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-        };
-        Problem::new(status, error.to_string())
+        Problem::new(status_of(&error), error.to_string())
+    }
+}
+
+pub(super) fn status_of(error: &Error) -> StatusCode {
+    match error {
+        Error::BadHash(_) => StatusCode::BAD_REQUEST,
+        Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::Ambiguous { .. } => StatusCode::CONFLICT,
+        _ if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Store(_) | Error::Unreadable { .. } | Error::Damaged(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }

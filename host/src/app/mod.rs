@@ -17,16 +17,12 @@ use tracing::info;
 
 use crate::admin::{self, Access, Admin, Desks};
 use crate::config::{self, Config};
+use crate::deployment;
 use crate::kafka::producer::Producer;
-use crate::kafka::{self, Connection, consumer, metadata::Metadata};
+use crate::kafka::{self, Connection, metadata::Metadata};
 use crate::parked::desk::{Desk, Place};
-use crate::pipeline::committer::Options as CommitterOptions;
-use crate::pipeline::outbox::Sender;
-use crate::pipeline::runner::{self, Runner, Setup};
-use crate::pipeline::version::Versions;
-use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
+use crate::pipeline::runner::{self, Runner};
 use crate::plugin::{self, About};
-use crate::projection::HostError;
 use crate::registry::Registry;
 use crate::registry::upload::{Refused, Uploads};
 use crate::store::{self, Store};
@@ -35,10 +31,9 @@ use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
 mod options;
+mod runners;
 mod startup;
 mod versions;
-
-use versions::Follower;
 
 pub use catalogue::{Catalogue, Plugin};
 
@@ -115,20 +110,24 @@ impl App {
             false => None,
         };
         let mut runners = Vec::new();
+        let mut places = BTreeMap::new();
         for plugin in catalogue.plugins {
             let store = Arc::clone(&stores[&plugin.projection.store]);
             let producer = producer.as_ref();
             let follower = startup::follow(config, &plugin, &store, deadline).await?;
             services.spawn(Arc::clone(&follower).run());
-            let parts = Parts {
+            places.insert(Arc::clone(&plugin.name), follower.place());
+            let parts = runners::Parts {
                 store,
                 follower,
                 metadata: &metadata,
                 producer,
                 health: &health,
             };
-            runners.push(runner(config, plugin, parts)?);
+            runners.push(runners::build(config, plugin, parts)?);
         }
+        let deployments = deployment::desk::Desk::new(registry(&stores), places);
+        desks.deployments.open(deployments);
         for (name, store) in &stores {
             let reachability = health.reachability(store_name(name));
             services.spawn(look_after(Arc::clone(store), reachability));
@@ -181,98 +180,6 @@ pub fn check(config: &Config) -> Result<Catalogue, Error> {
     Ok(catalogue)
 }
 
-/// What a projection's runner has from the host.
-struct Parts<'a> {
-    store: Arc<dyn Store>,
-    follower: Arc<Follower>,
-    metadata: &'a Metadata,
-    producer: Option<&'a Arc<Producer>>,
-    health: &'a Health,
-}
-
-/// Builds one projection's consumer and runner.
-fn runner(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result<Runner, Error> {
-    let Parts {
-        store,
-        follower,
-        metadata,
-        producer,
-        health,
-    } = parts;
-    let Plugin {
-        name,
-        projection,
-        program,
-        bytes: _,
-    } = plugin;
-    let descriptor = Arc::clone(program.descriptor());
-    let sender = producer.filter(|_| projection.sends());
-    let sender = sender.map(|producer| Arc::clone(producer) as Arc<dyn Sender>);
-    let topics = projection.topics.len();
-    let batch = options::batch(&projection.batch);
-    let context = Context {
-        projection: Arc::clone(&name),
-        version: VIEW_VERSION,
-        copy: projection.store.as_str().into(),
-        views: target_views(&descriptor, topics, VIEW_VERSION),
-        layout: DomainLayout::of(&descriptor, topics),
-        batch,
-        queue: options::queue(&projection.queue),
-        cache_bytes_max: options::bytes(projection.cache_bytes_max),
-        dedupe: projection.dedupe.as_ref().map(options::dedupe),
-        parking: options::parking(&projection.parking),
-        health: health.clone(),
-    };
-    let source = consumer::start(consumer::Options {
-        connection: connection(config),
-        group_id: projection.group_id.clone(),
-        membership: membership(config),
-        topics: projection.topics.clone(),
-    })?;
-    let version = Arc::clone(&follower.watch().borrow());
-    info!(
-        projection = %name, group = projection.group_id, plugin = %version.hash,
-        revision = version.number, layout = ?context.layout, "consuming"
-    );
-    Ok(Runner::new(Setup {
-        committer: CommitterOptions {
-            documents_max: batch.documents_max,
-            bytes_max: batch.bytes_max,
-            ..CommitterOptions::default()
-        },
-        store_reachability: health.reachability(store_name(&projection.store)),
-        kafka_reachability: health.reachability("Kafka"),
-        sender,
-        producer_reachability: health.reachability("Kafka (messages)"),
-        load_projector: load_projector(&name, &projection, &program),
-        versions: follower,
-        context,
-        store,
-        source: source.handle,
-        notices: source.notices,
-        positions: Arc::new(metadata.clone()),
-        owner: config.host.name.as_str().into(),
-        drain_timeout: config.host.drain_timeout,
-    }))
-}
-
-/// Makes instances of other plugins than the projection's own, with its configuration.
-fn load_projector(
-    name: &Arc<str>,
-    projection: &config::Projection,
-    program: &Arc<plugin::Program>,
-) -> LoadProjector {
-    let (name, engine) = (Arc::clone(name), Arc::clone(program.engine()));
-    let limits = options::limits(&projection.limits);
-    let config = projection.config.expose().clone();
-    Arc::new(move |bytes| {
-        let failed = |error: plugin::Error| HostError::Engine(Box::new(error));
-        let program = plugin::Program::load(&engine, &name, bytes).map_err(failed)?;
-        let projector = plugin::Projection::new(program, &name, &config, limits);
-        Ok(Box::new(projector.map_err(failed)?))
-    })
-}
-
 /// Checks a projection's bytes. `name` is for messages.
 pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<About, Error> {
     let engine = Arc::new(plugin::Engine::new()?);
@@ -280,11 +187,16 @@ pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<About, Error> {
     Ok(program.about().clone())
 }
 
-/// The way into the registry, with the checks that every plugin must pass.
-fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> Uploads {
+/// Where plugins are uploaded to.
+fn registry(stores: &BTreeMap<String, Arc<dyn Store>>) -> Registry {
     // The same on every host of one configuration.
     let (_, store) = stores.first_key_value().expect("there is one at least");
-    let registry = Registry::new(Arc::clone(store));
+    Registry::new(Arc::clone(store))
+}
+
+/// The way into the registry, with the checks that every plugin must pass.
+fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> Uploads {
+    let registry = registry(stores);
     let engine = Arc::clone(&catalogue.engine);
     let check = move |bytes: &[u8]| {
         plugin::examine(&engine, "upload", bytes).map_err(|error| match error {
@@ -320,16 +232,6 @@ fn connection(config: &Config) -> Connection {
         properties: properties
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),
-    }
-}
-
-/// How this host takes part in its groups. Within a group, its name tells it from all others.
-fn membership(config: &Config) -> consumer::Membership {
-    match config.kafka.group_protocol {
-        config::GroupProtocol::Classic => consumer::Membership::Classic {
-            instance: (config.kafka.static_membership).then(|| config.host.name.clone()),
-        },
-        config::GroupProtocol::Consumer => consumer::Membership::Consumer,
     }
 }
 

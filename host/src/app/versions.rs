@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use super::{Plugin, options};
 use crate::config;
+use crate::deployment::desk::{Check, Place, Unfit};
 use crate::deployment::{self, Change, Decision, Deployments, Grounds, Revision};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::shadow::{Candidate, Report};
@@ -69,7 +70,7 @@ pub enum Error {
 /// Why a plugin of a revision is not run.
 enum Unusable {
     /// The store did not answer.
-    Away(Error),
+    Away(registry::Error),
     No(String),
 }
 
@@ -106,6 +107,15 @@ impl Follower {
             version: watch::Sender::new(Arc::new(version)),
             newest: tokio::sync::Mutex::new(newest),
         })
+    }
+
+    /// The way to this projection's deployments.
+    pub(super) fn place(self: &Arc<Self>) -> Place {
+        Place {
+            deployments: self.deployments.clone(),
+            registry: self.loader.registry.clone(),
+            check: Arc::clone(self) as Arc<dyn Check>,
+        }
     }
 
     /// Looks after the deployments for as long as the host runs.
@@ -192,6 +202,18 @@ async fn failed(trial: Option<&Trial>) -> String {
 }
 
 #[async_trait]
+impl Check for Follower {
+    async fn check(&self, plugin: &str) -> Result<(), Unfit> {
+        let own = Arc::clone(&self.version.borrow().descriptor);
+        match self.loader.plugin(plugin, &own).await {
+            Ok(_) => Ok(()),
+            Err(Unusable::Away(error)) => Err(Unfit::Registry(error)),
+            Err(Unusable::No(reason)) => Err(Unfit::Plugin(reason)),
+        }
+    }
+}
+
+#[async_trait]
 impl Versions for Follower {
     fn watch(&self) -> watch::Receiver<Arc<Version>> {
         self.version.subscribe()
@@ -219,7 +241,7 @@ impl Loader {
                 let descriptor = Arc::clone(program.descriptor());
                 (descriptor, self.make_projector(program))
             }
-            Err(Unusable::Away(error)) => return Err(error),
+            Err(Unusable::Away(error)) => return Err(error.into()),
             Err(Unusable::No(reason)) => (Arc::clone(own), never(reason)),
         };
         let candidate = match &revision.candidate {
@@ -247,7 +269,7 @@ impl Loader {
                 never("its encoding is not that of the plugin that runs".to_owned())
             }
             Ok(program) => self.make_projector(program),
-            Err(Unusable::Away(error)) => return Err(error),
+            Err(Unusable::Away(error)) => return Err(error.into()),
             Err(Unusable::No(reason)) => never(reason),
         };
         Ok(Candidate {
@@ -264,7 +286,7 @@ impl Loader {
         }
         let bytes = match self.registry.bytes(hash).await {
             Ok(bytes) => bytes,
-            Err(error @ registry::Error::Store(_)) => return Err(Unusable::Away(error.into())),
+            Err(error @ registry::Error::Store(_)) => return Err(Unusable::Away(error)),
             Err(error) => return Err(Unusable::No(error.to_string())),
         };
         let engine = Arc::clone(&self.engine);

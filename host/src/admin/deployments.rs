@@ -1,0 +1,163 @@
+//! Which plugin each projection runs, over HTTP.
+//!
+//! - `GET /projections/{name}/revisions`: what it runs and ran, newest first, and what was found out
+//!   about the candidate, where there is one.
+//! - `POST /projections/{name}/activate`, `{"plugin": HASH, "reason": TEXT}`: run another plugin.
+//! - `POST /projections/{name}/shadow`, the same, or with `null` for none: try one beside it.
+//! - `POST /projections/{name}/rollback`, `{"reason": TEXT}`: go back to the one before.
+//!
+//! Each answers with the revision that it has made. The start of a hash is enough.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::access::{Access, Caller, Role};
+use super::plugins::status_of;
+use super::problem::{Problem, answer};
+use super::read;
+use crate::deployment::desk::{Desk, Error};
+use crate::deployment::{self, Grounds, Revision};
+
+/// The way to all projections' deployments, as soon as the stores are open.
+#[derive(Clone, Default)]
+pub struct DeploymentDesk(Arc<OnceLock<Desk>>);
+
+/// Older ones are not shown.
+const REVISIONS_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    plugin: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Return {
+    #[serde(default)]
+    reason: String,
+}
+
+impl DeploymentDesk {
+    /// To be called once.
+    pub fn open(&self, desk: Desk) {
+        self.0.get_or_init(|| desk);
+    }
+
+    fn desk(&self) -> Result<&Desk, Problem> {
+        self.0.get().ok_or_else(Problem::starting)
+    }
+}
+
+pub(super) fn routes(desk: DeploymentDesk, access: &Access) -> Router {
+    let deploy = |route| access.guard(Role::Deploy, route);
+    Router::new()
+        .route(
+            "/projections/{name}/revisions",
+            access.guard(Role::Read, get(revisions)),
+        )
+        .route("/projections/{name}/activate", deploy(post(activate)))
+        .route("/projections/{name}/shadow", deploy(post(shadow)))
+        .route("/projections/{name}/rollback", deploy(post(roll_back)))
+        .with_state(desk)
+}
+
+async fn revisions(
+    State(desk): State<DeploymentDesk>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let status = desk.desk()?.status(&name, REVISIONS_MAX).await?;
+    let body = json!({ "revisions": status.revisions, "report": status.report });
+    Ok(answer(StatusCode::OK, &body))
+}
+
+async fn activate(
+    State(desk): State<DeploymentDesk>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let Choice { plugin, reason } = read(&body)?;
+    let Some(plugin) = plugin else {
+        let detail = "\"plugin\" is missing; give the hash of an uploaded plugin, or its start";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    };
+    let grounds = grounds(&caller, reason);
+    let made = desk.desk()?.activate(&name, &plugin, &grounds).await?;
+    Ok(made_json(&made))
+}
+
+async fn shadow(
+    State(desk): State<DeploymentDesk>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let Choice { plugin, reason } = read(&body)?;
+    let grounds = grounds(&caller, reason);
+    let desk = desk.desk()?;
+    let made = desk.shadow(&name, plugin.as_deref(), &grounds).await?;
+    Ok(made_json(&made))
+}
+
+async fn roll_back(
+    State(desk): State<DeploymentDesk>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let Return { reason } = if body.is_empty() {
+        Return::default()
+    } else {
+        read(&body)?
+    };
+    let grounds = grounds(&caller, reason);
+    Ok(made_json(&desk.desk()?.roll_back(&name, &grounds).await?))
+}
+
+fn grounds(caller: &Caller, reason: String) -> Grounds {
+    Grounds {
+        by: caller.name.to_string(),
+        reason,
+    }
+}
+
+fn made_json(made: &Revision) -> Response {
+    let body = serde_json::to_value(made).expect("plain data serializes");
+    answer(StatusCode::OK, &body)
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::Registry(error) => status_of(error),
+            Error::NoProjection(_) => StatusCode::NOT_FOUND,
+            Error::Unfit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Deployment(error) => match error {
+                deployment::Error::NothingBefore(_)
+                | deployment::Error::Active { .. }
+                | deployment::Error::NoCandidate(_)
+                | deployment::Error::Superseded(_)
+                | deployment::Error::NeverStarted(_)
+                | deployment::Error::Race(_) => StatusCode::CONFLICT,
+                deployment::Error::Store(_) if error.is_unavailable() => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+                deployment::Error::Store(_) | deployment::Error::Unreadable { .. } => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            },
+        };
+        Problem::new(status, error.to_string())
+    }
+}

@@ -1,0 +1,123 @@
+//! One projection's consumer and runner.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::versions::Follower;
+use super::{Error, Plugin, VIEW_VERSION, connection, options, store_name};
+use crate::config::{self, Config};
+use crate::kafka::consumer;
+use crate::kafka::metadata::Metadata;
+use crate::kafka::producer::Producer;
+use crate::pipeline::committer::Options as CommitterOptions;
+use crate::pipeline::outbox::Sender;
+use crate::pipeline::runner::{Runner, Setup};
+use crate::pipeline::version::Versions;
+use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
+use crate::plugin;
+use crate::projection::HostError;
+use crate::store::Store;
+use crate::telemetry::health::Health;
+
+/// What a projection's runner has from the host.
+pub(super) struct Parts<'a> {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) follower: Arc<Follower>,
+    pub(super) metadata: &'a Metadata,
+    pub(super) producer: Option<&'a Arc<Producer>>,
+    pub(super) health: &'a Health,
+}
+
+/// Builds one projection's consumer and runner.
+pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result<Runner, Error> {
+    let Parts {
+        store,
+        follower,
+        metadata,
+        producer,
+        health,
+    } = parts;
+    let Plugin {
+        name,
+        projection,
+        program,
+        bytes: _,
+    } = plugin;
+    let descriptor = Arc::clone(program.descriptor());
+    let sender = producer.filter(|_| projection.sends());
+    let sender = sender.map(|producer| Arc::clone(producer) as Arc<dyn Sender>);
+    let topics = projection.topics.len();
+    let batch = options::batch(&projection.batch);
+    let context = Context {
+        projection: Arc::clone(&name),
+        version: VIEW_VERSION,
+        copy: projection.store.as_str().into(),
+        views: target_views(&descriptor, topics, VIEW_VERSION),
+        layout: DomainLayout::of(&descriptor, topics),
+        batch,
+        queue: options::queue(&projection.queue),
+        cache_bytes_max: options::bytes(projection.cache_bytes_max),
+        dedupe: projection.dedupe.as_ref().map(options::dedupe),
+        parking: options::parking(&projection.parking),
+        health: health.clone(),
+    };
+    let source = consumer::start(consumer::Options {
+        connection: connection(config),
+        group_id: projection.group_id.clone(),
+        membership: membership(config),
+        topics: projection.topics.clone(),
+    })?;
+    let version = Arc::clone(&follower.watch().borrow());
+    info!(
+        projection = %name, group = projection.group_id, plugin = %version.hash,
+        revision = version.number, layout = ?context.layout, "consuming"
+    );
+    Ok(Runner::new(Setup {
+        committer: CommitterOptions {
+            documents_max: batch.documents_max,
+            bytes_max: batch.bytes_max,
+            ..CommitterOptions::default()
+        },
+        store_reachability: health.reachability(store_name(&projection.store)),
+        kafka_reachability: health.reachability("Kafka"),
+        sender,
+        producer_reachability: health.reachability("Kafka (messages)"),
+        load_projector: load_projector(&name, &projection, &program),
+        versions: follower,
+        context,
+        store,
+        source: source.handle,
+        notices: source.notices,
+        positions: Arc::new(metadata.clone()),
+        owner: config.host.name.as_str().into(),
+        drain_timeout: config.host.drain_timeout,
+    }))
+}
+
+/// Makes instances of other plugins than the projection's own, with its configuration.
+fn load_projector(
+    name: &Arc<str>,
+    projection: &config::Projection,
+    program: &Arc<plugin::Program>,
+) -> LoadProjector {
+    let (name, engine) = (Arc::clone(name), Arc::clone(program.engine()));
+    let limits = options::limits(&projection.limits);
+    let config = projection.config.expose().clone();
+    Arc::new(move |bytes| {
+        let failed = |error: plugin::Error| HostError::Engine(Box::new(error));
+        let program = plugin::Program::load(&engine, &name, bytes).map_err(failed)?;
+        let projector = plugin::Projection::new(program, &name, &config, limits);
+        Ok(Box::new(projector.map_err(failed)?))
+    })
+}
+
+/// How this host takes part in its groups. Within a group, its name tells it from all others.
+fn membership(config: &Config) -> consumer::Membership {
+    match config.kafka.group_protocol {
+        config::GroupProtocol::Classic => consumer::Membership::Classic {
+            instance: (config.kafka.static_membership).then(|| config.host.name.clone()),
+        },
+        config::GroupProtocol::Consumer => consumer::Membership::Consumer,
+    }
+}

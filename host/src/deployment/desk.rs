@@ -1,0 +1,173 @@
+//! Where users decide what projections run: each plugin is checked before a decision is stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Decision, Deployments, Grounds, Revision};
+use crate::pipeline::shadow::Report;
+use crate::registry::{self, Registry};
+
+/// Takes decisions about all projections of a host.
+pub struct Desk {
+    /// Where plugins are uploaded to.
+    uploads: Registry,
+    projections: BTreeMap<Arc<str>, Place>,
+}
+
+/// One projection's.
+pub struct Place {
+    pub deployments: Deployments,
+    /// Of the store that keeps its views. Its hosts load plugins from there.
+    pub registry: Registry,
+    pub check: Arc<dyn Check>,
+}
+
+/// Whether a projection can run a plugin.
+#[async_trait]
+pub trait Check: Send + Sync {
+    /// Loads a plugin, by its whole hash, and lets it take the projection's configuration.
+    async fn check(&self, plugin: &str) -> Result<(), Unfit>;
+}
+
+/// Why a projection does not run a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    #[error("{0}")]
+    Plugin(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Deployment(#[from] super::Error),
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    #[error(
+        "there is no projection \"{0}\"; \"projectionist plugin projections\" shows those of this host"
+    )]
+    NoProjection(String),
+    #[error("projection \"{projection}\" cannot run plugin {plugin}: {reason}")]
+    Unfit {
+        projection: String,
+        plugin: String,
+        reason: String,
+    },
+}
+
+/// What a projection runs, and how it came to that.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Newest first, at least one.
+    pub revisions: Vec<Revision>,
+    /// What all hosts found out about the candidate, where there is one.
+    pub report: Option<Report>,
+}
+
+impl Desk {
+    pub fn new(uploads: Registry, projections: BTreeMap<Arc<str>, Place>) -> Self {
+        Desk {
+            uploads,
+            projections,
+        }
+    }
+
+    /// The names of all projections.
+    pub fn projections(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.projections.keys()
+    }
+
+    /// Lets a projection run a plugin, named by the start of its hash.
+    pub async fn activate(
+        &self,
+        projection: &str,
+        plugin: &str,
+        grounds: &Grounds,
+    ) -> Result<Revision, Error> {
+        let place = self.place(projection)?;
+        let plugin = self.fetch(projection, place, plugin).await?;
+        let decision = Decision::Activate(plugin);
+        Ok(place.deployments.decide(&decision, grounds).await?)
+    }
+
+    /// Lets a plugin fold beside the one that runs; without one, none does any more.
+    pub async fn shadow(
+        &self,
+        projection: &str,
+        plugin: Option<&str>,
+        grounds: &Grounds,
+    ) -> Result<Revision, Error> {
+        let place = self.place(projection)?;
+        let plugin = match plugin {
+            None => None,
+            Some(plugin) => Some(self.fetch(projection, place, plugin).await?),
+        };
+        let decision = Decision::Shadow(plugin);
+        Ok(place.deployments.decide(&decision, grounds).await?)
+    }
+
+    /// Goes back to the plugin before the one that runs.
+    pub async fn roll_back(&self, projection: &str, grounds: &Grounds) -> Result<Revision, Error> {
+        let place = self.place(projection)?;
+        if let Some(plugin) = place.deployments.before().await? {
+            self.check(projection, place, &plugin).await?;
+        }
+        Ok(place
+            .deployments
+            .decide(&Decision::Rollback, grounds)
+            .await?)
+    }
+
+    /// What a projection runs, and its newest revisions, `limit` at most.
+    pub async fn status(&self, projection: &str, limit: usize) -> Result<Status, Error> {
+        let place = self.place(projection)?;
+        let mut revisions = place.deployments.after(0).await?;
+        revisions.reverse();
+        let Some(newest) = revisions.first() else {
+            let name: Arc<str> = projection.into();
+            return Err(super::Error::NeverStarted(name).into());
+        };
+        let report = match newest.candidate {
+            None => None,
+            Some(_) => Some(place.deployments.report(newest.number).await?),
+        };
+        revisions.truncate(limit.max(1));
+        Ok(Status { revisions, report })
+    }
+
+    fn place(&self, projection: &str) -> Result<&Place, Error> {
+        let place = self.projections.get(projection);
+        place.ok_or_else(|| Error::NoProjection(projection.to_owned()))
+    }
+
+    /// Brings an uploaded plugin to the projection's own store, and checks it; answers its hash.
+    async fn fetch(&self, projection: &str, place: &Place, prefix: &str) -> Result<String, Error> {
+        let plugin = self.uploads.find(prefix).await?;
+        let hash = plugin.about.sha256.clone();
+        let bytes = self.uploads.bytes(&hash).await?;
+        let saved = place
+            .registry
+            .save(&plugin.about, &bytes, &plugin.uploaded_by);
+        saved.await?;
+        self.check(projection, place, &hash).await?;
+        Ok(hash)
+    }
+
+    async fn check(&self, projection: &str, place: &Place, plugin: &str) -> Result<(), Error> {
+        place
+            .check
+            .check(plugin)
+            .await
+            .map_err(|unfit| match unfit {
+                Unfit::Registry(error) => Error::Registry(error),
+                Unfit::Plugin(reason) => Error::Unfit {
+                    projection: projection.to_owned(),
+                    plugin: plugin.to_owned(),
+                    reason,
+                },
+            })
+    }
+}
