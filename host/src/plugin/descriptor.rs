@@ -7,6 +7,7 @@ use crate::projection::{Descriptor, Encoding, Ownership, View};
 use super::about::PolicyDescriptor;
 use super::bindings::placement::balancing;
 use super::bindings::raw;
+use super::schema;
 
 const NAME_BYTES_MAX: usize = 128;
 const DESCRIPTION_BYTES_MAX: usize = 4 << 10;
@@ -14,7 +15,6 @@ const VIEW_NAME_BYTES_MAX: usize = 64;
 const VIEWS_MAX: usize = 64;
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 256;
-const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// Gives the first problem as a text that names the part at fault.
 pub(super) fn check(raw: raw::Descriptor) -> Result<Descriptor, String> {
@@ -23,7 +23,7 @@ pub(super) fn check(raw: raw::Descriptor) -> Result<Descriptor, String> {
     check_description(&raw.description)?;
     check_views(&raw.views)?;
     check_headers(&raw.headers)?;
-    check_schema(&raw.config_schema)?;
+    schema::admit(&raw.config_schema)?;
     Ok(Descriptor {
         name: raw.name,
         version: raw.version,
@@ -43,7 +43,7 @@ pub(super) fn check_policy(raw: balancing::Policy) -> Result<PolicyDescriptor, S
     check_label("name", &raw.name)?;
     check_label("version", &raw.version)?;
     check_description(&raw.description)?;
-    check_schema(&raw.config_schema)?;
+    schema::admit(&raw.config_schema)?;
     Ok(PolicyDescriptor {
         name: raw.name,
         version: raw.version,
@@ -136,22 +136,6 @@ fn check_headers(headers: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-fn check_schema(schema: &str) -> Result<(), String> {
-    if schema.is_empty() {
-        return Ok(());
-    }
-    if schema.len() > SCHEMA_BYTES_MAX {
-        return Err(format!(
-            "its config-schema has {} bytes, and may have {SCHEMA_BYTES_MAX}",
-            schema.len()
-        ));
-    }
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(schema) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("its config-schema is not a JSON object: {error}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +187,7 @@ mod tests {
     #[test]
     fn an_improper_descriptor_is_refused_with_the_reason() {
         type Change = fn(&mut raw::Descriptor);
-        let cases: [(&str, Change, &str); 15] = [
+        let cases: [(&str, Change, &str); 16] = [
             ("no name", |d| d.name.clear(), "its name \"\""),
             ("a name of lines", |d| d.name = "a\nb".into(), "its name"),
             ("no version", |d| d.version.clear(), "its version"),
@@ -242,6 +226,11 @@ mod tests {
                 "no schema",
                 |d| d.config_schema = "[]".into(),
                 "JSON object",
+            ),
+            (
+                "a schema with a slip",
+                |d| d.config_schema = r#"{"type":"strnig"}"#.into(),
+                "no JSON Schema: /type: ",
             ),
         ];
         for (name, change, reason) in cases {

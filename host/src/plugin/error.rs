@@ -19,7 +19,7 @@ pub enum Error {
     Configuration {
         plugin: String,
         projection: String,
-        /// The plugin's own words, or how it ended.
+        /// Where it breaks the plugin's schema, the plugin's own words, or how it ended.
         detail: String,
     },
     #[error("cannot start the plugin engine")]

@@ -55,6 +55,7 @@ mod output;
 mod policy;
 mod program;
 mod projector;
+mod schema;
 mod wasi;
 
 pub use about::{About, AboutProjection, AboutView};

@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::logs::Logs;
 use super::output::{self, Question};
 use super::program::Program;
+use super::schema;
 
 /// A program with its configuration, and the instance that runs it.
 ///
@@ -30,13 +31,16 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Starts and configures a first instance. `name` is the projection's.
+    /// Holds the configuration against the plugin's schema, then starts and configures a first
+    /// instance. `name` is the projection's.
     pub fn new(
         program: Arc<Program>,
         name: &str,
         config: &serde_json::Value,
         limits: Limits,
     ) -> Result<Self, Error> {
+        schema::check(&program.descriptor().config_schema, config)
+            .map_err(|problems| Error::configuration(program.name(), name, problems))?;
         let mut projection = Projection {
             program,
             name: name.into(),

@@ -59,6 +59,7 @@ fn a_plugin_out_of_order_ends_with_64_and_the_reason() {
     let script = write("script.wasm", "#!/bin/sh");
     let declined = write("declined.json", "\"decline\"");
     let taken = write("taken.json", "\"echo\"");
+    let unfit = write("unfit.json", "5");
     let torn = write("torn.json", "{\"a\":");
     let absent = directory.path().join("absent.wasm");
     let text = |file: &Path| file.to_str().expect("a name of letters").to_owned();
@@ -75,6 +76,11 @@ fn a_plugin_out_of_order_ends_with_64_and_the_reason() {
             check(&misbehaving, &["--config", &text(&declined)]),
             64,
             "there is no behaviour of this name",
+        ),
+        (
+            check(&misbehaving, &["--config", &text(&unfit)]),
+            64,
+            "the configuration: a number is not of type \"string\"",
         ),
         (
             check(&misbehaving, &["--config", &text(&torn)]),
