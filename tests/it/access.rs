@@ -11,11 +11,11 @@ use projectionist_tests::mongo::{Database, uri};
 use projectionist_tests::{guests, wait};
 use serde_json::{Value, json};
 
-/// A broker with an authorizer, and a host with the projection `latest` of one topic and the
+/// A broker with an authorizer, and a host with the projection `mirror` of one topic and the
 /// projection `tally` of another.
 struct Scene {
     broker: Broker,
-    latest: Topic,
+    mirror: Topic,
     tally: Topic,
     database: Database,
 }
@@ -28,7 +28,7 @@ impl Scene {
         let broker = Broker::start_guarded(PASSWORD).await;
         let topic = async |what| Topic::create_at(&broker.brokers(), what, 1).await;
         Scene {
-            latest: topic("latest").await.expect("a topic"),
+            mirror: topic("mirror").await.expect("a topic"),
             tally: topic("tally").await.expect("a topic"),
             database: Database::new(what).await.expect("a database"),
             broker,
@@ -37,7 +37,7 @@ impl Scene {
 
     /// Every right that the two projections need.
     fn grant_all(&self) {
-        for topic in [&self.latest, &self.tally] {
+        for topic in [&self.mirror, &self.tally] {
             self.grant(Right::ReadTopic(&topic.name));
             self.grant(Right::ReadGroup(&topic.name));
         }
@@ -64,7 +64,7 @@ impl Scene {
             uri(),
             self.database.name,
         );
-        let projections = [("latest", &self.latest, ""), ("tally", &self.tally, more)];
+        let projections = [("mirror", &self.mirror, ""), ("tally", &self.tally, more)];
         for (name, topic, more) in projections {
             text += &format!(
                 "[projections.{name}]\nplugin = \"{}\"\ntopics = [\"{topic}\"]\n\
@@ -155,9 +155,9 @@ async fn a_topic_that_may_not_be_read_any_more_stops_its_projection_and_no_other
     scene.revoke(Right::ReadTopic(&scene.tally.name));
     until_reason(&host, &["\"tally\" has failed", "Read and Describe"]).await;
     produce(&scene.tally, "k", &json!({ "n": 2 }));
-    produce(&scene.latest, "a", &json!({ "of": "the other" }));
+    produce(&scene.mirror, "a", &json!({ "of": "the other" }));
     let other = [("a", json!({ "of": "the other" }))];
-    scene.until_documents("latest", &other, &host).await;
+    scene.until_documents("mirror", &other, &host).await;
     let status = host.terminate().await.expect("the host ends");
     assert_eq!(status.code(), Some(1), "one of its projections has failed");
 
@@ -176,11 +176,11 @@ async fn a_group_that_may_not_be_joined_stops_its_projection_and_no_other() {
     scene.grant_all();
     scene.revoke(Right::ReadGroup(&scene.tally.name));
     produce(&scene.tally, "k", &json!({ "n": 1 }));
-    produce(&scene.latest, "a", &json!({ "of": "the other" }));
+    produce(&scene.mirror, "a", &json!({ "of": "the other" }));
     let (host, _config) = scene.host(PASSWORD);
     until_reason(&host, &["\"tally\" has failed", "Read", "group-id"]).await;
     let other = [("a", json!({ "of": "the other" }))];
-    scene.until_documents("latest", &other, &host).await;
+    scene.until_documents("mirror", &other, &host).await;
     scene.until_documents("tally", &[], &host).await;
     let status = host.terminate().await.expect("the host ends");
     assert_eq!(status.code(), Some(1), "one of its projections has failed");
@@ -206,17 +206,17 @@ async fn a_topic_that_may_not_be_written_to_stops_the_partition_that_sends_and_n
     let config = scene.config(PASSWORD, &parking);
     produce(&scene.tally, "poison", &json!({ "n": -1 }));
     produce(&scene.tally, "k", &json!({ "n": 1 }));
-    produce(&scene.latest, "a", &json!({ "of": "the other" }));
+    produce(&scene.mirror, "a", &json!({ "of": "the other" }));
 
     let host = Host::start(&config).expect("a host");
     until_reason(&host, &["\"tally\"", "grant", "IDEMPOTENT_WRITE"]).await;
     let other = [("a", json!({ "of": "the other" }))];
-    scene.until_documents("latest", &other, &host).await;
+    scene.until_documents("mirror", &other, &host).await;
     let status = host.terminate().await.expect("the host ends");
     assert!(status.success(), "a partition stood still, nothing failed");
 
     // It may send, but not there.
-    scene.grant(Right::WriteTopic(&scene.latest.name));
+    scene.grant(Right::WriteTopic(&scene.mirror.name));
     let host = Host::start(&config).expect("a host");
     until_reason(&host, &["\"tally\"", &letters.name, "grant", "WRITE"]).await;
     let status = host.terminate().await.expect("the host ends");
@@ -259,7 +259,7 @@ async fn a_password_that_is_wrong_is_named_at_the_start_and_when_it_was_changed(
     // Both projections log in with it, so none is left.
     let ended = host.finish().await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    for projection in ["latest", "tally"] {
+    for projection in ["mirror", "tally"] {
         let failed = ended.stderr.lines().any(|line| {
             line.contains(projection) && line.contains("do not let this host in; correct sasl.")
         });

@@ -10,7 +10,7 @@ use wit_parser::{PackageId, Resolve};
 const GUESTS: [(&str, &[&str]); 6] = [
     ("aircraft", PROJECTION),
     ("airports", PROJECTION),
-    ("latest", PROJECTION),
+    ("mirror", PROJECTION),
     ("misbehaving", PROJECTION),
     ("placement_first", &["host", "balancing", "placement"]),
     ("routing_first", &["host", "balancing", "routing"]),

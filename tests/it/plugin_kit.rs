@@ -9,7 +9,7 @@ use projectionist_tests::host::binary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A folder of fixtures for the plugin `latest`.
+/// A folder of fixtures for the plugin `mirror`.
 struct Fixtures(TempDir);
 
 impl Fixtures {
@@ -30,7 +30,7 @@ impl Fixtures {
     }
 
     fn test(&self, more: &[&str]) -> (Option<i32>, String) {
-        self.test_file(&guests::path("latest"), more)
+        self.test_file(&guests::path("mirror"), more)
     }
 
     /// The exit code, and all that was printed.
@@ -78,7 +78,7 @@ fn fixtures_are_accepted_once_and_hold_from_then_on() {
     let expected = fixtures.expected();
     assert_eq!(
         expected["documents"],
-        json!({"latest": {"a": {"n": 1}, "c": {"n": 5}}})
+        json!({"mirror": {"a": {"n": 1}, "c": {"n": 5}}})
     );
     assert_eq!(expected["rejected"][0]["line"], json!(6));
     let waiting = json!({"line": 7, "reason": "waits for the event of its key in line 6"});
@@ -92,7 +92,7 @@ fn fixtures_are_accepted_once_and_hold_from_then_on() {
 #[test]
 fn a_difference_is_shown_and_fails() {
     let fixtures = Fixtures::new(r#"{"key": "a", "value": {"n": 1, "same": true}}"#);
-    let other = json!({"documents": {"latest": {"a": {"n": 2, "same": true}}}});
+    let other = json!({"documents": {"mirror": {"a": {"n": 2, "same": true}}}});
     fixtures.write("case.expected.json", &other.to_string());
     let (code, text) = fixtures.test(&[]);
     assert_eq!(code, Some(1), "{text}");
@@ -117,7 +117,7 @@ fn what_cannot_be_tested_is_told_apart_from_what_differs() {
     let (code, text) = fixtures.test(&[]);
     assert_eq!(code, Some(64), "{text}");
     assert!(
-        text.contains("unknown key \"unknown\"; known here: include"),
+        text.contains("unknown key \"unknown\"; known here: exclude, include, rename"),
         "{text}"
     );
 

@@ -23,7 +23,7 @@ brokers = "{}"
 kind = "mongodb"
 uri = "{}"
 database = "{}"
-[projections.latest]
+[projections.mirror]
 plugin = "{}"
 topics = ["{}"]
 group-id = "{}"
@@ -31,7 +31,7 @@ group-id = "{}"
         brokers(),
         projectionist_tests::mongo::uri(),
         database.name,
-        guests::path("latest").display(),
+        guests::path("mirror").display(),
         topic.name,
         topic.name,
     );
@@ -76,7 +76,7 @@ group-id = "{}"
     .await;
     wait::until("the checkpoint to reach the end", async || {
         let stored = database
-            .stored("latest")
+            .stored("mirror")
             .await
             .map_err(|error| error.to_string())?;
         if stored == end {
@@ -86,10 +86,10 @@ group-id = "{}"
         }
     })
     .await;
-    let documents = database.documents("latest").await.expect("documents");
+    let documents = database.documents("mirror").await.expect("documents");
     assert_eq!(documents["k"], json!({ "round": 4, "event": 4 }));
     let (_, metrics) = host.get("/metrics").expect("metrics");
-    let stored = "projectionist_events_stored_total{projection=\"latest\"} 15";
+    let stored = "projectionist_events_stored_total{projection=\"mirror\"} 15";
     assert!(metrics.contains(stored), "{metrics}");
 
     drop(host);

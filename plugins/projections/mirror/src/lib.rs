@@ -1,39 +1,38 @@
 //! Keeps the latest event of each key: the document of a key is the value of its last event.
 //!
-//! A tombstone deletes the document. With `include` in its configuration a document holds only
-//! these of the event's fields.
+//! A tombstone deletes the document. The configuration may leave fields out and rename them.
 //!
-//! Guarantee: without `include`, the host gets an event's text as it is, fields in their order.
-//! Not here: fields named `_id` or `_m`, which are the host's; `include` can leave them out.
+//! Guarantee: where no field is left out or renamed, the host gets an event's text as it is.
+//! Not here: ids of other values than the key (`mirror-by-fields`). Fields named `_id` or `_m` are
+//! the host's; `exclude` leaves them out, `rename` keeps them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use projection_fields::Shape;
 use projectionist_sdk::{Event, Ids, Projection, Reject, export};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-struct Latest {
-    include: Option<Vec<String>>,
-}
+struct Mirror(Shape);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
     /// The fields to keep; all where absent. One that an event lacks is absent in the document.
     include: Option<Vec<String>>,
+    /// The fields to leave out.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// New names by the old ones.
+    #[serde(default)]
+    rename: BTreeMap<String, String>,
 }
 
-/// An event's fields, each as its text.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Fields<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, &'a RawValue>);
-
-impl Projection for Latest {
-    const NAME: &str = "latest";
+impl Projection for Mirror {
+    const NAME: &str = "mirror";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &str = "The latest value of each key. A tombstone deletes the document.";
-    const VIEW: &str = "latest";
+    const VIEW: &str = "mirror";
     const CONFIG_SCHEMA: &str = r#"{
         "type": "object",
         "properties": {
@@ -43,6 +42,17 @@ impl Projection for Latest {
                 "items": { "type": "string" },
                 "minItems": 1,
                 "uniqueItems": true
+            },
+            "exclude": {
+                "description": "the fields of an event to leave out",
+                "type": "array",
+                "items": { "type": "string" },
+                "uniqueItems": true
+            },
+            "rename": {
+                "description": "new names of fields by their old ones",
+                "type": "object",
+                "additionalProperties": { "type": "string", "minLength": 1 }
             }
         },
         "additionalProperties": false
@@ -52,11 +62,7 @@ impl Projection for Latest {
     type Document = Box<RawValue>;
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { include } = config;
-        if include.as_ref().is_some_and(Vec::is_empty) {
-            return Err("include is empty; list the fields to keep, or leave it out".to_owned());
-        }
-        Ok(Latest { include })
+        Shape::new(config.include, config.exclude, config.rename).map(Mirror)
     }
 
     /// Unlike most projections, this one is there to keep every event: one without a key must not
@@ -77,77 +83,55 @@ impl Projection for Latest {
         _id: &str,
         document: &mut Option<Box<RawValue>>,
     ) -> Result<(), Reject> {
-        *document = match (event.value, &self.include) {
-            (None, _) => None,
-            (Some(value), _) if !value.get().starts_with('{') => {
-                return Err(Reject::because(format_args!(
-                    "the value is {}, and a document is an object",
-                    kind(value)
-                )));
-            }
-            (Some(value), None) => Some(value.to_owned()),
-            (Some(value), Some(include)) => Some(pick(value, include)?),
-        };
+        let value = event.value.map(|value| self.0.document(value));
+        *document = value.transpose().map_err(Reject::because)?;
         Ok(())
     }
 }
 
-export!(Latest);
-
-fn pick(value: &RawValue, include: &[String]) -> Result<Box<RawValue>, Reject> {
-    let Fields(mut fields) = serde_json::from_str(value.get())?;
-    fields.retain(|name, _| include.iter().any(|included| included == name));
-    Ok(serde_json::value::to_raw_value(&fields)?)
-}
-
-fn kind(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
+export!(Mirror);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use projectionist_sdk::testing::{Harness, Record};
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn latest(config: &str) -> Harness<Latest> {
+    fn mirror(config: &str) -> Harness<Mirror> {
         Harness::new(config).expect("the configuration is right")
     }
 
     #[test]
     fn a_document_is_the_last_value_to_the_letter() {
-        let mut latest = latest("");
+        let mut mirror = mirror("");
         let text = r#"{ "z": 1.10, "a": 12345678901234567890123, "e": {"b":[]} }"#;
 
-        latest
+        mirror
             .project([
                 Record::json("a", &json!({"old": true})),
                 Record::default().key("a").value(text),
             ])
             .expect("both are objects");
 
-        let document = latest.document("a").expect("it was written");
+        let document = mirror.document("a").expect("it was written");
         assert_eq!(document.get(), text);
     }
 
     #[test]
     fn a_tombstone_deletes_and_a_later_event_recreates() {
-        let mut latest = latest("");
+        let mut mirror = mirror("");
 
-        latest
+        mirror
             .project([
                 Record::json("a", &json!({"n": 1})),
                 Record::json("b", &json!({"n": 2})),
             ])
             .expect("both are objects");
-        latest
+        mirror
             .project([
                 Record::tombstone("a"),
                 Record::tombstone("b"),
@@ -155,23 +139,30 @@ mod tests {
             ])
             .expect("tombstones need no value");
 
-        assert_eq!(json!(latest.documents()), json!({"b": {"n": 3}}));
+        assert_eq!(json!(mirror.documents()), json!({"b": {"n": 3}}));
     }
 
     #[test]
-    fn include_keeps_only_the_listed_fields() {
-        let mut latest = latest(r#"{"include": ["n", "té", "absent"]}"#);
-
-        latest
-            .project([Record::default()
-                .key("a")
-                .value(r#"{"n": {"x": 1}, "t\u00e9": 2, "_id": 3}"#)])
-            .expect("it is an object");
-
-        assert_eq!(
-            json!(latest.documents()),
-            json!({"a": {"n": {"x": 1}, "té": 2}})
-        );
+    fn fields_are_kept_left_out_and_renamed_as_configured() {
+        let cases = [
+            (
+                r#"{"include": ["n", "té", "absent"]}"#,
+                json!({"a": {"n": {"x": 1}, "té": 2}}),
+            ),
+            (
+                r#"{"exclude": ["n"], "rename": {"_id": "number"}}"#,
+                json!({"a": {"té": 2, "number": 3}}),
+            ),
+        ];
+        for (config, documents) in cases {
+            let mut mirror = mirror(config);
+            mirror
+                .project([Record::default()
+                    .key("a")
+                    .value(r#"{"n": {"x": 1}, "t\u00e9": 2, "_id": 3}"#)])
+                .expect("it is an object");
+            assert_eq!(json!(mirror.documents()), documents, "{config}");
+        }
     }
 
     #[test]
@@ -196,13 +187,19 @@ mod tests {
             ("no key", Record::default().value("{}"), no_key),
             ("no key, no value", Record::default(), no_key),
             (
+                "a name twice",
+                Record::json("a", &json!({"old": 1, "new": 2})),
+                "the field \"old\" would be renamed to \"new\", which the event has too",
+            ),
+            (
                 "no JSON",
                 Record::default().key("a").value("{\"n\":"),
                 "the value is not what this projection reads: EOF while parsing a value at line 1 column 5",
             ),
         ];
         for (name, record, reason) in cases {
-            let rejected = latest("").project([record]).expect_err(name);
+            let mut mirror = mirror(r#"{"rename": {"old": "new"}}"#);
+            let rejected = mirror.project([record]).expect_err(name);
             assert_eq!(rejected.reason, reason, "{name}");
         }
     }
@@ -215,15 +212,43 @@ mod tests {
                 "include is empty; list the fields to keep, or leave it out",
             ),
             (
-                r#"{"exclude": ["n"]}"#,
-                "the configuration is not what latest reads: unknown field `exclude`, expected `include` at line 1 column 10",
+                r#"{"only": ["n"]}"#,
+                "the configuration is not what mirror reads: unknown field `only`, expected one of `include`, `exclude`, `rename` at line 1 column 7",
             ),
         ];
         for (config, reason) in cases {
             assert_eq!(
-                Harness::<Latest>::new(config).err().as_deref(),
+                Harness::<Mirror>::new(config).err().as_deref(),
                 Some(reason)
             );
+        }
+    }
+
+    proptest! {
+        /// Whatever the batches, what is left is the last value of each key.
+        #[test]
+        fn what_is_left_is_the_last_value_of_each_key(
+            batches in prop::collection::vec(
+                prop::collection::vec(("[a-c]", prop::option::of(0u32..9)), 0..6),
+                0..6,
+            ),
+        ) {
+            let mut mirror = mirror(r#"{"rename": {"n": "m"}}"#);
+            let mut expected: BTreeMap<String, Value> = BTreeMap::new();
+            for batch in batches {
+                for (key, value) in &batch {
+                    match value {
+                        Some(n) => expected.insert(key.clone(), json!({"m": n})),
+                        None => expected.remove(key),
+                    };
+                }
+                let records = batch.iter().map(|(key, value)| match value {
+                    Some(n) => Record::json(key, &json!({"n": n})),
+                    None => Record::tombstone(key),
+                });
+                mirror.project(records).expect("all are objects");
+            }
+            prop_assert_eq!(mirror.documents(), expected);
         }
     }
 }
