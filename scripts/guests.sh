@@ -8,8 +8,9 @@
 set -euo pipefail
 
 # Every guest crate there is; the one place to add another.
-GUESTS=(aircraft airports count ledger-accounts ledger-statements mirror mirror-by-fields
-    misbehaving orders payments placement-first routing-first stock tally tally-lenient)
+GUESTS=(aircraft airports count debezium ledger-accounts ledger-statements mirror
+    mirror-by-fields misbehaving orders payments placement-first routing-first stock tally
+    tally-lenient)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TARGET=wasm32-unknown-unknown
