@@ -47,6 +47,10 @@ pub enum Problem {
         "is a core module that does not say which interfaces it implements; build it with the plugin SDK or with wit-bindgen, and do not strip the section \"component-type\""
     )]
     NoMetadata,
+    #[error(
+        "has interfaces of several packages in its section \"component-type\", {0} and {1}; build it for a world of wit/plugin.wit, without imports and exports of others"
+    )]
+    Packages(String, String),
     #[error("cannot be made a component: {0}")]
     Componentize(String),
     #[error("imports {0}, which this host does not offer; plugins may import {offered} and nothing else", offered = super::contract::OFFERED)]

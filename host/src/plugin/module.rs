@@ -5,8 +5,12 @@
 //! `wasi`. What is already machine code is refused: the sandbox is the compiler's.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
 
-use wasmparser::{Parser, Payload, Validator};
+use wasmparser::{
+    ComponentType, ComponentTypeDeclaration, ComponentTypeRef, Parser, Payload, Validator,
+};
 use wit_component::ComponentEncoder;
 
 use super::error::Problem;
@@ -22,6 +26,30 @@ const MACHINE_CODE: [(&[u8], &str); 4] = [
     (b"MZ", "a Windows executable (machine code)"),
     (b"!<arch>\n", "an archive of machine code"),
 ];
+
+/// As in `projectionist:plugin@0.1.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Package<'a> {
+    name: &'a str,
+    version: Option<&'a str>,
+}
+
+impl<'a> Package<'a> {
+    /// That of `projectionist:plugin/host@0.1.0`. `None` for a name without a package.
+    fn of_interface(name: &'a str) -> Option<Self> {
+        let (name, rest) = name.split_once('/')?;
+        let version = rest.split_once('@').map(|(_, version)| version);
+        Some(Package { name, version })
+    }
+}
+
+impl fmt::Display for Package<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.version
+            .map_or(Ok(()), |version| write!(f, "@{version}"))
+    }
+}
 
 /// Checks the bytes as far as that is possible without compiling them.
 pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
@@ -45,7 +73,8 @@ pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
     Ok(Cow::Owned(component))
 }
 
-fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
+/// What can be told from size and first bytes.
+pub(super) fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
     if bytes.is_empty() {
         return Err(Problem::Empty);
     }
@@ -67,10 +96,12 @@ fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
 fn check_module(bytes: &[u8]) -> Result<bool, Problem> {
     let invalid = |error: wasmparser::BinaryReaderError| Problem::Invalid(error.to_string());
     let (mut has_metadata, mut imports_wasi) = (false, false);
+    let mut packages = BTreeSet::new();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
-            Payload::CustomSection(section) => {
-                has_metadata |= section.name().starts_with("component-type");
+            Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+                has_metadata = true;
+                packages.extend(packages_of(section.data()));
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
@@ -82,10 +113,54 @@ fn check_module(bytes: &[u8]) -> Result<bool, Problem> {
             _ => {}
         }
     }
-    if has_metadata {
-        Ok(imports_wasi)
-    } else {
-        Err(Problem::NoMetadata)
+    let mut packages = packages.into_iter();
+    match (packages.next(), packages.next()) {
+        // Where packages refer to one another in a circle, the encoder recurses without end.
+        (Some(one), Some(other)) => Err(Problem::Packages(one.to_string(), other.to_string())),
+        _ if has_metadata => Ok(imports_wasi),
+        _ => Err(Problem::NoMetadata),
+    }
+}
+
+/// The packages of the interfaces that a section "component-type" names. What cannot be read is
+/// for the encoder to complain of.
+fn packages_of(section: &[u8]) -> BTreeSet<Package<'_>> {
+    let mut packages = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(section) {
+        match payload {
+            Ok(Payload::ComponentTypeSection(types)) => {
+                types
+                    .into_iter()
+                    .flatten()
+                    .for_each(|ty| collect_packages(&ty, &mut packages));
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    packages
+}
+
+fn collect_packages<'a>(ty: &ComponentType<'a>, packages: &mut BTreeSet<Package<'a>>) {
+    let ComponentType::Component(declarations) = ty else {
+        return;
+    };
+    for declaration in declarations {
+        match declaration {
+            ComponentTypeDeclaration::Type(inner) => collect_packages(inner, packages),
+            ComponentTypeDeclaration::Import(import) => {
+                packages.extend(Package::of_interface(import.name.name));
+            }
+            // The name of a world: nothing refers to its package.
+            ComponentTypeDeclaration::Export {
+                ty: ComponentTypeRef::Component(_),
+                ..
+            } => {}
+            ComponentTypeDeclaration::Export { name, .. } => {
+                packages.extend(Package::of_interface(name.name));
+            }
+            ComponentTypeDeclaration::CoreType(_) | ComponentTypeDeclaration::Alias(_) => {}
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Plugins that pass every check of their form and misbehave as soon as they are started.
+//! Plugins that pass the checks of their form and misbehave as soon as they are started, and one
+//! whose form is a trap.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use wit_parser::Resolve;
 use super::engine;
 
 /// A routing policy whose module starts and describes itself as told.
-fn policy(describe: &str, start: &str) -> Vec<u8> {
+pub(super) fn policy(describe: &str, start: &str) -> Vec<u8> {
     let interface = "projectionist:plugin/routing@0.1.0";
     let mut module = wat::parse_str(format!(
         r#"(module
@@ -39,6 +40,28 @@ fn policy(describe: &str, start: &str) -> Vec<u8> {
     embed_component_metadata(&mut module, &contract, world, StringEncoding::UTF8)
         .expect("a module takes a section");
     module
+}
+
+/// A routing policy whose world's package refers to another one, and that one back to it: the
+/// encoder would follow that for ever.
+pub(super) fn circular() -> Vec<u8> {
+    let mut bytes = policy("i32.const 16", "");
+    let name = b"projectionist:plugin/routing@0.1.0";
+    let at = bytes.windows(name.len()).rposition(|found| found == name);
+    let at = at.expect("its metadata names the interface");
+    bytes[at + "projecti".len()] = b'p';
+    bytes
+}
+
+#[test]
+fn packages_in_a_circle_are_refused_before_the_encoder_follows_them() {
+    let error = examine(engine(), "orders.wasm", &circular()).expect_err("a refusal");
+    assert_eq!(
+        error.to_string(),
+        "plugin \"orders.wasm\" has interfaces of several packages in its section \
+         \"component-type\", projectionist:plugin@0.1.0 and projectipnist:plugin@0.1.0; build it \
+         for a world of wit/plugin.wit, without imports and exports of others"
+    );
 }
 
 #[test]
