@@ -14,6 +14,8 @@ mod check;
 mod hostile;
 #[path = "admission/refusals.rs"]
 mod refusals;
+#[path = "admission/workshop.rs"]
+mod workshop;
 
 fn engine() -> &'static Arc<Engine> {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use projectionist::app::check_plugin;
 use projectionist::deployment::{Change, Decision, Deployments, Grounds, Revision};
+use projectionist::plugin::{Engine, examine};
 use projectionist::registry::Registry;
 use projectionist::store::Store;
 use projectionist::store::mongo::MongoStore;
@@ -79,8 +79,9 @@ batch.events = 100
     }
 
     async fn upload(&self, bytes: &[u8]) -> String {
-        let checked = check_plugin("a test's", bytes).expect("it is a plugin");
-        let saved = self.registry.save(&checked, bytes, "a test").await;
+        let engine = Arc::new(Engine::new().expect("an engine"));
+        let about = examine(&engine, "a test's", bytes).expect("it is a plugin");
+        let saved = self.registry.save(&about, bytes, "a test").await;
         saved.expect("the store is in order").plugin.about.sha256
     }
 

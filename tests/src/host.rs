@@ -100,7 +100,7 @@ pub struct Finished {
 
 impl Host {
     pub fn start(config: &Config) -> anyhow::Result<Self> {
-        let mut child = Command::new(binary())
+        let mut child = program()
             .arg("run")
             .arg("--config")
             .arg(config.path())
@@ -223,7 +223,7 @@ impl Drop for Host {
 
 /// Runs a command of the binary to its end.
 pub fn command(arguments: &[&str], config: &Config) -> anyhow::Result<Finished> {
-    let output = Command::new(binary())
+    let output = program()
         .args(arguments)
         .arg("--config")
         .arg(config.path())
@@ -235,6 +235,16 @@ pub fn command(arguments: &[&str], config: &Config) -> anyhow::Result<Finished> 
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8(output.stderr)?,
     })
+}
+
+/// The built binary as a command. It keeps compiled plugins in a directory of the tests' own.
+pub fn program() -> Command {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-cache");
+    let mut command = Command::new(binary());
+    command
+        .env("XDG_CACHE_HOME", cache)
+        .env_remove("CACHE_DIRECTORY");
+    command
 }
 
 /// The built binary, `target/release/projectionist`.

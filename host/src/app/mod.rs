@@ -83,7 +83,10 @@ pub enum Error {
 impl App {
     /// Builds and checks everything, waiting for Kafka and the stores up to the start-up time-out.
     pub async fn build(config: &Config) -> Result<App, Error> {
-        let catalogue = check(config)?;
+        let own = config.clone();
+        // To compile takes seconds, and a signal shall end a start at once.
+        let checked = tokio::task::spawn_blocking(move || check(&own)).await;
+        let catalogue = checked.expect("checks do not panic")?;
         let health = Health::default();
         let metrics = Metrics::global()?;
         let admin = Admin::bind(config.host.listen, health.clone(), metrics.clone()).await?;
@@ -180,9 +183,15 @@ pub fn check(config: &Config) -> Result<Catalogue, Error> {
     Ok(catalogue)
 }
 
+/// The engine of a process: it takes plugin files in children of this binary.
+pub fn engine(plugins: &config::Plugins) -> Result<Arc<plugin::Engine>, plugin::Error> {
+    let workshop = options::workshop(plugins);
+    plugin::Engine::with_workshop(workshop).map(Arc::new)
+}
+
 /// Checks a projection's bytes. `name` is for messages.
-pub fn check_plugin(name: &str, bytes: &[u8]) -> Result<About, Error> {
-    let engine = Arc::new(plugin::Engine::new()?);
+pub fn check_plugin(config: &Config, name: &str, bytes: &[u8]) -> Result<About, Error> {
+    let engine = engine(&config.plugins)?;
     let program = plugin::Program::load(&engine, name, bytes)?;
     Ok(program.about().clone())
 }

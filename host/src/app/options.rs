@@ -94,6 +94,15 @@ pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
     }
 }
 
+pub(super) fn workshop(plugins: &config::Plugins) -> plugin::Workshop {
+    plugin::Workshop {
+        program: plugin::Workshop::this_program(),
+        cache: plugins.cache.clone(),
+        time_max: plugins.compile_timeout,
+        memory_bytes_max: plugins.compile_memory_bytes,
+    }
+}
+
 pub(super) fn count(value: u32) -> usize {
     value as usize
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, host_name, runtime, start_logging};
 use crate::app::{App, Catalogue, open_store};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Plugins};
 use crate::document;
 use crate::kafka::mock::{MockBroker, Record};
 use crate::record::NextOffset;
@@ -100,7 +100,9 @@ impl Demo {
             ("DEMO_STORE".to_owned(), store.display().to_string()),
         ];
         let file = self.example.join("demo.toml");
-        Ok(config::load(&file, environment, &host_name())?)
+        let mut config = config::load(&file, environment, &host_name())?;
+        config.plugins = Plugins::defaults(super::environment());
+        Ok(config)
     }
 }
 

@@ -100,10 +100,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn load(path: &Path) -> Result<Config, Problems> {
-    // A variable that is not UTF-8 cannot be one of ours, nor stand in a text.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(path, environment, &host_name())
+    config::load(path, environment(), &host_name())
+}
+
+/// A variable that is not UTF-8 cannot be one of ours, nor stand in a text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Names this process among the hosts of a cluster.

@@ -168,7 +168,7 @@ impl Drain {
                 let bytes = std::fs::read(path)
                     .with_context(|| format!("cannot read {}", path.display()))
                     .map_err(Failure::Wrong)?;
-                let about = app::check_plugin(&path.to_string_lossy(), &bytes);
+                let about = app::check_plugin(&config, &path.to_string_lossy(), &bytes);
                 let about = about.map_err(|error| Failure::Wrong(error.into()))?;
                 Some((about, bytes))
             }

@@ -14,7 +14,7 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
-    dedupe, parking, tokens, trial, values,
+    dedupe, parking, plugins, tokens, trial, values,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -23,6 +23,10 @@ pub(super) fn to_toml(config: &Config) -> String {
     let mut root = Table::new();
     root.insert("host".to_owned(), host(&config.host).into());
     root.insert("kafka".to_owned(), kafka(&config.kafka).into());
+    root.insert(
+        "plugins".to_owned(),
+        plugins::to_toml(&config.plugins).into(),
+    );
     root.insert("stores".to_owned(), stores.into());
     root.insert("projections".to_owned(), projections.into());
     for key in &config.hidden {
@@ -153,11 +157,11 @@ fn secret(secret: &Secret) -> Value {
     text(secret.shown())
 }
 
-fn path(path: &Path) -> Value {
+pub(super) fn path(path: &Path) -> Value {
     text(&path.to_string_lossy())
 }
 
-fn duration(duration: Duration) -> Value {
+pub(super) fn duration(duration: Duration) -> Value {
     Value::String(humantime::format_duration(duration).to_string())
 }
 

@@ -35,6 +35,7 @@ mod host;
 mod kafka;
 mod parking;
 mod plugin_config;
+mod plugins;
 mod problem;
 mod projections;
 mod reader;
@@ -59,6 +60,7 @@ pub use host::{Host, LogFormat};
 pub use kafka::{GroupProtocol, Kafka};
 pub use parking::{OnFault, Parking};
 pub use plugin_config::PluginConfig;
+pub use plugins::Plugins;
 pub use problem::{KeyPath, Place, Problem, Problems};
 pub use projections::{Batch, Limits, Messages, Projection, Queue};
 pub use secret::{REDACTED, Secret};
@@ -74,6 +76,7 @@ use reader::{Context, Section};
 pub struct Config {
     pub host: Host,
     pub kafka: Kafka,
+    pub plugins: Plugins,
     /// By name; at least one.
     pub stores: BTreeMap<String, Store>,
     /// By name; at least one.
@@ -125,12 +128,14 @@ fn read(
     let variables: Variables = environment.into_iter().collect();
     let mut table = tree::parse(text, &path).map_err(Problems::new)?;
     let problems = environment::overlay(&mut table, &variables);
+    let environment = variables.clone();
     let context = Context::new(path, folder, variables, problems);
 
     let mut root = Section::root(&context, &table);
     let host = root.section("host");
     let kafka = kafka::read(root.section("kafka"));
     let host = host::read(host, default_name, &kafka);
+    let plugins = plugins::read(root.section("plugins"), &environment);
     let stores = stores::read(root.section("stores"));
     let projections = projections::read(root.section("projections"), &stores);
     root.finish();
@@ -139,6 +144,7 @@ fn read(
         hidden: context.finish()?,
         host,
         kafka,
+        plugins,
         stores,
         projections,
     })

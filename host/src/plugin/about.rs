@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::projection::{self, Encoding, Ownership};
+use crate::projection::{self, Descriptor, Encoding, Ownership};
 
 use super::kind::Kind;
 
@@ -83,6 +83,25 @@ impl About {
                 Description::Policy(_) => None,
             },
         }
+    }
+
+    /// What a projection said of itself. `None` for another kind of plugin.
+    pub(super) fn descriptor(&self) -> Option<Descriptor> {
+        let projection = self.projection.as_ref()?;
+        let view = |view: &AboutView| projection::View {
+            name: view.name.as_str().into(),
+            ownership: view.ownership,
+        };
+        let schema = self.config_schema.as_ref();
+        Some(Descriptor {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            description: self.description.clone(),
+            encoding: projection.encoding,
+            views: projection.views.iter().map(view).collect(),
+            headers: projection.headers.clone(),
+            config_schema: schema.map_or_else(String::new, ToString::to_string),
+        })
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! In this order, so that the cheap ones come first and the message names what a user can change:
 //! size and kind of file, validity, imports and exports by name (`module`, `contract`), types
-//! (`compile`), a first start and `describe` under limits (`describe`), and what that answers
-//! (`descriptor`). Nothing here panics, whatever the bytes.
+//! (`link`), a first start and `describe` under limits (`describe`), and what that answers
+//! (`descriptor`). Nothing here panics, whatever the bytes; but the libraries for it recurse, and
+//! take what time and memory they need. That is why a host leaves all of it to a child process
+//! (`workshop`).
 //!
 //! Not here: configurations; each projection has its own (`projector`).
 
@@ -32,7 +34,7 @@ const SCRATCH_MEMORY_BYTES_MAX: usize = 512 << 20;
 /// A plugin file that has passed every check.
 pub(super) struct Admitted {
     pub(super) about: About,
-    pub(super) description: Description,
+    pub(super) component: Component,
     pub(super) compiled: Compiled,
 }
 
@@ -50,30 +52,44 @@ pub fn examine(engine: &Engine, name: &str, bytes: &[u8]) -> Result<About, Error
 }
 
 pub(super) fn admit(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Admitted, Error> {
-    let refused = |problem: Problem| problem.of(name);
-    let component = module::component(bytes).map_err(refused)?;
-    let kind = contract::check(&component).map_err(refused)?;
-    let compiled = compile(engine, kind, &component).map_err(refused)?;
-    let description = describe(engine, &compiled, name)?;
-    let language = language::of(&component);
+    let Some(workshop) = engine.workshop() else {
+        return admit_here(engine, name, bytes);
+    };
+    let (about, component) = workshop.admit(engine.wasmtime(), name, bytes)?;
+    let compiled = link(engine, about.kind, &component).map_err(|problem| problem.of(name))?;
     Ok(Admitted {
-        about: About::new(bytes, kind, language, &description),
-        description,
+        about,
+        component,
         compiled,
     })
 }
 
-fn compile(engine: &Engine, kind: Kind, component: &[u8]) -> Result<Compiled, Problem> {
+/// The same within this process, whatever the engine's way.
+pub(super) fn admit_here(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Admitted, Error> {
+    let refused = |problem: Problem| problem.of(name);
+    let component = module::component(bytes).map_err(refused)?;
+    let kind = contract::check(&component).map_err(refused)?;
+    let language = language::of(&component);
     let component = Component::new(engine.wasmtime(), component)
-        .map_err(|error| Problem::Invalid(format!("{error:#}")))?;
+        .map_err(|error| refused(Problem::Invalid(format!("{error:#}"))))?;
+    let compiled = link(engine, kind, &component).map_err(refused)?;
+    let description = describe(engine, &compiled, name)?;
+    Ok(Admitted {
+        about: About::new(bytes, kind, language, &description),
+        component,
+        compiled,
+    })
+}
+
+fn link(engine: &Engine, kind: Kind, component: &Component) -> Result<Compiled, Problem> {
     let linked = match kind {
         Kind::Projection => engine
             .projections()
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .and_then(ProjectionPluginPre::new)
             .map(Compiled::Projection),
-        Kind::Placement => Policy::placement(engine, &component).map(Compiled::Policy),
-        Kind::Routing => Policy::routing(engine, &component).map(Compiled::Policy),
+        Kind::Placement => Policy::placement(engine, component).map(Compiled::Policy),
+        Kind::Routing => Policy::routing(engine, component).map(Compiled::Policy),
     };
     linked.map_err(|error| Problem::Mismatch(format!("{error:#}")))
 }

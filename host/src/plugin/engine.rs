@@ -11,6 +11,7 @@ use super::bindings::ProjectionPlugin;
 use super::bindings::placement::PlacementPolicy;
 use super::error::Error;
 use super::guest::Guest;
+use super::workshop::Workshop;
 
 /// How often a guest that runs is interrupted to look at its clock.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -20,6 +21,8 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     projections: Linker<Guest>,
     policies: Linker<Guest>,
+    /// `None` compiles in this process.
+    workshop: Option<Workshop>,
     _ticker: Ticker,
 }
 
@@ -31,8 +34,20 @@ struct Ticker {
 }
 
 impl Engine {
+    /// Takes plugin files in this process. A file that the compiler does not stand ends it: for
+    /// tests and tools, and files that are known.
+    ///
     /// Fails where this machine cannot run Wasm at all.
     pub fn new() -> Result<Self, Error> {
+        Engine::build(None)
+    }
+
+    /// Takes plugin files in child processes, whatever they are. Fails as [`Engine::new`] does.
+    pub fn with_workshop(workshop: Workshop) -> Result<Self, Error> {
+        Engine::build(Some(workshop))
+    }
+
+    fn build(workshop: Option<Workshop>) -> Result<Self, Error> {
         let wasmtime = wasmtime::Engine::new(&config()).map_err(Error::engine)?;
         let mut projections = Linker::new(&wasmtime);
         ProjectionPlugin::add_to_linker::<_, HasSelf<Guest>>(&mut projections, |guest| guest)
@@ -46,12 +61,17 @@ impl Engine {
             wasmtime,
             projections,
             policies,
+            workshop,
             _ticker: ticker,
         })
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
+    }
+
+    pub(super) fn workshop(&self) -> Option<&Workshop> {
+        self.workshop.as_ref()
     }
 
     /// Everything that a projection may import.

@@ -1,5 +1,7 @@
 //! Why a plugin is not taken.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 
 use super::kind::Kind;
@@ -22,7 +24,8 @@ pub enum Error {
         /// Where it breaks the plugin's schema, the plugin's own words, or how it ended.
         detail: String,
     },
-    #[error("cannot start the plugin engine")]
+    /// The host's own failure, or that of its surroundings.
+    #[error("the plugin engine failed")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -77,6 +80,17 @@ pub enum Problem {
     NoPlugin { found: String },
     #[error("does not fit the contract: {0}")]
     Mismatch(String),
+    #[error("is not compiled after {}, and this host gives it no longer; build it smaller (optimised, without debug information), or raise plugins.compile-timeout", humantime::format_duration(*.0))]
+    CompileTime(Duration),
+    #[error("takes more than {} of memory to compile, and this host gives it no more; build it smaller (optimised, without debug information), or raise plugins.compile-memory", ByteSize::b(*.0))]
+    CompileMemory(u64),
+    #[error(
+        "ended the process that compiled it ({0}), which the host has survived; build it again, and if that does not help, report the file as a fault of the compiler"
+    )]
+    CompilerDied(String),
+    /// In the words of the process that has looked at the file.
+    #[error("{0}")]
+    Found(String),
     #[error("cannot start: {0}")]
     Start(String),
     #[error("cannot describe itself: {0}")]

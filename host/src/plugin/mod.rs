@@ -1,6 +1,8 @@
 //! Admits plugins, which are Wasm components, and runs projections: the only user of wasmtime.
 //!
-//! - An [`Engine`] is the process's compiler and its clock. There is one.
+//! - An [`Engine`] runs plugins and keeps time for them. There is one in a process.
+//! - A [`Workshop`] takes files and compiles them, in processes of their own. An engine without
+//!   one does it itself.
 //! - [`examine`] takes a plugin file of any [`Kind`] through every check and tells what it is: an
 //!   [`About`].
 //! - A [`Program`] is the file of a projection that has passed: compiled, ready to start.
@@ -9,10 +11,16 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use projectionist::plugin::{Engine, Limits, Program, Projection};
+//! use std::time::Duration;
+//! use projectionist::plugin::{Engine, Limits, Program, Projection, Workshop};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let engine = Arc::new(Engine::new()?);
+//! let engine = Arc::new(Engine::with_workshop(Workshop {
+//!     program: Workshop::this_program(),
+//!     cache: "/var/cache/projectionist/plugins".into(),
+//!     time_max: Duration::from_secs(60),
+//!     memory_bytes_max: 1 << 30,
+//! })?);
 //! let program = Program::load(&engine, "orders.wasm", &std::fs::read("orders.wasm")?)?;
 //! let config = serde_json::json!({"currency": "EUR"});
 //! let projection = Projection::new(program, "orders", &config, Limits::default())?;
@@ -57,6 +65,7 @@ mod program;
 mod projector;
 mod schema;
 mod wasi;
+mod workshop;
 
 pub use about::{About, AboutProjection, AboutView};
 pub use admission::examine;
@@ -68,3 +77,4 @@ pub use limits::Limits;
 pub use module::MODULE_BYTES_MAX;
 pub use program::Program;
 pub use projector::Projection;
+pub use workshop::{Failure, Workshop, compile_child};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::projection::{self, Descriptor};
 
-use super::about::{About, Description};
+use super::about::About;
 use super::admission::{self, Admitted, Compiled};
 use super::bindings::ProjectionPluginPre;
 use super::engine::Engine;
@@ -32,12 +32,9 @@ impl Program {
     /// Takes tens of milliseconds to seconds of computing: not for an async thread.
     pub fn load(engine: &Arc<Engine>, name: &str, bytes: &[u8]) -> Result<Arc<Self>, Error> {
         let Admitted {
-            about,
-            description,
-            compiled,
+            about, compiled, ..
         } = admission::admit(engine, name, bytes)?;
-        let (Description::Projection(descriptor), Compiled::Projection(compiled)) =
-            (description, compiled)
+        let (Some(descriptor), Compiled::Projection(compiled)) = (about.descriptor(), compiled)
         else {
             return Err(Problem::Policy(about.kind).of(name));
         };

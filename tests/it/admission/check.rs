@@ -1,16 +1,16 @@
 //! `projectionist plugin check`, as a user runs it.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use projectionist::plugin::About;
 use projectionist_tests::guests::path;
-use projectionist_tests::host::binary;
+use projectionist_tests::host::program;
 
 use super::about;
 
 fn check(file: &Path, arguments: &[&str]) -> Output {
-    Command::new(binary())
+    program()
         .args(["plugin", "check"])
         .arg(file)
         .args(arguments)

@@ -21,7 +21,7 @@ fn wat(text: &str) -> Vec<u8> {
 }
 
 /// A component that exports instances of these interfaces with nothing in them.
-fn hollow(interfaces: &[&str], imports: &[&str]) -> Vec<u8> {
+pub(super) fn hollow(interfaces: &[&str], imports: &[&str]) -> Vec<u8> {
     let import = |name: &&str| format!(r#"(import "{name}" (instance))"#);
     let export = |name: &&str| format!(r#"(export "{name}" (instance $i))"#);
     let imports: String = imports.iter().map(import).collect();

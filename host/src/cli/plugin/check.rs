@@ -1,14 +1,14 @@
 //! `projectionist plugin check`: every check of the host, without one that runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::{engine, refused};
 use crate::cli::{Failure, print_line};
-use crate::plugin::{self, About, Engine, Limits, Program, Projection, Unread};
+use crate::plugin::{self, About, Limits, Program, Projection, Unread};
 use crate::projection::Ownership;
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ impl Check {
         let name = self.file.file_name().unwrap_or(self.file.as_os_str());
         let name = name.to_string_lossy();
         let config = self.config.as_deref().map(read_config).transpose()?;
-        let engine = Arc::new(Engine::new().map_err(refused)?);
+        let engine = engine()?;
         let about = match config {
             None => plugin::examine(&engine, &name, &bytes).map_err(refused)?,
             Some(config) => {
@@ -87,14 +87,5 @@ fn unread(error: Unread) -> Failure {
     match error {
         Unread::Io { .. } => Failure::Other(error.into()),
         Unread::Refused(error) => refused(error),
-    }
-}
-
-fn refused(error: plugin::Error) -> Failure {
-    match error {
-        plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
-            Failure::Wrong(error.into())
-        }
-        plugin::Error::Engine(_) => Failure::Other(error.into()),
     }
 }

@@ -7,10 +7,11 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::Value;
 
+use super::{engine, refused};
 use crate::cli::Failure;
 use crate::kit::fixtures::{self, Case, difference};
 use crate::kit::{Desk, events};
-use crate::plugin::{self, Engine, Limits, Program, Projection};
+use crate::plugin::{Limits, Program, Projection};
 
 #[derive(Debug, Args)]
 pub(super) struct Test {
@@ -54,8 +55,7 @@ impl Test {
     fn load(&self) -> Result<Arc<Program>, Failure> {
         let bytes = std::fs::read(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
-        let engine = Arc::new(Engine::new().map_err(anyhow::Error::from)?);
-        Program::load(&engine, &self.file.display().to_string(), &bytes).map_err(refused)
+        Program::load(&engine()?, &self.file.display().to_string(), &bytes).map_err(refused)
     }
 
     fn fold(&self, program: &Arc<Program>, case: &Case) -> Result<Value, Failure> {
@@ -92,16 +92,5 @@ impl Test {
             }
         }
         Ok(true)
-    }
-}
-
-/// A file or a configuration that is wrong is for its author to change; the engine's own failure
-/// is not.
-fn refused(error: plugin::Error) -> Failure {
-    match error {
-        plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
-            Failure::Wrong(error.into())
-        }
-        plugin::Error::Engine(_) => Failure::Other(error.into()),
     }
 }

@@ -7,7 +7,7 @@ const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
 
 /// The cells of the guide's rows about keys: | `key` | type | default | meaning |
 fn rows_of_the_guide() -> impl Iterator<Item = Vec<&'static str>> {
-    let sections = ["host.", "kafka.", "stores.", "projections."];
+    let sections = ["host.", "kafka.", "plugins.", "stores.", "projections."];
     GUIDE
         .lines()
         .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')))
@@ -55,7 +55,7 @@ fn the_guide_names_the_defaults_in_force() {
         assert_eq!(&default["v"], value, "{key}");
         compared += 1;
     }
-    assert_eq!(compared, 30);
+    assert_eq!(compared, 32);
 }
 
 #[test]

@@ -97,6 +97,9 @@ fn the_smallest_configuration_gets_all_defaults() {
     assert_eq!(config.kafka.session_timeout(), Duration::from_secs(45));
     assert_eq!(config.kafka.group_protocol, GroupProtocol::Classic);
     assert!(!config.kafka.static_membership);
+    assert_eq!(config.plugins, Plugins::defaults([]));
+    assert_eq!(config.plugins.compile_timeout, Duration::from_secs(60));
+    assert_eq!(config.plugins.compile_memory_bytes, 1 << 30);
     assert_eq!(
         config.projections["aircraft"],
         Projection {
@@ -133,6 +136,14 @@ fn every_key_is_read() {
     assert_eq!(
         config.kafka.properties["socket.keepalive.enable"].expose(),
         "true"
+    );
+    assert_eq!(
+        config.plugins,
+        Plugins {
+            compile_timeout: Duration::from_secs(150),
+            compile_memory_bytes: 512 << 20,
+            cache: PathBuf::from("/etc/projectionist/cache"),
+        }
     );
     assert_eq!(
         config.stores["local"],
@@ -207,6 +218,28 @@ fn every_key_is_read() {
         faults_max: 0,
     };
     assert_eq!(projection.trial, trial);
+}
+
+#[test]
+fn compiled_plugins_lie_in_the_cache_directory_of_service_or_user() {
+    let service = ("CACHE_DIRECTORY", "/var/cache/one:/var/cache/two");
+    let user = ("XDG_CACHE_HOME", "/home/me/cache");
+    let home = ("HOME", "/home/me");
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[service, user, home], "/var/cache/one/plugins"),
+        (&[user, home], "/home/me/cache/projectionist/plugins"),
+        (&[home], "/home/me/.cache/projectionist/plugins"),
+        (
+            &[("XDG_CACHE_HOME", "cache"), home],
+            "/home/me/.cache/projectionist/plugins",
+        ),
+    ];
+    for (environment, expected) in cases {
+        let config = right(SMALLEST, environment);
+        assert_eq!(config.plugins.cache, Path::new(expected));
+    }
+    let nobody = right(SMALLEST, &[]).plugins.cache;
+    assert!(nobody.starts_with(std::env::temp_dir()), "{nobody:?}");
 }
 
 #[test]
