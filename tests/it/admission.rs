@@ -10,6 +10,8 @@ use serde_json::json;
 
 #[path = "admission/check.rs"]
 mod check;
+#[path = "admission/fuzz.rs"]
+mod fuzz;
 #[path = "admission/hostile.rs"]
 mod hostile;
 #[path = "admission/refusals.rs"]
