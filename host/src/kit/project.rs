@@ -1,12 +1,20 @@
 //! Writes the project that a plugin starts from: a fold that works, its tests, and all that it
 //! takes to build it outside of this repository.
 //!
-//! The SDK is not in a registry, so its sources come along, with the contract that they are
-//! generated from.
+//! No SDK is in a registry, so their sources come along, with the contract that they keep to.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+mod templates;
+
+use templates::{CONTRACT, SDK, SDK_CHANGES};
+use wit_component::{StringEncoding, metadata};
+use wit_parser::Resolve;
+
+/// Where the templates that need it look for it.
+const ENCODED_CONTRACT: &str = "wit/projection-plugin.bin";
 
 /// As long as a view's name may be: it is one.
 const NAME_BYTES_MAX: usize = 64;
@@ -15,6 +23,11 @@ const NAME_BYTES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Language {
     Rust,
+    /// JavaScript
+    Js,
+    Python,
+    Go,
+    C,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -33,65 +46,6 @@ pub enum Error {
     },
 }
 
-/// Path and text of each file of a template. `{{name}}` stands for the plugin's name, `{{file}}`
-/// for that of the .wasm file without its end.
-const RUST: [(&str, &str); 7] = [
-    (
-        "Cargo.toml",
-        include_str!("../../templates/rust/Cargo.toml"),
-    ),
-    ("README.md", include_str!("../../templates/rust/README.md")),
-    (".gitignore", "/target\n"),
-    (
-        "src/lib.rs",
-        include_str!("../../templates/rust/src/lib.rs"),
-    ),
-    (
-        "fixtures/payments.events.jsonl",
-        include_str!("../../templates/rust/fixtures/payments.events.jsonl"),
-    ),
-    (
-        "fixtures/payments.expected.json",
-        include_str!("../../templates/rust/fixtures/payments.expected.json"),
-    ),
-    (
-        "sdk/Cargo.toml",
-        include_str!("../../templates/rust/sdk/Cargo.toml"),
-    ),
-];
-
-const CONTRACT: (&str, &str) = ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"));
-
-macro_rules! sdk {
-    ($($file:literal),*) => {
-        [$((
-            concat!("sdk/src/", $file),
-            include_str!(concat!("../../../plugins/sdk/src/", $file)),
-        )),*]
-    };
-}
-
-/// The SDK without its own tests.
-const SDK: [(&str, &str); 11] = sdk![
-    "bindings.rs",
-    "column.rs",
-    "event.rs",
-    "fold.rs",
-    "guest.rs",
-    "host.rs",
-    "ids.rs",
-    "lib.rs",
-    "message.rs",
-    "projection.rs",
-    "testing.rs"
-];
-
-/// What differs in the SDK's copy: where the contract lies, and that its tests are not there.
-const SDK_CHANGES: [(&str, &str); 2] = [
-    ("path: \"../../wit\"", "path: \"../wit\""),
-    ("#[cfg(test)]\nmod tests;\n", ""),
-];
-
 /// Writes a new project into `parent/name` and gives that path.
 ///
 /// # Errors
@@ -102,7 +56,10 @@ pub fn create(parent: &Path, name: &str, language: Language) -> Result<PathBuf, 
     let root = parent.join(name);
     check_free(&root)?;
     for (path, text) in files(name, language) {
-        write(&root.join(path), &text)?;
+        write(&root.join(path), text.as_bytes())?;
+    }
+    if matches!(language, Language::Go | Language::C) {
+        write(&root.join(ENCODED_CONTRACT), &encoded_contract())?;
     }
     Ok(root)
 }
@@ -133,26 +90,36 @@ fn check_free(root: &Path) -> Result<(), Error> {
 fn files(name: &str, language: Language) -> Vec<(&'static str, String)> {
     let file = name.replace('-', "_");
     let fill = |text: &str| text.replace("{{name}}", name).replace("{{file}}", &file);
-    let mut files = match language {
-        Language::Rust => {
-            let mut files: Vec<_> = RUST.map(|(path, text)| (path, fill(text))).into();
-            let copy = |(path, text): (&'static str, &str)| {
-                let change = |text: String, (old, new): &(&str, &str)| text.replace(old, new);
-                let text = SDK_CHANGES.iter().fold(text.to_owned(), change);
-                (path, text)
-            };
-            files.extend(SDK.map(copy));
-            files
-        }
-    };
+    let template = templates::of(language).iter();
+    let mut files: Vec<_> = template.map(|(path, text)| (*path, fill(text))).collect();
+    if language == Language::Rust {
+        let copy = |(path, text): (&'static str, &str)| {
+            let change = |text: String, (old, new): &(&str, &str)| text.replace(old, new);
+            let text = SDK_CHANGES.iter().fold(text.to_owned(), change);
+            (path, text)
+        };
+        files.extend(SDK.map(copy));
+    }
     files.push((CONTRACT.0, CONTRACT.1.to_owned()));
     files
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Error> {
+/// The world of projections as a section of a module has it: a custom section "component-type"
+/// with these bytes says which contract the module keeps to. Some languages have tools that make
+/// it; the templates of the others put this one in.
+fn encoded_contract() -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let encoded = resolve
+        .push_str(CONTRACT.0, CONTRACT.1)
+        .and_then(|package| resolve.select_world(&[package], Some("projection-plugin")))
+        .and_then(|world| metadata::encode(&resolve, world, StringEncoding::UTF8, None));
+    encoded.expect("the contract is this program's own")
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let folder = path.parent().expect("a file lies in a folder");
     fs::create_dir_all(folder)
-        .and_then(|()| fs::write(path, text))
+        .and_then(|()| fs::write(path, content))
         .map_err(|source| Error::Write {
             path: path.to_owned(),
             source,
@@ -161,6 +128,8 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
@@ -189,12 +158,64 @@ mod tests {
 
     #[test]
     fn no_mark_of_the_template_is_left() {
-        for (path, text) in files("orders", Language::Rust) {
+        for language in Language::value_variants() {
+            for (path, text) in files("orders", *language) {
+                assert!(
+                    !text.contains("{{name}}") && !text.contains("{{file}}"),
+                    "{language:?}: {path}"
+                );
+            }
+        }
+    }
+
+    /// Fixtures tell what rejects an event, which each language words for itself; what the fold
+    /// comes to is the same in all.
+    #[test]
+    fn every_language_starts_from_the_same_fold() {
+        let of = |language, file: &str| {
+            let files = files("orders", language);
+            let found = files.iter().find(|(path, _)| *path == file);
+            found
+                .unwrap_or_else(|| panic!("{language:?}: {file}"))
+                .1
+                .clone()
+        };
+        let documents = |language| {
+            let text = of(language, "fixtures/payments.expected.json");
+            let expected: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            expected["documents"].clone()
+        };
+        for language in Language::value_variants() {
+            assert_eq!(
+                of(*language, "fixtures/payments.events.jsonl"),
+                of(Language::Rust, "fixtures/payments.events.jsonl")
+            );
+            assert_eq!(
+                documents(*language),
+                documents(Language::Rust),
+                "{language:?}"
+            );
             assert!(
-                !text.contains("{{name}}") && !text.contains("{{file}}"),
-                "{path}"
+                of(*language, "README.md").contains("plugin test"),
+                "{language:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_contract_in_its_binary_form_has_what_a_projection_exports() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = create(folder.path(), "orders", Language::C).expect("a project");
+        let bytes = fs::read(root.join(ENCODED_CONTRACT)).expect("a file");
+        let (resolve, world) = wit_component::decode(&bytes)
+            .map(|decoded| (decoded.resolve().clone(), decoded.package()))
+            .map(|(resolve, package)| {
+                let world = resolve.select_world(&[package], None).expect("one world");
+                (resolve.clone(), world)
+            })
+            .expect("a component");
+        let world = &resolve.worlds[world];
+        assert_eq!((world.imports.len(), world.exports.len()), (3, 1));
     }
 
     /// The copy of the SDK must be built with what the SDK itself is tested with.

@@ -1,0 +1,357 @@
+// From a batch's columns to the function `fold` of a projection, and back to columns.
+//
+// All that crosses into a plugin costs, so keys, values and documents come as one byte list each,
+// and are decoded, and documents encoded, a whole column at a time.
+//
+// Guarantees:
+// - The documents are those of folding one event after the other.
+// - An event whose fold throws is rejected with the error's text and leaves its document as it was,
+//   whatever the fold had done to it; the later events of its key are left to the host.
+
+/** What `fold` returns where an event leaves its document as it is. */
+export const IGNORE = Symbol("IGNORE");
+
+/** What `fold` returns where no document shall exist any more. */
+export const DELETE = Symbol("DELETE");
+
+/** Thrown by `fold` for an event that cannot be folded, now or ever. */
+export class Reject extends Error {}
+
+/** One event, as `fold` sees it. */
+class Event {
+  /** The key as text. */
+  key;
+  /** The value, parsed from JSON; `null` for a tombstone. */
+  value;
+  #batch;
+  #index;
+
+  constructor(batch, index, key, value) {
+    this.key = key;
+    this.value = value;
+    this.#batch = batch;
+    this.#index = index;
+  }
+
+  get topic() {
+    return this.#batch.topic;
+  }
+  get partition() {
+    return this.#batch.partition;
+  }
+  get offset() {
+    return Number(this.#batch.offsets[this.#index]);
+  }
+  get timestampMs() {
+    return Number(this.#batch.timestampsMs[this.#index]);
+  }
+  /** Tells a tombstone from a value that is `null` in JSON. */
+  get isTombstone() {
+    return this.#batch.values.missing.includes(this.#index);
+  }
+  /** A header that `headers` of the projection names, as text; `undefined` where there is none. */
+  header(name) {
+    const column = this.#batch.headers[this.#batch.headerNames.indexOf(name)];
+    return column && itemText(column, this.#index);
+  }
+}
+
+/**
+ * Completes a projection:
+ *
+ * - `name`, `version`, `view` and `fold(document, event)`, which gives the document that is to be
+ *   stored, `DELETE` or `IGNORE`; `document` is `null` where none exists, and may be changed;
+ * - where they are needed `description`, `headers` (names), `configSchema` (a JSON Schema, as an
+ *   object) and `configure(config)`.
+ */
+export function define(projection) {
+  return { description: "", headers: [], configSchema: undefined, ...projection };
+}
+
+export function describe({ name, version, description, view, headers, configSchema }) {
+  return {
+    name,
+    version,
+    description,
+    encoding: "json",
+    views: [{ name: view, ownership: "by-key" }],
+    headers,
+    configSchema: configSchema === undefined ? "" : JSON.stringify(configSchema),
+  };
+}
+
+/** Throws what is wrong with the configuration. */
+export function configure(projection, text) {
+  const config = text.trim() === "" ? {} : JSON.parse(text);
+  if (projection.configure) {
+    projection.configure(config);
+  } else if (Object.keys(config).length > 0) {
+    throw new Error(`${projection.name} takes no configuration`);
+  }
+}
+
+/** Folds a batch. `getMany` asks for stored documents: a column of ids to a column of JSON. */
+export function project(projection, batch, getMany) {
+  batch.headerNames = projection.headers;
+  const keys = texts(batch.keys);
+  const values = texts(batch.values);
+  const parsed = parseAll(values);
+  const rejects = [];
+  const slots = new Map();
+  const slotOf = new Array(keys.length);
+  const unreadable = new Set();
+  for (let index = 0; index < keys.length; index++) {
+    const key = keys[index];
+    if (typeof key !== "string") {
+      // Without a key an event belongs to no document.
+      const found = key ?? parsed[index];
+      if (found instanceof Unusable && !(key && unreadable.has(key.bytes))) {
+        unreadable.add(key?.bytes);
+        rejects.push({ event: index, reason: `the ${key ? "key" : "value"} ${found.reason}` });
+      }
+      continue;
+    }
+    let slot = slots.get(key);
+    if (slot === undefined) {
+      slot = slots.size;
+      slots.set(key, slot);
+    }
+    slotOf[index] = slot;
+  }
+
+  const ids = [...slots.keys()];
+  const stored = ids.length > 0 ? texts(getMany(pack(ids))) : [];
+  const documents = parseAll(stored);
+  const shapedBy = new Array(ids.length).fill(-1);
+  const failed = new Array(ids.length).fill(false);
+  const { fold } = projection;
+  for (let index = 0; index < keys.length; index++) {
+    const slot = slotOf[index];
+    if (slot === undefined || failed[slot]) {
+      continue;
+    }
+    try {
+      const event = new Event(batch, index, ids[slot], usable(parsed[index]));
+      const folded = fold(documents[slot], event);
+      if (folded !== IGNORE) {
+        documents[slot] = checked(folded);
+        shapedBy[slot] = index;
+      }
+    } catch {
+      failed[slot] = true;
+    }
+  }
+
+  // One write for each document that was folded, except where none existed and none shall.
+  const events = [];
+  const written = [];
+  const bodies = [];
+  for (let slot = 0; slot < ids.length; slot++) {
+    let event = shapedBy[slot];
+    let body;
+    if (event >= 0 && documents[slot] !== null && !failed[slot]) {
+      try {
+        body = JSON.stringify(documents[slot]);
+      } catch {
+        failed[slot] = true;
+      }
+    }
+    if (failed[slot]) {
+      const single = foldSingly(projection, batch, values, slotOf, slot, ids[slot], stored[slot]);
+      ({ event, body } = single);
+      rejects.push(single.reject);
+    }
+    if (event >= 0 && (body !== undefined || stored[slot] !== undefined)) {
+      events.push(event);
+      written.push(ids[slot]);
+      bodies.push(body);
+    }
+  }
+  rejects.sort((one, other) => one.event - other.event);
+  return {
+    writes: {
+      events: Uint32Array.from(events),
+      views: new Uint32Array(events.length),
+      ids: pack(written),
+      documents: pack(bodies),
+    },
+    messages: [],
+    rejects,
+  };
+}
+
+/**
+ * Folds the events of one key until one is rejected, or makes what cannot be stored. Gives the
+ * event before it that last shaped the document, what that made of it, and the reject.
+ */
+function foldSingly(projection, batch, values, slotOf, slot, key, stored) {
+  let event = -1;
+  let body = stored;
+  for (let index = 0; index < values.length; index++) {
+    if (slotOf[index] !== slot) {
+      continue;
+    }
+    try {
+      const value = usable(parsedOne(values[index]));
+      // From the text each time: an earlier fold may hold on to parts of it.
+      const folded = projection.fold(parsedOne(body), new Event(batch, index, key, value));
+      if (folded !== IGNORE) {
+        const document = checked(folded);
+        body = document === null ? undefined : JSON.stringify(document);
+        event = index;
+      }
+    } catch (error) {
+      return { event, body, reject: { event: index, reason: reasonOf(error) } };
+    }
+  }
+  throw new Error(`the events of "${key}" fold one way together and another way one by one`);
+}
+
+function usable(value) {
+  if (value instanceof Unusable) {
+    throw new Reject(`the value ${value.reason}`);
+  }
+  return value;
+}
+
+/** What a fold returned, with `null` for no document. */
+function checked(folded) {
+  if (folded === DELETE) {
+    return null;
+  }
+  if (typeof folded !== "object" || folded === null || Array.isArray(folded)) {
+    const what = folded === null ? "null" : Array.isArray(folded) ? "an array" : typeof folded;
+    throw new TypeError(
+      `fold returned ${what}; it returns the document, an object, or DELETE or IGNORE`,
+    );
+  }
+  return folded;
+}
+
+function reasonOf(error) {
+  return error instanceof Reject ? error.message : String(error);
+}
+
+// Columns.
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** Stands for an item that cannot be read; `bytes`, as text, tells one from another. */
+class Unusable {
+  constructor(reason, bytes) {
+    this.reason = reason;
+    this.bytes = bytes;
+  }
+}
+
+/** Each item of a column as text; `undefined` where it is missing. */
+function texts(column) {
+  const { bytes, ends, missing } = column;
+  const items = new Array(ends.length);
+  const text = asciiText(bytes);
+  let start = 0;
+  for (let index = 0; index < ends.length; index++) {
+    const end = ends[index];
+    items[index] = text === undefined ? decoded(bytes, start, end) : text.slice(start, end);
+    start = end;
+  }
+  for (const index of missing) {
+    items[index] = undefined;
+  }
+  return items;
+}
+
+/** All bytes at once, where each of them is a character. */
+function asciiText(bytes) {
+  const text = decoded(bytes, 0, bytes.length);
+  return text.length === bytes.length ? text : undefined;
+}
+
+function decoded(bytes, start, end) {
+  const part = bytes.subarray(start, end);
+  try {
+    return decoder.decode(part);
+  } catch {
+    return new Unusable("is not UTF-8", part.join());
+  }
+}
+
+function itemText({ bytes, ends, missing }, index) {
+  const start = index === 0 ? 0 : ends[index - 1];
+  return missing.includes(index) ? undefined : decoded(bytes, start, ends[index]);
+}
+
+/** A column of texts; `undefined` makes a missing item. */
+function pack(items) {
+  const bytes = encoder.encode(items.join(""));
+  const ends = new Uint32Array(items.length);
+  const missing = [];
+  let end = 0;
+  for (let index = 0; index < items.length; index++) {
+    const item = items[index];
+    if (item === undefined) {
+      missing.push(index);
+    } else {
+      end += item.length;
+    }
+    ends[index] = end;
+  }
+  if (end !== bytes.length) {
+    // Not ASCII: characters and bytes are counted apart.
+    end = 0;
+    for (let index = 0; index < items.length; index++) {
+      end += items[index] === undefined ? 0 : encoder.encode(items[index]).length;
+      ends[index] = end;
+    }
+  }
+  return { bytes, ends, missing: Uint32Array.from(missing) };
+}
+
+// JSON.
+
+/** Stands between two values that are parsed at once. */
+const BETWEEN = "|;|";
+
+/**
+ * Each text parsed: `null` for a missing one, `Unusable` for one that is not JSON.
+ *
+ * All are parsed as one array. Its result counts only where each mark between two values is found
+ * in its place, and where no value can hold such a mark, written out or escaped: then each value
+ * is JSON by itself, and not half of something that starts in the one before.
+ */
+function parseAll(items) {
+  try {
+    const values = items.map((item) => (item === undefined ? "null" : item));
+    const joined = values.join(`,"${BETWEEN}",`);
+    const isMarked = joined.split(`"${BETWEEN}"`).length === values.length;
+    if (isMarked && !joined.includes("\\u") && values.length > 0) {
+      const parsed = JSON.parse(`[${joined}]`);
+      const marks = parsed.length === 2 * values.length - 1;
+      const found = new Array(values.length);
+      found[0] = parsed[0];
+      let inPlace = marks;
+      for (let index = 1; inPlace && index < values.length; index++) {
+        inPlace = parsed[2 * index - 1] === BETWEEN;
+        found[index] = parsed[2 * index];
+      }
+      if (inPlace) {
+        return found;
+      }
+    }
+  } catch {
+    // One of them is not JSON; which one is found below.
+  }
+  return items.map(parsedOne);
+}
+
+function parsedOne(item) {
+  if (item === undefined || item instanceof Unusable) {
+    return item ?? null;
+  }
+  try {
+    return JSON.parse(item);
+  } catch (error) {
+    return new Unusable(`is not JSON: ${error.message}`);
+  }
+}
