@@ -171,6 +171,36 @@ async fn a_topic_that_may_not_be_read_any_more_stops_its_projection_and_no_other
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_read_at_the_start_fails_its_projection_and_no_other() {
+    let scene = Scene::new("start-right").await;
+    scene.grant_all();
+    scene.revoke(Right::ReadTopic(&scene.tally.name));
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    produce(&scene.mirror, "a", &json!({ "of": "the other" }));
+    let (host, _config) = scene.host(PASSWORD);
+    until_reason(&host, &["\"tally\" has failed", &scene.tally.name]).await;
+    let other = [("a", json!({ "of": "the other" }))];
+    scene.until_documents("mirror", &other, &host).await;
+    let status = host.terminate().await.expect("the host ends");
+    assert_eq!(status.code(), Some(1), "one of its projections has failed");
+
+    // Where none is left, there is nothing to run.
+    scene.revoke(Right::ReadTopic(&scene.mirror.name));
+    let (host, _config) = scene.host(PASSWORD);
+    let ended = host.finish().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+
+    scene.grant(Right::ReadTopic(&scene.tally.name));
+    scene.grant(Right::ReadTopic(&scene.mirror.name));
+    let (host, _config) = scene.host(PASSWORD);
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_may_not_be_joined_stops_its_projection_and_no_other() {
     let scene = Scene::new("group-right").await;
     scene.grant_all();

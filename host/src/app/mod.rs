@@ -2,7 +2,8 @@
 //!
 //! Construction goes from what is nearest to what is farthest: plugins, the HTTP port, the stores,
 //! Kafka's topics; then one consumer and one runner a projection. What is wrong before the
-//! runners start ends the host with one message; what goes wrong later is waited out.
+//! runners start ends the host with one message, but for topics that Kafka refuses: their
+//! projections fail, and the others start. What goes wrong later is waited out.
 //!
 //! On shutdown every runner drains and leaves its group, within the drain time-out.
 
@@ -54,6 +55,8 @@ pub struct App {
     services: JoinSet<()>,
     stores: BTreeMap<String, Arc<dyn Store>>,
     runners: Vec<Runner>,
+    /// Why a projection was not started, where Kafka refused one.
+    refused: Option<Error>,
 }
 
 /// Why a host did not start, or did not go on.
@@ -105,7 +108,6 @@ impl App {
         desks.parked.open(desk(&catalogue, &stores));
         desks.plugins.open(uploads(&catalogue, &stores));
         let metadata = Metadata::new(&connection(config))?;
-        startup::find_topics(config, &metadata, deadline).await?;
 
         let sends = |plugin: &Plugin| plugin.projection.sends();
         let producer = match catalogue.plugins.iter().any(sends) {
@@ -114,7 +116,17 @@ impl App {
         };
         let mut runners = Vec::new();
         let mut places = BTreeMap::new();
+        let mut refused = None;
         for plugin in catalogue.plugins {
+            let found = startup::find_topics(&plugin.projection, &metadata, deadline).await;
+            if let Err(error) = found {
+                if error.is_unavailable() {
+                    return Err(error);
+                }
+                fail(&health, &plugin.name, &error);
+                refused.get_or_insert(error);
+                continue;
+            }
             let store = Arc::clone(&stores[&plugin.projection.store]);
             let producer = producer.as_ref();
             let follower = startup::follow(config, &plugin, &store, deadline).await?;
@@ -129,6 +141,9 @@ impl App {
             };
             runners.push(runners::build(config, plugin, parts)?);
         }
+        if let Some(error) = refused.take_if(|_| runners.is_empty()) {
+            return Err(error);
+        }
         let deployments = deployment::desk::Desk::new(registry(&stores), places);
         desks.deployments.open(deployments);
         for (name, store) in &stores {
@@ -141,6 +156,7 @@ impl App {
             services,
             stores,
             runners,
+            refused,
         })
     }
 
@@ -160,7 +176,7 @@ impl App {
         for runner in self.runners {
             runners.spawn(runner.run(stop.clone()));
         }
-        let mut result = Ok(());
+        let mut result = self.refused.map_or(Ok(()), Err);
         while let Some(ended) = runners.join_next().await {
             // A failed projection is logged and shows in /health/ready; the others go on.
             let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
@@ -252,6 +268,13 @@ pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::
         }
         config::Store::Embedded { path } => Arc::new(store::embedded::EmbeddedStore::open(path)?),
     })
+}
+
+/// A projection cannot be started; others can.
+fn fail(health: &Health, name: &Arc<str>, error: &Error) {
+    let reason = describe(error);
+    tracing::error!(projection = %name, "failed: {reason}");
+    health.set_projection(name, ProjectionState::Failed { reason });
 }
 
 async fn serve(admin: Admin, desks: Desks, access: Access) {

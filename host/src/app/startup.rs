@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::versions::Follower;
 use super::{Catalogue, Error, Plugin, open_store};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
 use crate::store::{Store, ViewId};
@@ -66,18 +66,16 @@ pub(super) async fn follow(
     Ok(Arc::new(follower.await?))
 }
 
-/// Makes sure that every topic exists that is read or sent to.
+/// Makes sure that every topic exists that a projection reads or sends to.
 pub(super) async fn find_topics(
-    config: &Config,
+    projection: &config::Projection,
     metadata: &Metadata,
     deadline: Instant,
 ) -> Result<(), Error> {
-    for projection in config.projections.values() {
-        let dead_letters = projection.parking.dead_letter_topic.iter();
-        let sent_to = projection.messages.topics.iter().chain(dead_letters);
-        for topic in projection.topics.iter().chain(sent_to) {
-            retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
-        }
+    let dead_letters = projection.parking.dead_letter_topic.iter();
+    let sent_to = projection.messages.topics.iter().chain(dead_letters);
+    for topic in projection.topics.iter().chain(sent_to) {
+        retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
     }
     Ok(())
 }
