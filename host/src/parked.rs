@@ -144,6 +144,17 @@ pub fn keys_prefix(checkpoint: &CheckpointId) -> String {
     format!("{checkpoint}/")
 }
 
+impl Action {
+    /// Its name, and what else it says.
+    pub fn told(&self) -> (&'static str, String) {
+        match self {
+            Action::Drain { plugin: None } => ("drain", String::new()),
+            Action::Drain { plugin: Some(hash) } => ("drain", format!("with plugin {hash}")),
+            Action::Skip { offset, reason } => ("skip", format!("offset {offset}: {reason}")),
+        }
+    }
+}
+
 impl KeyEntry {
     pub fn to_entry(&self, checkpoint: &CheckpointId) -> Entry {
         let key = self.key.as_deref();

@@ -5,6 +5,8 @@
 
 #[path = "admin/access.rs"]
 mod access;
+#[path = "admin/changes.rs"]
+mod changes;
 #[path = "admin/site.rs"]
 mod site;
 #[path = "admin/uploads.rs"]

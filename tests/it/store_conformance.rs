@@ -4,6 +4,8 @@
 //! reads the outcome through another host than the one that wrote. MongoDB is the replica set
 //! that `PROJECTIONIST_TEST_MONGODB` names; without it, the tests that need it fail.
 
+#[path = "store_conformance/changes.rs"]
+mod changes;
 #[path = "store_conformance/claims.rs"]
 mod claims;
 #[path = "store_conformance/commits.rs"]
@@ -50,6 +52,10 @@ macro_rules! conformance {
 }
 
 conformance! {
+    changes:
+        changes_come_back_on_every_host_from_the_newest_on,
+        changes_are_read_in_pages,
+        a_long_text_of_a_change_is_cut;
     claims:
         a_first_claim_starts_at_offset_0,
         each_claim_counts_the_epoch_up_and_keeps_the_position,

@@ -10,10 +10,10 @@
 //! Not here: `/metrics` and `/health`, which are open to all who reach the port.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -50,6 +50,8 @@ pub struct Access(Arc<[Token]>);
 pub(super) struct Caller {
     /// Of the token.
     pub(super) name: Arc<str>,
+    /// The other end of the connection, which may be a proxy.
+    pub(super) address: IpAddr,
 }
 
 /// What those are called who need no token.
@@ -102,12 +104,14 @@ impl Access {
 
 async fn admit(
     State((access, role)): State<(Access, Role)>,
+    ConnectInfo(other): ConnectInfo<SocketAddr>,
     mut request: Request,
     next: Next,
 ) -> Response {
     match access.admit(request.headers(), role) {
         Ok(name) => {
-            request.extensions_mut().insert(Caller { name });
+            let address = other.ip();
+            request.extensions_mut().insert(Caller { name, address });
             next.run(request).await
         }
         Err(problem) => problem.into_response(),

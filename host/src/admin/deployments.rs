@@ -6,7 +6,8 @@
 //! - `POST /projections/{name}/shadow`, the same, or with `null` for none: try one beside it.
 //! - `POST /projections/{name}/rollback`, `{"reason": TEXT}`: go back to the one before.
 //!
-//! Each answers with the revision that it has made. The start of a hash is enough.
+//! Each answers with the revision that it has made, and is kept in the log of changes. The start of a
+//! hash is enough.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::Desks;
 use super::access::{Access, Caller, Role};
 use super::plugins::status_of;
 use super::problem::{Problem, answer};
@@ -28,7 +30,7 @@ use crate::deployment::{self, Grounds, Revision};
 
 /// The way to all projections' deployments, as soon as the stores are open.
 #[derive(Clone, Default)]
-pub struct DeploymentDesk(Arc<OnceLock<Desk>>);
+pub struct DeploymentDesk(Arc<OnceLock<Arc<Desk>>>);
 
 /// Older ones are not shown.
 const REVISIONS_MAX: usize = 100;
@@ -51,15 +53,15 @@ struct Return {
 impl DeploymentDesk {
     /// To be called once.
     pub fn open(&self, desk: Desk) {
-        self.0.get_or_init(|| desk);
+        self.0.get_or_init(|| Arc::new(desk));
     }
 
-    fn desk(&self) -> Result<&Desk, Problem> {
-        self.0.get().ok_or_else(Problem::starting)
+    fn desk(&self) -> Result<Arc<Desk>, Problem> {
+        self.0.get().cloned().ok_or_else(Problem::starting)
     }
 }
 
-pub(super) fn routes(desk: DeploymentDesk, access: &Access) -> Router {
+pub(super) fn routes(access: &Access) -> Router<Desks> {
     let deploy = |route| access.guard(Role::Deploy, route);
     Router::new()
         .route(
@@ -69,20 +71,23 @@ pub(super) fn routes(desk: DeploymentDesk, access: &Access) -> Router {
         .route("/projections/{name}/activate", deploy(post(activate)))
         .route("/projections/{name}/shadow", deploy(post(shadow)))
         .route("/projections/{name}/rollback", deploy(post(roll_back)))
-        .with_state(desk)
 }
 
 async fn revisions(
-    State(desk): State<DeploymentDesk>,
+    State(desks): State<Desks>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let status = desk.desk()?.status(&name, REVISIONS_MAX).await?;
+    let status = desks
+        .deployments
+        .desk()?
+        .status(&name, REVISIONS_MAX)
+        .await?;
     let body = json!({ "revisions": status.revisions, "report": status.report });
     Ok(answer(StatusCode::OK, &body))
 }
 
 async fn activate(
-    State(desk): State<DeploymentDesk>,
+    State(desks): State<Desks>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     body: Bytes,
@@ -92,26 +97,36 @@ async fn activate(
         let detail = "\"plugin\" is missing; give the hash of an uploaded plugin, or its start";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     };
+    let desk = desks.deployments.desk()?;
+    let deed = caller.deed("activate", name.clone(), told(&plugin, &reason));
     let grounds = grounds(&caller, reason);
-    let made = desk.desk()?.activate(&name, &plugin, &grounds).await?;
-    Ok(made_json(&made))
+    let work = async move {
+        let made = desk.activate(&name, &plugin, &grounds).await;
+        (deed, made.map_err(Problem::from))
+    };
+    Ok(made_json(&desks.changes.carry_out(work).await?))
 }
 
 async fn shadow(
-    State(desk): State<DeploymentDesk>,
+    State(desks): State<Desks>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let Choice { plugin, reason } = read(&body)?;
+    let desk = desks.deployments.desk()?;
+    let detail = told(plugin.as_deref().unwrap_or("none"), &reason);
+    let deed = caller.deed("shadow", name.clone(), detail);
     let grounds = grounds(&caller, reason);
-    let desk = desk.desk()?;
-    let made = desk.shadow(&name, plugin.as_deref(), &grounds).await?;
-    Ok(made_json(&made))
+    let work = async move {
+        let made = desk.shadow(&name, plugin.as_deref(), &grounds).await;
+        (deed, made.map_err(Problem::from))
+    };
+    Ok(made_json(&desks.changes.carry_out(work).await?))
 }
 
 async fn roll_back(
-    State(desk): State<DeploymentDesk>,
+    State(desks): State<Desks>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     body: Bytes,
@@ -121,8 +136,23 @@ async fn roll_back(
     } else {
         read(&body)?
     };
+    let desk = desks.deployments.desk()?;
+    let deed = caller.deed("rollback", name.clone(), reason.clone());
     let grounds = grounds(&caller, reason);
-    Ok(made_json(&desk.desk()?.roll_back(&name, &grounds).await?))
+    let work = async move {
+        let made = desk.roll_back(&name, &grounds).await;
+        (deed, made.map_err(Problem::from))
+    };
+    Ok(made_json(&desks.changes.carry_out(work).await?))
+}
+
+/// What is kept of a choice.
+fn told(plugin: &str, reason: &str) -> String {
+    if reason.is_empty() {
+        format!("plugin {plugin}")
+    } else {
+        format!("plugin {plugin}: {reason}")
+    }
 }
 
 fn grounds(caller: &Caller, reason: String) -> Grounds {

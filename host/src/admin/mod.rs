@@ -1,4 +1,4 @@
-//! The host's own HTTP server: metrics, health, plugins, and what is parked.
+//! The host's own HTTP server: metrics, health, plugins, what is parked, and who changed what.
 //!
 //! - `GET /metrics`: Prometheus' text format.
 //! - `GET /health/live`: 200 while the process serves requests at all.
@@ -7,8 +7,9 @@
 //! - `/plugins`: see [`plugins`].
 //! - `/projections`: see [`deployments`].
 //! - `/parked`: see [`parked`].
+//! - `/changes`: see [`changes`].
 //!
-//! The last three are guarded by [`access`]; what they refuse is told as RFC 9457 has it.
+//! All but the first three are guarded by [`access`]; what they refuse is told as RFC 9457 has it.
 
 use std::net::SocketAddr;
 
@@ -27,12 +28,15 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 mod access;
+mod changes;
 mod deployments;
 mod parked;
 mod plugins;
 mod problem;
+mod query;
 
 pub use access::{Access, Role, Token};
+pub use changes::ChangeDesk;
 pub use deployments::DeploymentDesk;
 pub use parked::ParkedDesk;
 pub use plugins::PluginDesk;
@@ -50,6 +54,7 @@ pub struct Desks {
     pub parked: ParkedDesk,
     pub plugins: PluginDesk,
     pub deployments: DeploymentDesk,
+    pub changes: ChangeDesk,
 }
 
 #[derive(Clone)]
@@ -94,10 +99,12 @@ impl Admin {
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
             .with_state(self.state)
-            .merge(plugins::routes(desks.plugins, &access))
-            .merge(deployments::routes(desks.deployments, &access))
-            .merge(parked::routes(desks.parked, &access));
-        axum::serve(self.listener, router).await
+            .merge(plugins::routes(&access).with_state(desks.clone()))
+            .merge(deployments::routes(&access).with_state(desks.clone()))
+            .merge(parked::routes(&access).with_state(desks.clone()))
+            .merge(changes::routes(&access).with_state(desks));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(self.listener, service).await
     }
 }
 

@@ -19,6 +19,7 @@ use axum::{Extension, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Desks;
 use super::access::{Access, Caller, Role};
 use super::problem::{Problem, answer};
 use super::read;
@@ -60,7 +61,7 @@ impl ParkedDesk {
     }
 }
 
-pub(super) fn routes(desk: ParkedDesk, access: &Access) -> Router {
+pub(super) fn routes(access: &Access) -> Router<Desks> {
     const KEY: &str = "/parked/{projection}/{topic}/{partition}/{offset}";
     Router::new()
         .route("/parked", access.guard(Role::Read, get(list)))
@@ -73,17 +74,16 @@ pub(super) fn routes(desk: ParkedDesk, access: &Access) -> Router {
             &format!("{KEY}/skip"),
             access.guard(Role::Operate, post(skip)),
         )
-        .with_state(desk)
 }
 
-async fn list(State(desk): State<ParkedDesk>) -> Result<Response, Problem> {
-    let keys = desk.get()?.list(None).await?;
+async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {
+    let keys = desks.parked.get()?.list(None).await?;
     let keys: Vec<Value> = keys.iter().map(key_to_json).collect();
     Ok(answer(StatusCode::OK, &json!({ "parked": keys })))
 }
 
-async fn show(State(desk): State<ParkedDesk>, path: KeyPath) -> Result<Response, Problem> {
-    let (id, desk) = (id(path), desk.get()?);
+async fn show(State(desks): State<Desks>, path: KeyPath) -> Result<Response, Problem> {
+    let (id, desk) = (id(path), desks.parked.get()?);
     let key = desk.find(&id).await?;
     let key = key.ok_or_else(|| Error::NotParked(id.clone()))?;
     let events = desk.events(&id, EVENTS_SHOWN).await?;
@@ -94,7 +94,7 @@ async fn show(State(desk): State<ParkedDesk>, path: KeyPath) -> Result<Response,
 }
 
 async fn drain(
-    State(desk): State<ParkedDesk>,
+    State(desks): State<Desks>,
     Extension(caller): Extension<Caller>,
     path: KeyPath,
     body: Bytes,
@@ -105,28 +105,35 @@ async fn drain(
         read(&body)?
     };
     let plugin = body.plugin;
-    ask(&desk, &caller, path, Action::Drain { plugin }).await
+    ask(&desks, &caller, path, Action::Drain { plugin }).await
 }
 
 async fn skip(
-    State(desk): State<ParkedDesk>,
+    State(desks): State<Desks>,
     Extension(caller): Extension<Caller>,
     path: KeyPath,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let SkipBody { offset, reason } = read(&body)?;
-    ask(&desk, &caller, path, Action::Skip { offset, reason }).await
+    ask(&desks, &caller, path, Action::Skip { offset, reason }).await
 }
 
 async fn ask(
-    desk: &ParkedDesk,
+    desks: &Desks,
     caller: &Caller,
     path: KeyPath,
     action: Action,
 ) -> Result<Response, Problem> {
     let id = id(path);
-    desk.get()?.ask(&id, action, &caller.name).await?;
+    let (name, detail) = action.told();
+    let deed = caller.deed(name, id.to_string(), detail);
+    let (desk, by) = (desks.parked.get()?.clone(), Arc::clone(&caller.name));
     let body = json!({ "id": id.to_string(), "requested": true });
+    let work = async move {
+        let asked = desk.ask(&id, action, &by).await;
+        (deed, asked.map_err(Problem::from))
+    };
+    desks.changes.carry_out(work).await?;
     Ok(answer(StatusCode::ACCEPTED, &body))
 }
 

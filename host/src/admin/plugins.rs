@@ -16,14 +16,15 @@ use axum::routing::{get, put};
 use axum::{Extension, Router};
 use serde_json::json;
 
+use super::Desks;
 use super::access::{Access, Caller, Role};
 use super::problem::{Problem, answer};
 use crate::registry::upload::{Refused, Uploads};
-use crate::registry::{Error, Registry, Uploaded};
+use crate::registry::{Error, Registry, Saved, Uploaded};
 
 /// The registry and the way into it, as soon as the stores are open.
 #[derive(Clone, Default)]
-pub struct PluginDesk(Arc<OnceLock<Uploads>>);
+pub struct PluginDesk(Arc<OnceLock<Arc<Uploads>>>);
 
 /// How long a body may take to arrive: meanwhile it holds one of a few places.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,10 +32,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 impl PluginDesk {
     /// To be called once.
     pub fn open(&self, uploads: Uploads) {
-        self.0.get_or_init(|| uploads);
+        self.0.get_or_init(|| Arc::new(uploads));
     }
 
-    fn uploads(&self) -> Result<&Uploads, Problem> {
+    fn uploads(&self) -> Result<&Arc<Uploads>, Problem> {
         self.0.get().ok_or_else(Problem::starting)
     }
 
@@ -43,34 +44,30 @@ impl PluginDesk {
     }
 }
 
-pub(super) fn routes(desk: PluginDesk, access: &Access) -> Router {
+pub(super) fn routes(access: &Access) -> Router<Desks> {
     let list = access.guard(Role::Read, get(list));
     let upload = access.guard(Role::Deploy, put(upload));
     Router::new()
         .route("/plugins", list.merge(upload))
         .route("/plugins/{hash}", access.guard(Role::Read, get(show)))
-        .with_state(desk)
 }
 
-async fn list(State(desk): State<PluginDesk>) -> Result<Response, Problem> {
-    let plugins = desk.registry()?.list().await?;
+async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {
+    let plugins = desks.plugins.registry()?.list().await?;
     Ok(answer(StatusCode::OK, &json!({ "plugins": plugins })))
 }
 
-async fn show(
-    State(desk): State<PluginDesk>,
-    Path(hash): Path<String>,
-) -> Result<Response, Problem> {
-    let plugin = desk.registry()?.find(&hash).await?;
+async fn show(State(desks): State<Desks>, Path(hash): Path<String>) -> Result<Response, Problem> {
+    let plugin = desks.plugins.registry()?.find(&hash).await?;
     Ok(answer(StatusCode::OK, &to_json(&plugin)))
 }
 
 async fn upload(
-    State(desk): State<PluginDesk>,
+    State(desks): State<Desks>,
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let uploads = desk.uploads()?;
+    let uploads = desks.plugins.uploads()?;
     let place = uploads.place().await?;
     // Read only now: so many bodies are in memory as there are places.
     let read = to_bytes(body, uploads.bytes_max());
@@ -83,13 +80,36 @@ async fn upload(
             return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
         }
     };
-    let saved = uploads.save(place, bytes, &caller.name).await?;
+    let uploads = Arc::clone(uploads);
+    let save = async move {
+        let size = bytes.len();
+        let saved = uploads.save(place, bytes, &caller.name).await;
+        let (subject, detail) = match &saved {
+            Ok(saved) => describe(saved),
+            Err(_) => (format!("a file of {size} bytes"), String::new()),
+        };
+        let deed = caller.deed("upload", subject, detail);
+        (deed, saved.map_err(Problem::from))
+    };
+    let saved = desks.changes.carry_out(save).await?;
     let status = if saved.is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
     Ok(answer(status, &to_json(&saved.plugin)))
+}
+
+/// The hash of an uploaded plugin, and what else is worth to be kept.
+fn describe(saved: &Saved) -> (String, String) {
+    let about = &saved.plugin.about;
+    let known = if saved.is_new {
+        ""
+    } else {
+        ", which was there already"
+    };
+    let detail = format!("{} {} {}{known}", about.kind, about.name, about.version);
+    (about.sha256.clone(), detail)
 }
 
 fn to_json(plugin: &Uploaded) -> serde_json::Value {

@@ -33,7 +33,10 @@ impl Problem {
         self
     }
 
-    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

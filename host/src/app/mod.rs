@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::admin::{self, Access, Admin, Desks};
+use crate::admin::{self, Access, Admin, ChangeDesk, Desks};
+use crate::changes::Changes;
 use crate::config::{self, Config};
 use crate::deployment;
 use crate::kafka::producer::Producer;
@@ -53,6 +54,7 @@ pub struct App {
     address: SocketAddr,
     /// What goes on beside the projections: the HTTP server, the look after the stores.
     services: JoinSet<()>,
+    changes: ChangeDesk,
     stores: BTreeMap<String, Arc<dyn Store>>,
     runners: Vec<Runner>,
     /// Why a projection was not started, where Kafka refused one.
@@ -103,9 +105,13 @@ impl App {
 
         let deadline = tokio::time::Instant::now() + config.host.startup_timeout;
         let desks = Desks::default();
+        let changes = desks.changes.clone();
         services.spawn(serve(admin, desks.clone(), options::access(&config.host)));
         let stores = startup::open_stores(config, &catalogue, deadline).await?;
         desks.parked.open(desk(&catalogue, &stores));
+        desks
+            .changes
+            .open(Changes::new(first(&stores), &config.host.name));
         desks.plugins.open(uploads(&catalogue, &stores));
         let metadata = Metadata::new(&connection(config))?;
 
@@ -154,6 +160,7 @@ impl App {
             health,
             address,
             services,
+            changes,
             stores,
             runners,
             refused,
@@ -183,6 +190,7 @@ impl App {
             result = result.and(ended.map_err(Error::from));
         }
         self.services.shutdown().await;
+        self.changes.close().await;
         for store in self.stores.values() {
             store.close().await;
         }
@@ -214,9 +222,7 @@ pub fn check_plugin(config: &Config, name: &str, bytes: &[u8]) -> Result<About, 
 
 /// Where plugins are uploaded to.
 fn registry(stores: &BTreeMap<String, Arc<dyn Store>>) -> Registry {
-    // The same on every host of one configuration.
-    let (_, store) = stores.first_key_value().expect("there is one at least");
-    Registry::new(Arc::clone(store))
+    Registry::new(first(stores))
 }
 
 /// The way into the registry, with the checks that every plugin must pass.
@@ -232,6 +238,12 @@ fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> 
         })
     };
     Uploads::new(registry, plugin::MODULE_BYTES_MAX, Arc::new(check))
+}
+
+/// Where plugins and changes are kept: the same store on every host of one configuration.
+pub fn first(stores: &BTreeMap<String, Arc<dyn Store>>) -> Arc<dyn Store> {
+    let (_, store) = stores.first_key_value().expect("there is one at least");
+    Arc::clone(store)
 }
 
 /// Where the projections keep what is parked.

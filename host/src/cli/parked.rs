@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::{ConfigFile, Failure, load, print_line, runtime};
 use crate::app::{self, Catalogue, desk, open_store};
+use crate::changes::{Changes, Deed, Outcome};
 use crate::config::Config;
 use crate::parked::Action;
 use crate::parked::desk::{Desk, Error, ParkedId, ParkedKey};
@@ -17,6 +18,7 @@ use crate::parked::json::{event_to_json, key_to_json, key_to_text};
 use crate::record::Offset;
 use crate::registry::Registry;
 use crate::store::Store;
+use crate::telemetry::health::describe;
 
 #[derive(Debug, Args)]
 pub(super) struct Parked {
@@ -189,7 +191,7 @@ impl Drain {
                 }
                 let plugin = plugin.as_ref().map(|(about, _)| about.sha256.clone());
                 let drain = Action::Drain { plugin };
-                opened.desk.ask(id, drain, &user()).await?;
+                opened.ask(id, drain).await?;
             }
             if ids.is_empty() {
                 eprintln!("nothing is parked");
@@ -214,7 +216,7 @@ impl Skip {
                 offset: offset.0,
                 reason: self.reason.clone(),
             };
-            opened.desk.ask(&self.id, action, &user()).await?;
+            opened.ask(&self.id, action).await?;
             let deadline = Instant::now() + self.wait.limit;
             let left = wait_for(&opened.desk, &self.id, deadline, self.wait.limit).await?;
             let left = match left {
@@ -237,6 +239,7 @@ impl Skip {
 /// The stores of a configuration, and the desk over them.
 struct Opened {
     desk: Desk,
+    changes: Changes,
     stores: Vec<Arc<dyn Store>>,
 }
 
@@ -249,8 +252,33 @@ impl Opened {
         }
         Ok(Opened {
             desk: desk(&catalogue, &stores),
+            changes: Changes::new(app::first(&stores), &config.host.name),
             stores: stores.into_values().collect(),
         })
+    }
+
+    /// Asks the partition's owner to do something, and keeps who has asked.
+    async fn ask(&self, id: &ParkedId, action: Action) -> Result<(), Error> {
+        let (name, detail) = action.told();
+        let deed = Deed {
+            by: user(),
+            from: "command line".to_owned(),
+            action: name.to_owned(),
+            subject: id.to_string(),
+            detail,
+        };
+        let asked = self.desk.ask(id, action, &deed.by).await;
+        let outcome = match &asked {
+            Ok(()) => Outcome::Done,
+            Err(error @ (Error::Store(_) | Error::Unreadable(_))) => Outcome::Failed {
+                reason: describe(error),
+            },
+            Err(error) => Outcome::Refused {
+                reason: describe(error),
+            },
+        };
+        self.changes.record(deed, outcome).await;
+        asked
     }
 
     async fn close(&self) {

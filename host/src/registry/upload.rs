@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError};
-use tracing::info;
 
 use super::{Error, Registry, Saved};
 use crate::plugin::About;
@@ -98,22 +97,8 @@ impl Uploads {
         let checked = tokio::task::spawn_blocking(move || (check(&bytes), bytes, place)).await;
         let (about, bytes, _place) = checked.map_err(|error| Refused::Host(error.to_string()))?;
         let about = about?;
-        let saved = {
-            let _alone = self.saving.lock().await;
-            self.registry.save(&about, &bytes, by).await?
-        };
-        let about = &saved.plugin.about;
-        info!(
-            sha256 = about.sha256,
-            kind = %about.kind,
-            name = about.name,
-            version = about.version,
-            size_bytes = about.size_bytes,
-            by,
-            new = saved.is_new,
-            "plugin uploaded"
-        );
-        Ok(saved)
+        let _alone = self.saving.lock().await;
+        Ok(self.registry.save(&about, &bytes, by).await?)
     }
 }
 

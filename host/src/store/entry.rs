@@ -34,6 +34,8 @@ pub enum Table {
     Plugins,
     /// Which plugin a projection runs, a revision per change.
     Deployments,
+    /// Who asked for which change, and what came of it.
+    Changes,
 }
 
 /// A small document of the host's own. Only the owner of a partition writes the entries whose ids
@@ -80,7 +82,7 @@ pub(super) enum Start<'a> {
 }
 
 impl Table {
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::Seen,
         Table::SeenIds,
         Table::Parked,
@@ -90,6 +92,7 @@ impl Table {
         Table::Outbox,
         Table::Plugins,
         Table::Deployments,
+        Table::Changes,
     ];
 
     /// The name of the collection or table.
@@ -104,6 +107,7 @@ impl Table {
             Table::Outbox => "_outbox",
             Table::Plugins => "_plugins",
             Table::Deployments => "_deployments",
+            Table::Changes => "_changes",
         }
     }
 }

@@ -26,6 +26,7 @@ async fn every_request_needs_a_token_with_a_role_that_is_large_enough() {
         ("GET", "/plugins", "read"),
         ("GET", "/plugins/0123", "read"),
         ("PUT", "/plugins", "deploy"),
+        ("GET", "/changes", "read"),
         ("GET", "/parked", "read"),
         ("GET", "/parked/tally/t/0/1", "read"),
         ("POST", "/parked/tally/t/0/1/drain", "operate"),

@@ -24,8 +24,9 @@ pub(crate) const DUTY: Option<&str> = Some("0123456789-on-duty");
 
 pub(crate) struct Site {
     pub(crate) host: Host,
-    /// Both for as long as the host runs.
-    _folder_and_topic: (Config, Topic),
+    pub(crate) config: Config,
+    /// There as long as the host runs.
+    _topic: Topic,
 }
 
 impl Site {
@@ -54,7 +55,8 @@ group-id = "{topic}"
         host.wait_until_ready().await;
         Site {
             host,
-            _folder_and_topic: (config, topic),
+            config,
+            _topic: topic,
         }
     }
 
@@ -89,6 +91,17 @@ group-id = "{topic}"
 
     pub(crate) fn get(&self, path: &str, token: Option<&str>) -> (u16, Value) {
         self.ask("GET", path, token, b"")
+    }
+
+    /// The plugins that somebody has uploaded. The configuration's own is there from the start.
+    pub(crate) fn uploaded(&self) -> Vec<Value> {
+        let (_, body) = self.get("/plugins", BOARD);
+        let plugins = body["plugins"].as_array().expect("a list").iter();
+        let own = "the configuration of host \"host\"";
+        plugins
+            .filter(|plugin| plugin["uploaded_by"] != own)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn upload(&self, token: Option<&str>, file: &[u8]) -> (u16, Value) {

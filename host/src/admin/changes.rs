@@ -1,0 +1,120 @@
+//! The log of changes over HTTP, and the way that every change goes.
+//!
+//! - `GET /changes`: the newest, `?limit=` of them (100, at most 1,000); with `?older-than=ID`, those
+//!   that come after the one with this id.
+//!
+//! Guarantee: a change that has begun is carried out and recorded, also where the one who asked
+//! has gone away meanwhile.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use super::Desks;
+use super::access::{Access, Caller, Role};
+use super::problem::{Problem, answer};
+use super::query::Query;
+use crate::changes::{Changes, Deed, Error, Outcome};
+
+/// The log, as soon as the stores are open.
+#[derive(Clone, Default)]
+pub struct ChangeDesk {
+    changes: Arc<OnceLock<Changes>>,
+    under_way: TaskTracker,
+}
+
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+
+impl ChangeDesk {
+    /// To be called once.
+    pub fn open(&self, changes: Changes) {
+        self.changes.get_or_init(|| changes);
+    }
+
+    /// Waits until the changes that have begun are recorded. None may begin any more.
+    pub async fn close(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
+    }
+
+    /// Carries a change out and records it. `work` answers what was asked for, as far as it has
+    /// found out, and what the one who asked is told.
+    pub(super) async fn carry_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = (Deed, Result<T, Problem>)> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let changes = self.get()?.clone();
+        let task = self.under_way.spawn(async move {
+            let (deed, result) = work.await;
+            let outcome = match &result {
+                Ok(_) => Outcome::Done,
+                Err(problem) => problem.outcome(),
+            };
+            changes.record(deed, outcome).await;
+            result
+        });
+        task.await.unwrap_or_else(|error| {
+            let detail = format!("the host has failed at this: {error}");
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        })
+    }
+
+    fn get(&self) -> Result<&Changes, Problem> {
+        self.changes.get().ok_or_else(Problem::starting)
+    }
+}
+
+impl Caller {
+    /// What this caller asks for; see [`Deed`].
+    pub(super) fn deed(&self, action: &str, subject: String, detail: String) -> Deed {
+        Deed {
+            by: self.name.to_string(),
+            from: self.address.to_string(),
+            action: action.to_owned(),
+            subject,
+            detail,
+        }
+    }
+}
+
+impl Problem {
+    fn outcome(&self) -> Outcome {
+        let reason = self.detail().to_owned();
+        if self.status().is_server_error() {
+            Outcome::Failed { reason }
+        } else {
+            Outcome::Refused { reason }
+        }
+    }
+}
+
+pub(super) fn routes(access: &Access) -> Router<Desks> {
+    Router::new().route("/changes", access.guard(Role::Read, get(list)))
+}
+
+async fn list(State(desks): State<Desks>, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::read(&uri, &["limit", "older-than"])?;
+    let limit = query.count("limit", LIMIT, LIMIT_MAX)?;
+    let changes = desks.changes.get()?;
+    let changes = changes.list(query.text("older-than"), limit).await?;
+    Ok(answer(StatusCode::OK, &json!({ "changes": changes })))
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = if error.is_unavailable() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        Problem::new(status, error.to_string())
+    }
+}
