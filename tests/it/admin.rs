@@ -7,6 +7,10 @@
 mod access;
 #[path = "admin/changes.rs"]
 mod changes;
+#[path = "admin/commands.rs"]
+mod commands;
+#[path = "admin/projections.rs"]
+mod projections;
 #[path = "admin/site.rs"]
 mod site;
 #[path = "admin/uploads.rs"]

@@ -1,11 +1,12 @@
-//! The host's own HTTP server: metrics, health, plugins, what is parked, and who changed what.
+//! The host's own HTTP server: metrics, health, projections, plugins, what is parked, and who has
+//! changed what.
 //!
 //! - `GET /metrics`: Prometheus' text format.
 //! - `GET /health/live`: 200 while the process serves requests at all.
 //! - `GET /health/ready`: 200 when every projection has its partitions claimed and what it
 //!   depends on answers; else 503. The body says why not, and where each partition stands.
 //! - `/plugins`: see [`plugins`].
-//! - `/projections`: see [`deployments`].
+//! - `/projections`: see [`projections`] and [`deployments`].
 //! - `/parked`: see [`parked`].
 //! - `/changes`: see [`changes`].
 //!
@@ -33,6 +34,7 @@ mod deployments;
 mod parked;
 mod plugins;
 mod problem;
+mod projections;
 mod query;
 
 pub use access::{Access, Role, Token};
@@ -40,6 +42,7 @@ pub use changes::ChangeDesk;
 pub use deployments::DeploymentDesk;
 pub use parked::ParkedDesk;
 pub use plugins::PluginDesk;
+pub use projections::ProjectionDesk;
 
 /// A server whose port is bound.
 pub struct Admin {
@@ -49,12 +52,25 @@ pub struct Admin {
 }
 
 /// What the server shows and changes, each from when it is opened on.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Desks {
+    pub projections: ProjectionDesk,
     pub parked: ParkedDesk,
     pub plugins: PluginDesk,
     pub deployments: DeploymentDesk,
     pub changes: ChangeDesk,
+}
+
+impl Desks {
+    pub fn new(projections: ProjectionDesk) -> Self {
+        Desks {
+            projections,
+            parked: ParkedDesk::default(),
+            plugins: PluginDesk::default(),
+            deployments: DeploymentDesk::default(),
+            changes: ChangeDesk::default(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -99,6 +115,7 @@ impl Admin {
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
             .with_state(self.state)
+            .merge(projections::routes(&access).with_state(desks.clone()))
             .merge(plugins::routes(&access).with_state(desks.clone()))
             .merge(deployments::routes(&access).with_state(desks.clone()))
             .merge(parked::routes(&access).with_state(desks.clone()))

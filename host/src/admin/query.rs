@@ -46,6 +46,15 @@ impl<'a> Query<'a> {
             }
         }
     }
+
+    /// A number; 0 where it is not given.
+    pub(super) fn position(&self, name: &str) -> Result<u64, Problem> {
+        let text = self.text(name).unwrap_or("0");
+        text.parse().map_err(|_| {
+            let detail = format!("{name}={text} is no number");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })
+    }
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::admin::{self, Access, Admin, ChangeDesk, Desks};
+use crate::admin::{self, Access, Admin, ChangeDesk, Desks, ProjectionDesk};
 use crate::changes::Changes;
 use crate::config::{self, Config};
 use crate::deployment;
@@ -24,6 +25,7 @@ use crate::kafka::producer::Producer;
 use crate::kafka::{self, Connection, metadata::Metadata};
 use crate::parked::desk::{Desk, Place};
 use crate::pipeline::runner::{self, Runner};
+use crate::pipeline::version::{Version, Versions as _};
 use crate::plugin::{self, About};
 use crate::registry::Registry;
 use crate::registry::upload::{Refused, Uploads};
@@ -104,7 +106,8 @@ impl App {
         services.spawn(keep_up(metrics));
 
         let deadline = tokio::time::Instant::now() + config.host.startup_timeout;
-        let desks = Desks::default();
+        let tails = catalogue.engine.tails().clone();
+        let desks = Desks::new(ProjectionDesk::new(health.clone(), tails));
         let changes = desks.changes.clone();
         services.spawn(serve(admin, desks.clone(), options::access(&config.host)));
         let stores = startup::open_stores(config, &catalogue, deadline).await?;
@@ -138,6 +141,8 @@ impl App {
             let follower = startup::follow(config, &plugin, &store, deadline).await?;
             services.spawn(Arc::clone(&follower).run());
             places.insert(Arc::clone(&plugin.name), follower.place());
+            let versions = follower.watch();
+            services.spawn(tell(health.clone(), Arc::clone(&plugin.name), versions));
             let parts = runners::Parts {
                 store,
                 follower,
@@ -292,6 +297,17 @@ fn fail(health: &Health, name: &Arc<str>, error: &Error) {
 async fn serve(admin: Admin, desks: Desks, access: Access) {
     if let Err(error) = admin.serve(desks, access).await {
         tracing::error!(%error, "metrics and health are not served any more");
+    }
+}
+
+/// Tells which plugin a projection is to run.
+async fn tell(health: Health, projection: Arc<str>, mut versions: watch::Receiver<Arc<Version>>) {
+    loop {
+        let plugin = Arc::clone(&versions.borrow_and_update().hash);
+        health.set_plugin(&projection, &plugin);
+        if versions.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::telemetry::health::describe;
 use crate::telemetry::logging;
 
 mod check;
+mod client;
 mod demo;
 mod documents;
 mod parked;
@@ -58,7 +59,7 @@ enum Command {
     List(documents::List),
     /// Look at events that their projection could not take, fold them again, or give one up
     Parked(parked::Parked),
-    /// Start a plugin, test it without a host, and check it
+    /// Start a plugin, test it without a host, check it, and upload it to one
     Plugin(plugin::Plugin),
 }
 

@@ -9,10 +9,15 @@ use crate::app;
 use crate::config::Plugins;
 use crate::plugin::{self, Engine};
 
+mod changes;
 mod check;
 mod compile_child;
+mod list;
+mod logs;
 mod new;
+mod show;
 mod test;
+mod upload;
 
 #[derive(Debug, Args)]
 pub(super) struct Plugin {
@@ -30,6 +35,16 @@ enum Command {
     CompileChild(compile_child::CompileChild),
     /// Fold events from files and compare the documents with what is expected
     Test(test::Test),
+    /// Upload a plugin file to a running host
+    Upload(upload::Upload),
+    /// List the plugins that are uploaded, one a line
+    List(list::List),
+    /// Print what is known of an uploaded plugin
+    Show(show::Show),
+    /// Print who has changed what, the newest first
+    Changes(changes::Changes),
+    /// Print the last lines that a projection's plugin has logged on a running host
+    Logs(logs::Logs),
 }
 
 /// The engine of a command that has no configuration.
@@ -55,6 +70,11 @@ impl Plugin {
             Command::New(new) => new.run(),
             Command::CompileChild(child) => child.run(),
             Command::Test(test) => test.run(),
+            Command::Upload(upload) => upload.run(),
+            Command::List(list) => list.run(),
+            Command::Show(show) => show.run(),
+            Command::Changes(changes) => changes.run(),
+            Command::Logs(logs) => logs.run(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::bindings::ProjectionPlugin;
 use super::bindings::placement::PlacementPolicy;
 use super::error::Error;
 use super::guest::Guest;
+use super::tail::Tails;
 use super::workshop::Workshop;
 
 /// How often a guest that runs is interrupted to look at its clock.
@@ -23,6 +24,7 @@ pub struct Engine {
     policies: Linker<Guest>,
     /// `None` compiles in this process.
     workshop: Option<Workshop>,
+    tails: Tails,
     _ticker: Ticker,
 }
 
@@ -62,8 +64,14 @@ impl Engine {
             projections,
             policies,
             workshop,
+            tails: Tails::default(),
             _ticker: ticker,
         })
+    }
+
+    /// The last lines that projections have logged.
+    pub fn tails(&self) -> &Tails {
+        &self.tails
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -11,6 +11,7 @@ use metrics::Counter;
 
 use super::bindings::projectionist::plugin::host::Level;
 use super::fault::clip;
+use super::tail::Tail;
 
 pub(super) const LINE_BYTES_MAX: usize = 4 * 1024;
 const LINES_PER_SECOND: u32 = 100;
@@ -22,6 +23,8 @@ const COUNTER_NAME_BYTES_MAX: usize = 128;
 /// over and over keeps to the same bounds.
 pub(super) struct Logs {
     projection: Arc<str>,
+    /// For those who ask the host for the last lines.
+    tail: Option<Arc<Tail>>,
     state: Mutex<State>,
 }
 
@@ -54,6 +57,7 @@ impl Logs {
         let counter = |name| metrics::counter!(name, "projection" => projection.to_owned());
         Logs {
             projection: projection.into(),
+            tail: None,
             state: Mutex::new(State {
                 throttle: Throttle::default(),
                 counters: HashMap::new(),
@@ -61,6 +65,12 @@ impl Logs {
                 counts_dropped: counter("projectionist_plugin_count_dropped_total"),
             }),
         }
+    }
+
+    /// Keeps the last lines here, too, whatever the host logs of them.
+    pub(super) fn kept_in(mut self, tail: Arc<Tail>) -> Self {
+        self.tail = Some(tail);
+        self
     }
 
     pub(super) fn line(&self, level: Level, message: &str) {
@@ -83,6 +93,9 @@ impl Logs {
             );
         }
         let message = clip(message, LINE_BYTES_MAX);
+        if let Some(tail) = &self.tail {
+            tail.push(word(level), message);
+        }
         match level {
             Level::Trace => tracing::trace!(target: "plugin", projection, "{message}"),
             Level::Debug => tracing::debug!(target: "plugin", projection, "{message}"),
@@ -111,6 +124,17 @@ impl Logs {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// A level as it is written.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

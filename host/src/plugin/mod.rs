@@ -64,6 +64,7 @@ mod policy;
 mod program;
 mod projector;
 mod schema;
+mod tail;
 mod wasi;
 mod workshop;
 
@@ -77,4 +78,5 @@ pub use limits::Limits;
 pub use module::MODULE_BYTES_MAX;
 pub use program::Program;
 pub use projector::Projection;
+pub use tail::{LINES_MAX, Line, Tail, Tails};
 pub use workshop::{Failure, Workshop, compile_child};

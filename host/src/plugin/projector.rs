@@ -41,13 +41,14 @@ impl Projection {
     ) -> Result<Self, Error> {
         schema::check(&program.descriptor().config_schema, config)
             .map_err(|problems| Error::configuration(program.name(), name, problems))?;
+        let logs = Logs::new(name).kept_in(program.engine().tails().of(name));
         let mut projection = Projection {
             program,
             name: name.into(),
             topics: Arc::default(),
             config: config.to_string(),
             limits,
-            logs: Arc::new(Logs::new(name)),
+            logs: Arc::new(logs),
             instance: None,
         };
         let instance = projection.start().map_err(|error| {

@@ -27,6 +27,8 @@ pub struct Health {
 struct Board {
     partitions: DashMap<(Arc<str>, TopicPartition), PartitionHealth>,
     projections: DashMap<Arc<str>, ProjectionState>,
+    /// What each projection is to run.
+    plugins: DashMap<Arc<str>, Arc<str>>,
     /// Kafka and the stores that do not answer, by what they are called in messages.
     unreachable: DashMap<String, Outage>,
 }
@@ -84,6 +86,9 @@ pub struct Readiness {
 pub struct ProjectionHealth {
     #[serde(flatten)]
     pub state: ProjectionState,
+    /// SHA-256 of the plugin that it runs, or changes over to with its next batch; `None` until
+    /// that is known.
+    pub plugin: Option<String>,
     pub partitions: BTreeMap<String, PartitionHealth>,
 }
 
@@ -97,6 +102,17 @@ impl Health {
             .projections
             .get(projection)
             .map(|state| state.clone())
+    }
+
+    /// The projection runs the plugin with this hash from its next batch on.
+    pub fn set_plugin(&self, projection: &Arc<str>, hash: &Arc<str>) {
+        let plugins = &self.board.plugins;
+        plugins.insert(Arc::clone(projection), Arc::clone(hash));
+    }
+
+    fn plugin(&self, projection: &str) -> Option<String> {
+        let hash = self.board.plugins.get(projection)?;
+        Some(hash.to_string())
     }
 
     pub fn set_partition(
@@ -200,6 +216,7 @@ impl Health {
             }
             let health = ProjectionHealth {
                 state: entry.value().clone(),
+                plugin: self.plugin(name),
                 partitions: BTreeMap::new(),
             };
             projections.insert(name.to_string(), health);

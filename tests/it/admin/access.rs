@@ -26,6 +26,8 @@ async fn every_request_needs_a_token_with_a_role_that_is_large_enough() {
         ("GET", "/plugins", "read"),
         ("GET", "/plugins/0123", "read"),
         ("PUT", "/plugins", "deploy"),
+        ("GET", "/projections", "read"),
+        ("GET", "/projections/tally/logs", "read"),
         ("GET", "/changes", "read"),
         ("GET", "/parked", "read"),
         ("GET", "/parked/tally/t/0/1", "read"),

@@ -25,8 +25,7 @@ pub(crate) const DUTY: Option<&str> = Some("0123456789-on-duty");
 pub(crate) struct Site {
     pub(crate) host: Host,
     pub(crate) config: Config,
-    /// There as long as the host runs.
-    _topic: Topic,
+    pub(crate) topic: Topic,
 }
 
 impl Site {
@@ -56,7 +55,7 @@ group-id = "{topic}"
         Site {
             host,
             config,
-            _topic: topic,
+            topic,
         }
     }
 

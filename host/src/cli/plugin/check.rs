@@ -58,7 +58,7 @@ fn read_config(path: &Path) -> Result<serde_json::Value, Failure> {
 }
 
 /// What a plugin is, in a few lines for people.
-fn tell(about: &About) -> String {
+pub(super) fn tell(about: &About) -> String {
     let mut lines = vec![format!("{} {}: {}", about.name, about.version, about.kind)];
     lines.extend(about.description.lines().map(|line| format!("  {line}")));
     let language = about.language.as_deref().unwrap_or("unknown");
@@ -83,7 +83,7 @@ fn tell(about: &About) -> String {
     lines.join("\n")
 }
 
-fn unread(error: Unread) -> Failure {
+pub(super) fn unread(error: Unread) -> Failure {
     match error {
         Unread::Io { .. } => Failure::Other(error.into()),
         Unread::Refused(error) => refused(error),
