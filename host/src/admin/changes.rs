@@ -9,16 +9,15 @@
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::get;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use super::Desks;
-use super::access::{Access, Caller, Role};
+use super::access::{Caller, Role};
+use super::api::{About, Answer, Api, Body, Method};
 use super::problem::{Problem, answer};
 use super::query::Query;
 use crate::changes::{Changes, Deed, Error, Outcome};
@@ -96,8 +95,19 @@ impl Problem {
     }
 }
 
-pub(super) fn routes(access: &Access) -> Router<Desks> {
-    Router::new().route("/changes", access.guard(Role::Read, get(list)))
+const LIST: About = About {
+    summary: "Who has changed what, the newest first",
+    query: &[
+        ("limit", "how many: 100, at most 1000"),
+        ("older-than", "the id of a change; those behind it"),
+    ],
+    body: Body::None,
+    answers: &[(StatusCode::OK, Answer::Json("Changes"))],
+    refusals: &[StatusCode::BAD_REQUEST],
+};
+
+pub(super) fn routes(api: Api) -> Api {
+    api.guarded(Role::Read, Method::Get, "/changes", list, LIST)
 }
 
 async fn list(State(desks): State<Desks>, uri: Uri) -> Result<Response, Problem> {

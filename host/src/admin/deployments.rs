@@ -11,17 +11,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Desks;
-use super::access::{Access, Caller, Role};
+use super::access::{Caller, Role};
+use super::api::{About, Answer, Api, Body, Method};
 use super::plugins::status_of;
 use super::problem::{Problem, answer};
 use super::read;
@@ -61,16 +61,69 @@ impl DeploymentDesk {
     }
 }
 
-pub(super) fn routes(access: &Access) -> Router<Desks> {
-    let deploy = |route| access.guard(Role::Deploy, route);
-    Router::new()
-        .route(
-            "/projections/{name}/revisions",
-            access.guard(Role::Read, get(revisions)),
-        )
-        .route("/projections/{name}/activate", deploy(post(activate)))
-        .route("/projections/{name}/shadow", deploy(post(shadow)))
-        .route("/projections/{name}/rollback", deploy(post(roll_back)))
+const REVISIONS: About = About {
+    summary: "What a projection runs and ran, newest first, and what its candidate came to",
+    query: &[],
+    body: Body::None,
+    answers: &[(StatusCode::OK, Answer::Json("Revisions"))],
+    refusals: &[StatusCode::NOT_FOUND],
+};
+
+const ACTIVATE: About = About {
+    summary: "Run another plugin",
+    body: Body::Json("Activate"),
+    answers: &[(StatusCode::OK, Answer::Json("Revision"))],
+    refusals: &[
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::UNPROCESSABLE_ENTITY,
+    ],
+    ..REVISIONS
+};
+
+const SHADOW: About = About {
+    summary: "Try a plugin beside the one that runs, or none any more",
+    body: Body::Json("Shadow"),
+    ..ACTIVATE
+};
+
+const ROLL_BACK: About = About {
+    summary: "Go back to the plugin before",
+    body: Body::JsonOrNothing("Rollback"),
+    ..ACTIVATE
+};
+
+pub(super) fn routes(api: Api) -> Api {
+    let api = api.guarded(
+        Role::Read,
+        Method::Get,
+        "/projections/{name}/revisions",
+        revisions,
+        REVISIONS,
+    );
+    let deploy = (Role::Deploy, Method::Post);
+    api.guarded(
+        deploy.0,
+        deploy.1,
+        "/projections/{name}/activate",
+        activate,
+        ACTIVATE,
+    )
+    .guarded(
+        deploy.0,
+        deploy.1,
+        "/projections/{name}/shadow",
+        shadow,
+        SHADOW,
+    )
+    .guarded(
+        deploy.0,
+        deploy.1,
+        "/projections/{name}/rollback",
+        roll_back,
+        ROLL_BACK,
+    )
 }
 
 async fn revisions(

@@ -9,16 +9,15 @@
 //! - `/projections`: see [`projections`] and [`deployments`].
 //! - `/parked`: see [`parked`].
 //! - `/changes`: see [`changes`].
+//! - `GET /openapi.json`: all of these, for programs; made with the routes ([`api`]).
 //!
-//! All but the first three are guarded by [`access`]; what they refuse is told as RFC 9457 has it.
+//! All but the first three and the last are guarded by [`access`]; what they refuse is told as
+//! RFC 9457 has it.
 
 use std::net::SocketAddr;
 
-use axum::Router;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -29,6 +28,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 mod access;
+mod api;
 mod changes;
 mod deployments;
 mod parked;
@@ -36,6 +36,8 @@ mod plugins;
 mod problem;
 mod projections;
 mod query;
+
+use api::{About, Answer, Api, Body, Method};
 
 pub use access::{Access, Role, Token};
 pub use changes::ChangeDesk;
@@ -110,28 +112,60 @@ impl Admin {
 
     /// Serves until the future is dropped.
     pub async fn serve(self, desks: Desks, access: Access) -> std::io::Result<()> {
-        let router = Router::new()
-            .route("/metrics", get(metrics))
-            .route("/health/live", get(|| async { "live\n" }))
-            .route("/health/ready", get(ready))
-            .with_state(self.state)
-            .merge(projections::routes(&access).with_state(desks.clone()))
-            .merge(plugins::routes(&access).with_state(desks.clone()))
-            .merge(deployments::routes(&access).with_state(desks.clone()))
-            .merge(parked::routes(&access).with_state(desks.clone()))
-            .merge(changes::routes(&access).with_state(desks));
+        let AdminState { health, metrics } = self.state;
+        let api = Api::new(access)
+            .open(
+                Method::Get,
+                "/metrics",
+                async move || page(&metrics),
+                METRICS,
+            )
+            .open(Method::Get, "/health/live", async || "live\n", LIVE)
+            .open(
+                Method::Get,
+                "/health/ready",
+                async move || ready(&health),
+                READY,
+            );
+        let api = projections::routes(api);
+        let api = plugins::routes(api);
+        let api = parked::routes(api);
+        let api = deployments::routes(api);
+        let router = changes::routes(api).router(desks);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(self.listener, service).await
     }
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
+const METRICS: About = About {
+    summary: "Metrics in the text format of Prometheus",
+    query: &[],
+    body: Body::None,
+    answers: &[(StatusCode::OK, Answer::Text)],
+    refusals: &[],
+};
+
+const LIVE: About = About {
+    summary: "Answers while the process serves requests at all",
+    ..METRICS
+};
+
+const READY: About = About {
+    summary: "Whether each projection has its partitions, and what is in the way",
+    answers: &[
+        (StatusCode::OK, Answer::Json("Readiness")),
+        (StatusCode::SERVICE_UNAVAILABLE, Answer::Json("Readiness")),
+    ],
+    ..METRICS
+};
+
+fn page(metrics: &Metrics) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (content_type, state.metrics.render()).into_response()
+    (content_type, metrics.render()).into_response()
 }
 
-async fn ready(State(state): State<AdminState>) -> Response {
-    let readiness = state.health.readiness();
+fn ready(health: &Health) -> Response {
+    let readiness = health.readiness();
     let status = if readiness.ready {
         StatusCode::OK
     } else {

@@ -10,17 +10,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Desks;
-use super::access::{Access, Caller, Role};
+use super::access::{Caller, Role};
+use super::api::{About, Answer, Api, Body, Method};
 use super::problem::{Problem, answer};
 use super::read;
 use crate::parked::Action;
@@ -61,19 +61,42 @@ impl ParkedDesk {
     }
 }
 
-pub(super) fn routes(access: &Access) -> Router<Desks> {
+const LIST: About = About {
+    summary: "The parked keys of all projections",
+    query: &[],
+    body: Body::None,
+    answers: &[(StatusCode::OK, Answer::Json("ParkedKeys"))],
+    refusals: &[],
+};
+
+const SHOW: About = About {
+    summary: "A parked key, with its first events",
+    answers: &[(StatusCode::OK, Answer::Json("ParkedEvents"))],
+    refusals: &[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND],
+    ..LIST
+};
+
+const DRAIN: About = About {
+    summary: "Have the events of a parked key folded, in their order",
+    body: Body::JsonOrNothing("Drain"),
+    answers: &[(StatusCode::ACCEPTED, Answer::Json("Requested"))],
+    ..SHOW
+};
+
+const SKIP: About = About {
+    summary: "Give one parked event up",
+    body: Body::Json("Skip"),
+    ..DRAIN
+};
+
+pub(super) fn routes(api: Api) -> Api {
     const KEY: &str = "/parked/{projection}/{topic}/{partition}/{offset}";
-    Router::new()
-        .route("/parked", access.guard(Role::Read, get(list)))
-        .route(KEY, access.guard(Role::Read, get(show)))
-        .route(
-            &format!("{KEY}/drain"),
-            access.guard(Role::Operate, post(drain)),
-        )
-        .route(
-            &format!("{KEY}/skip"),
-            access.guard(Role::Operate, post(skip)),
-        )
+    const DRAIN_PATH: &str = "/parked/{projection}/{topic}/{partition}/{offset}/drain";
+    const SKIP_PATH: &str = "/parked/{projection}/{topic}/{partition}/{offset}/skip";
+    api.guarded(Role::Read, Method::Get, "/parked", list, LIST)
+        .guarded(Role::Read, Method::Get, KEY, show, SHOW)
+        .guarded(Role::Operate, Method::Post, DRAIN_PATH, drain, DRAIN)
+        .guarded(Role::Operate, Method::Post, SKIP_PATH, skip, SKIP)
 }
 
 async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {

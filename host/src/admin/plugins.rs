@@ -8,16 +8,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use axum::routing::{get, put};
-use axum::{Extension, Router};
 use serde_json::json;
 
 use super::Desks;
-use super::access::{Access, Caller, Role};
+use super::access::{Caller, Role};
+use super::api::{self, About, Answer, Api, Method};
 use super::problem::{Problem, answer};
 use crate::registry::upload::{Refused, Uploads};
 use crate::registry::{Error, Registry, Saved, Uploaded};
@@ -44,12 +44,45 @@ impl PluginDesk {
     }
 }
 
-pub(super) fn routes(access: &Access) -> Router<Desks> {
-    let list = access.guard(Role::Read, get(list));
-    let upload = access.guard(Role::Deploy, put(upload));
-    Router::new()
-        .route("/plugins", list.merge(upload))
-        .route("/plugins/{hash}", access.guard(Role::Read, get(show)))
+const LIST: About = About {
+    summary: "The plugins that are uploaded",
+    query: &[],
+    body: api::Body::None,
+    answers: &[(StatusCode::OK, Answer::Json("Plugins"))],
+    refusals: &[],
+};
+
+const UPLOAD: About = About {
+    summary: "Upload a plugin: the file as it is",
+    body: api::Body::File,
+    answers: &[
+        (StatusCode::CREATED, Answer::Json("Plugin")),
+        (StatusCode::OK, Answer::Json("Plugin")),
+    ],
+    refusals: &[
+        StatusCode::BAD_REQUEST,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::UNPROCESSABLE_ENTITY,
+    ],
+    ..LIST
+};
+
+const SHOW: About = About {
+    summary: "A plugin, by its hash or by the start of it",
+    answers: &[(StatusCode::OK, Answer::Json("Plugin"))],
+    refusals: &[
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+    ],
+    ..LIST
+};
+
+pub(super) fn routes(api: Api) -> Api {
+    api.guarded(Role::Read, Method::Get, "/plugins", list, LIST)
+        .guarded(Role::Deploy, Method::Put, "/plugins", upload, UPLOAD)
+        .guarded(Role::Read, Method::Get, "/plugins/{hash}", show, SHOW)
 }
 
 async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {

@@ -4,15 +4,14 @@
 //! - `GET /projections/{name}/logs`: the last lines that its plugin has logged on this host,
 //!   `?tail=` of them (100, at most 1,000); with `?after=NUMBER`, those with higher numbers.
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::Desks;
-use super::access::{Access, Role};
+use super::access::Role;
+use super::api::{About, Answer, Api, Body, Method};
 use super::problem::{Problem, answer};
 use super::query::Query;
 use crate::plugin::{LINES_MAX, Tails};
@@ -33,13 +32,29 @@ impl ProjectionDesk {
     }
 }
 
-pub(super) fn routes(access: &Access) -> Router<Desks> {
-    Router::new()
-        .route("/projections", access.guard(Role::Read, get(list)))
-        .route(
-            "/projections/{name}/logs",
-            access.guard(Role::Read, get(logs)),
-        )
+const LIST: About = About {
+    summary: "Each projection with its state, its plugin, and its partitions on this host",
+    query: &[],
+    body: Body::None,
+    answers: &[(StatusCode::OK, Answer::Json("Projections"))],
+    refusals: &[],
+};
+
+const LOGS: About = About {
+    summary: "The last lines that a projection's plugin has logged on this host",
+    query: &[
+        ("tail", "how many: 100, at most 1000"),
+        ("after", "the number of a line; those behind it"),
+    ],
+    answers: &[(StatusCode::OK, Answer::Json("Lines"))],
+    refusals: &[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND],
+    ..LIST
+};
+
+pub(super) fn routes(api: Api) -> Api {
+    const LOGS_PATH: &str = "/projections/{name}/logs";
+    api.guarded(Role::Read, Method::Get, "/projections", list, LIST)
+        .guarded(Role::Read, Method::Get, LOGS_PATH, logs, LOGS)
 }
 
 async fn list(State(desks): State<Desks>) -> Response {

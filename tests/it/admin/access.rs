@@ -5,6 +5,56 @@ use serde_json::Value;
 
 use crate::site::{BOARD, CI, Site, TOKENS};
 
+/// Method, path and role of each route that needs a token.
+pub(crate) const ROUTES: [(&str, &str, &str); 14] = [
+    ("GET", "/projections", "read"),
+    ("GET", "/projections/{name}/logs", "read"),
+    ("GET", "/projections/{name}/revisions", "read"),
+    ("POST", "/projections/{name}/activate", "deploy"),
+    ("POST", "/projections/{name}/shadow", "deploy"),
+    ("POST", "/projections/{name}/rollback", "deploy"),
+    ("GET", "/plugins", "read"),
+    ("GET", "/plugins/{hash}", "read"),
+    ("PUT", "/plugins", "deploy"),
+    ("GET", "/changes", "read"),
+    ("GET", "/parked", "read"),
+    (
+        "GET",
+        "/parked/{projection}/{topic}/{partition}/{offset}",
+        "read",
+    ),
+    (
+        "POST",
+        "/parked/{projection}/{topic}/{partition}/{offset}/drain",
+        "operate",
+    ),
+    (
+        "POST",
+        "/parked/{projection}/{topic}/{partition}/{offset}/skip",
+        "operate",
+    ),
+];
+
+/// The others.
+pub(crate) const OPEN: [&str; 4] = ["/metrics", "/health/live", "/health/ready", "/openapi.json"];
+
+/// A path of a route.
+fn example(path: &str) -> String {
+    let examples = [
+        ("{name}", "tally"),
+        ("{hash}", "0123"),
+        ("{projection}", "tally"),
+        ("{topic}", "t"),
+        ("{partition}", "0"),
+        ("{offset}", "1"),
+    ];
+    examples
+        .iter()
+        .fold(path.to_owned(), |path, (name, example)| {
+            path.replace(name, example)
+        })
+}
+
 /// What every refusal looks like.
 pub(crate) fn assert_problem(answer: &Answer, status: u16, words: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -22,20 +72,9 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, words: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_needs_a_token_with_a_role_that_is_large_enough() {
     let site = Site::start("access", TOKENS).await;
-    let routes = [
-        ("GET", "/plugins", "read"),
-        ("GET", "/plugins/0123", "read"),
-        ("PUT", "/plugins", "deploy"),
-        ("GET", "/projections", "read"),
-        ("GET", "/projections/tally/logs", "read"),
-        ("GET", "/changes", "read"),
-        ("GET", "/parked", "read"),
-        ("GET", "/parked/tally/t/0/1", "read"),
-        ("POST", "/parked/tally/t/0/1/drain", "operate"),
-        ("POST", "/parked/tally/t/0/1/skip", "operate"),
-    ];
-    for (method, path, role) in routes {
-        let send = |token| site.send(method, path, token, b"");
+    for (method, path, role) in ROUTES {
+        let path = example(path);
+        let send = |token| site.send(method, &path, token, b"");
         let nobody = send(None);
         assert_problem(&nobody, 401, "needs a token");
         assert!(
@@ -63,7 +102,7 @@ async fn every_request_needs_a_token_with_a_role_that_is_large_enough() {
         422,
         "is an empty file",
     );
-    for page in ["/metrics", "/health/live", "/health/ready"] {
+    for page in OPEN {
         assert_eq!(site.host.get(page).expect("an answer").0, 200, "{page}");
     }
     assert!(

@@ -4,7 +4,6 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use projectionist_tests::host::binary;
-use projectionist_tests::kafka::Record;
 use projectionist_tests::{guests, wait};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -12,19 +11,6 @@ use sha2::{Digest as _, Sha256};
 use crate::access::assert_problem;
 use crate::commands::{plugin, stdout};
 use crate::site::{BOARD, Site, TOKENS};
-
-/// Two numbers of a key whose sum is too large for `tally`, so that it panics and logs it.
-fn overflow(site: &Site, key: &str) {
-    let value = format!(r#"{{"n":{}}}"#, i64::MAX).into_bytes();
-    let records = ["1", "2"].map(|number| Record {
-        key: Some(key),
-        value: Some(&value),
-        id: number,
-    });
-    site.topic
-        .produce(records.into_iter())
-        .expect("events are produced");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn projections_are_listed_with_what_they_run_and_where_they_stand() {
@@ -55,7 +41,7 @@ async fn what_a_plugin_logs_is_read_and_followed() {
     let site = Site::start("logs", TOKENS).await;
     let path = "/projections/tally/logs";
     assert_eq!(site.get(path, BOARD).1["lines"], Value::Array(vec![]));
-    overflow(&site, "a");
+    site.overflow("a");
     let lines = wait::until("the plugin's lines", async || {
         let (_, body) = site.get(path, BOARD);
         let lines = body["lines"].as_array().expect("a list").clone();
@@ -98,7 +84,7 @@ async fn what_a_plugin_logs_is_read_and_followed() {
         line["number"].as_u64().expect("a number")
     };
     let last = next();
-    overflow(&site, "b");
+    site.overflow("b");
     assert_eq!(next(), last + 1);
     following.kill().expect("it runs");
     following.wait().expect("it has ended");

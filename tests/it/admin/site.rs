@@ -2,7 +2,8 @@
 
 use projectionist_tests::guests;
 use projectionist_tests::host::{Answer, Config, Host, Request};
-use projectionist_tests::kafka::{Topic, brokers};
+use projectionist_tests::kafka::{Record, Topic, brokers};
+use projectionist_tests::wait;
 use serde_json::Value;
 
 /// A token of each role.
@@ -25,7 +26,7 @@ pub(crate) const DUTY: Option<&str> = Some("0123456789-on-duty");
 pub(crate) struct Site {
     pub(crate) host: Host,
     pub(crate) config: Config,
-    pub(crate) topic: Topic,
+    topic: Topic,
 }
 
 impl Site {
@@ -86,6 +87,27 @@ group-id = "{topic}"
         let answer = self.send(method, path, token, body);
         let body = serde_json::from_str(&answer.body);
         (answer.status, body.expect("JSON"))
+    }
+
+    /// Produces two numbers of a key whose sum is too large for `tally`: it panics, and logs that.
+    pub(crate) fn overflow(&self, key: &str) {
+        let value = format!(r#"{{"n":{}}}"#, i64::MAX).into_bytes();
+        let records = ["1", "2"].map(|number| Record {
+            key: Some(key),
+            value: Some(&value),
+            id: number,
+        });
+        let produced = self.topic.produce(records.into_iter());
+        produced.expect("events are produced");
+    }
+
+    /// A key that is parked, as soon as there is one.
+    pub(crate) async fn parked(&self) -> Value {
+        wait::until("a parked key", async || {
+            let (_, body) = self.get("/parked", BOARD);
+            body["parked"].get(0).cloned().ok_or(body)
+        })
+        .await
     }
 
     pub(crate) fn get(&self, path: &str, token: Option<&str>) -> (u16, Value) {
