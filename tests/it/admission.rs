@@ -36,7 +36,10 @@ fn a_projection_is_told_by_its_export_and_says_what_it_is() {
     assert_eq!(about.description, "Does what no plugin should.");
     assert_eq!(about.language.as_deref(), Some("Rust"));
     assert_eq!(about.size_bytes, guest("misbehaving").len() as u64);
-    assert_eq!(about.config_schema, Some(json!({"type": "string"})));
+    assert_eq!(
+        about.config_schema,
+        Some(json!({"type": ["object", "string"]}))
+    );
     let projection = about.projection.expect("a projection's own part");
     assert_eq!(projection.encoding, Encoding::Json);
     assert_eq!(projection.headers, ["note"]);

@@ -34,7 +34,7 @@ fn a_plugin_in_order_is_told_for_people_and_for_programs() {
         "  view      \"own\": one document for each key",
         "  view      \"any\": any event may touch any document",
         "  header    \"note\"",
-        "  schema    {\"type\":\"string\"}",
+        "  schema    {\"type\":[\"object\",\"string\"]}",
     ];
     for line in lines {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");

@@ -1,4 +1,5 @@
-//! A plugin that does wrong whatever its configuration, a JSON string, names.
+//! A plugin that does wrong whatever its configuration names: a JSON string, or on a host, where a
+//! configuration is a table, `{"behaviour": …}`.
 //!
 //! Its views are "own" (0, by-key) and "any" (1, shared), and it asks for the header "note".
 //! Behaviours that are no misdeed (`echo`, `read`, `remember`, `headers`) show that the way in
@@ -41,7 +42,7 @@ impl Guest for Misbehaving {
                 view("any", Ownership::Shared),
             ],
             headers: vec!["note".to_owned()],
-            config_schema: r#"{"type":"string"}"#.to_owned(),
+            config_schema: r#"{"type":["object","string"]}"#.to_owned(),
         }
     }
 
@@ -49,7 +50,9 @@ impl Guest for Misbehaving {
         std::panic::set_hook(Box::new(|info| {
             host::log(Level::Error, &info.to_string());
         }));
-        let behaviour = config.trim_matches('"');
+        let table = config.strip_prefix("{\"behaviour\":");
+        let name = table.and_then(|rest| rest.strip_suffix('}'));
+        let behaviour = name.unwrap_or(&config).trim_matches('"');
         match behaviour {
             "decline" => return Err("there is no behaviour of this name".to_owned()),
             "configure-trap" => std::process::abort(),
