@@ -16,6 +16,8 @@ mod fuzz;
 mod hostile;
 #[path = "admission/refusals.rs"]
 mod refusals;
+#[path = "admission/start.rs"]
+mod start;
 #[path = "admission/workshop.rs"]
 mod workshop;
 

@@ -9,6 +9,7 @@ use super::{Error, VIEW_VERSION, versions};
 use crate::config::{self, Config};
 use crate::plugin::{self, Engine, Program, Unread};
 use crate::store::{CheckpointId, ViewId};
+use crate::telemetry::health::describe;
 
 /// Every projection of a configuration with its plugin.
 pub struct Catalogue {
@@ -126,10 +127,10 @@ fn load(
         Unread::Io { source, .. } => format!(
             "cannot be read: {source}; build the plugin, or correct projections.{name}.plugin"
         ),
-        Unread::Refused(error) => error.to_string(),
+        Unread::Refused(error) => describe(&error),
     })?;
-    let program = Program::load(engine, &file, &bytes).map_err(|error| error.to_string())?;
-    versions::configure(name, projection, &program).map_err(|error| error.to_string())?;
+    let program = Program::load(engine, &file, &bytes).map_err(|error| describe(&error))?;
+    versions::configure(name, projection, &program).map_err(|error| describe(&error))?;
     Ok((program, bytes))
 }
 

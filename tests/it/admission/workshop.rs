@@ -148,7 +148,7 @@ fn large(functions: usize, function_bytes: usize) -> Vec<u8> {
 }
 
 /// Component types in one another, so deep that reading them needs more stack than there is.
-fn bottomless() -> Vec<u8> {
+pub(super) fn bottomless() -> Vec<u8> {
     // "component type of one declaration, which is a type".
     let levels = [0x41, 1, 1].repeat(1_000_000);
     with_section(7, &[&[1], &levels[..], &[0x41, 0]].concat())
