@@ -9,6 +9,8 @@ mod access;
 mod changes;
 #[path = "admin/commands.rs"]
 mod commands;
+#[path = "admin/deployments.rs"]
+mod deployments;
 #[path = "admin/openapi.rs"]
 mod openapi;
 #[path = "admin/projections.rs"]

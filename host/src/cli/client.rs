@@ -109,6 +109,17 @@ impl Client {
         Ok(body)
     }
 
+    /// Asks for a change.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let mut request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let (_, body) = self.read(request.send(body.to_string()))?;
+        Ok(body)
+    }
+
     /// Sends a file; answers with what status it was taken.
     pub(super) fn put(&self, path: &str, file: &[u8]) -> Result<(StatusCode, Value), Failure> {
         let request = self.agent.put(format!("{}{path}", self.url));

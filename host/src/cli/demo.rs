@@ -21,8 +21,10 @@ use crate::document;
 use crate::kafka::mock::{MockBroker, Record};
 use crate::record::NextOffset;
 use crate::store::envelope::seal;
-use crate::store::{Store, ViewId};
+use crate::store::{Store, StoredDocument, ViewId};
 use crate::telemetry::health::Health;
+
+mod own;
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -32,6 +34,12 @@ pub(super) struct Demo {
     /// How many partitions the topic has
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=64))]
     partitions: i32,
+    /// Run this plugin instead of the example's, on events of your own
+    #[arg(long, value_name = "FILE", requires = "events")]
+    plugin: Option<PathBuf>,
+    /// Events, one JSON object a line, as "plugin test" takes them
+    #[arg(long, value_name = "FILE", requires = "plugin")]
+    events: Option<PathBuf>,
 }
 
 const TOPIC: &str = "flights";
@@ -54,6 +62,9 @@ type Stored = BTreeMap<String, Value>;
 
 impl Demo {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if let (Some(plugin), Some(events)) = (&self.plugin, &self.events) {
+            return own::run(plugin, events, self.partitions);
+        }
         let events = flights::read(&self.example.join(DATA)).with_context(|| {
             format!(
                 "cannot read the flights; run the demo in the project's folder, or name the \
@@ -83,8 +94,9 @@ impl Demo {
         let values: Vec<Vec<u8>> = events.iter().map(FlightEvent::json).collect();
         let records = events.iter().zip(&values).map(|(event, value)| Record {
             key: event.key.as_deref().map(str::as_bytes),
-            value,
-            header: (FlightEvent::ID_HEADER, &event.id),
+            value: Some(value),
+            headers: vec![(FlightEvent::ID_HEADER, Some(event.id.as_bytes()))],
+            timestamp_ms: 0,
         });
         let progress = progress_bar("producing", events.len());
         broker
@@ -108,6 +120,18 @@ impl Demo {
 
 /// Runs the host until every event is stored, and returns the documents of both views.
 async fn project(config: &Config, events: usize) -> Result<(Stored, Stored), Failure> {
+    run_host(config, events).await?;
+    let store = open_store(&config.stores["main"]).await?;
+    let catalogue = Catalogue::load(config)?;
+    let aircraft = read_view(&*store, &catalogue, "aircraft").await?;
+    let airports = read_view(&*store, &catalogue, "airports").await?;
+    show(&*store, &catalogue, "aircraft", "N14228").await?;
+    show(&*store, &catalogue, "airports", "JFK").await?;
+    Ok((aircraft, airports))
+}
+
+/// Runs the host until every event is stored, and tells how long that took.
+async fn run_host(config: &Config, events: usize) -> Result<(), Failure> {
     let app = App::build(config).await?;
     let projections: Vec<String> = config.projections.keys().cloned().collect();
     let health = app.health().clone();
@@ -118,20 +142,17 @@ async fn project(config: &Config, events: usize) -> Result<(Stored, Stored), Fai
     running.await.context("the host ended unexpectedly")??;
     let elapsed = stored?;
 
+    let plugins = match projections.len() {
+        1 => "1 plugin".to_owned(),
+        several => format!("{several} plugins"),
+    };
     println!(
-        "{events} events, each folded by {} plugins and stored exactly once, in {:.2} s: {:.0} \
+        "{events} events, each folded by {plugins} and stored exactly once, in {:.2} s: {:.0} \
          events/s (measured from the first claimed partition on)",
-        projections.len(),
         elapsed.as_secs_f64(),
         events as f64 / elapsed.as_secs_f64(),
     );
-    let store = open_store(&config.stores["main"]).await?;
-    let catalogue = Catalogue::load(config)?;
-    let aircraft = read_view(&*store, &catalogue, "aircraft").await?;
-    let airports = read_view(&*store, &catalogue, "airports").await?;
-    show(&*store, &catalogue, "aircraft", "N14228").await?;
-    show(&*store, &catalogue, "airports", "JFK").await?;
-    Ok((aircraft, airports))
+    Ok(())
 }
 
 /// Shows the progress until everything is stored, and returns the time that it took since the
@@ -213,7 +234,11 @@ async fn show(
         .pop()
         .flatten();
     let found = found.ok_or_else(|| anyhow!("view \"{view}\" has no document \"{id}\""))?;
-    let json = document::to_json(&seal(id, &found)).context("cannot write a document")?;
+    print_document(view, id, &found)
+}
+
+fn print_document(view: &str, id: &str, document: &StoredDocument) -> Result<(), Failure> {
+    let json = document::to_json(&seal(id, document)).context("cannot write a document")?;
     let mut text = String::from_utf8(json).context("JSON is UTF-8")?;
     if let Some((cut, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(cut);

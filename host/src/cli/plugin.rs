@@ -9,12 +9,16 @@ use crate::app;
 use crate::config::Plugins;
 use crate::plugin::{self, Engine};
 
+mod activate;
 mod changes;
 mod check;
 mod compile_child;
 mod list;
 mod logs;
 mod new;
+mod revisions;
+mod rollback;
+mod shadow;
 mod show;
 mod test;
 mod upload;
@@ -41,6 +45,14 @@ enum Command {
     List(list::List),
     /// Print what is known of an uploaded plugin
     Show(show::Show),
+    /// Let a projection run another plugin, on every host and without a restart
+    Activate(activate::Activate),
+    /// Let a plugin fold beside the one that runs, store nothing, and see in what they differ
+    Shadow(shadow::Shadow),
+    /// Go back to the plugin before the one that a projection runs
+    Rollback(rollback::Rollback),
+    /// Print what a projection runs and ran, and what its candidate came to
+    Revisions(revisions::Revisions),
     /// Print who has changed what, the newest first
     Changes(changes::Changes),
     /// Print the last lines that a projection's plugin has logged on a running host
@@ -73,6 +85,10 @@ impl Plugin {
             Command::Upload(upload) => upload.run(),
             Command::List(list) => list.run(),
             Command::Show(show) => show.run(),
+            Command::Activate(activate) => activate.run(),
+            Command::Shadow(shadow) => shadow.run(),
+            Command::Rollback(rollback) => rollback.run(),
+            Command::Revisions(revisions) => revisions.run(),
             Command::Changes(changes) => changes.run(),
             Command::Logs(logs) => logs.run(),
         }

@@ -16,11 +16,14 @@ pub struct MockBroker {
 }
 
 /// A record to produce.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
-    pub header: (&'a str, &'a str),
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    /// Unix time; 0 where the broker is to note the time.
+    pub timestamp_ms: i64,
 }
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,16 +52,19 @@ impl MockBroker {
             .set("linger.ms", "5")
             .create()?;
         for record in records {
-            let (name, value) = record.header;
-            let headers = OwnedHeaders::new().insert(Header {
-                key: name,
-                value: Some(value),
-            });
-            let mut message = BaseRecord::<[u8], [u8]>::to(topic)
-                .payload(record.value)
-                .headers(headers);
+            let mut headers = OwnedHeaders::new();
+            for (key, value) in record.headers {
+                headers = headers.insert(Header { key, value });
+            }
+            let mut message = BaseRecord::<[u8], [u8]>::to(topic).headers(headers);
             if let Some(key) = record.key {
                 message = message.key(key);
+            }
+            if let Some(value) = record.value {
+                message = message.payload(value);
+            }
+            if record.timestamp_ms > 0 {
+                message = message.timestamp(record.timestamp_ms);
             }
             while let Err((error, refused)) = producer.send(message) {
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {

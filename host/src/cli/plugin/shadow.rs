@@ -1,0 +1,38 @@
+//! `projectionist plugin shadow`: let a plugin fold beside the one that runs, and store nothing.
+
+use clap::Args;
+use serde_json::json;
+
+use super::revisions::print_made;
+use crate::cli::Failure;
+use crate::cli::client::{HostAddress, segment};
+
+#[derive(Debug, Args)]
+pub(super) struct Shadow {
+    /// The projection, as the configuration names it
+    projection: String,
+    /// The hash of an uploaded plugin, or the start of it where that names one plugin
+    #[arg(required_unless_present = "stop")]
+    hash: Option<String>,
+    /// No plugin folds beside it any more
+    #[arg(long, conflicts_with = "hash")]
+    stop: bool,
+    /// Kept with the decision
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    host: HostAddress,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Shadow {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let projection = segment("projection", &self.projection)?;
+        let body = json!({ "plugin": self.hash, "reason": self.reason });
+        let path = format!("/projections/{projection}/shadow");
+        let made = self.host.client()?.post(&path, &body)?;
+        print_made(made, self.json)
+    }
+}
