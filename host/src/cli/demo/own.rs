@@ -12,7 +12,7 @@ use crate::config::{self, Config, Plugins};
 use crate::kafka::mock::{MockBroker, Record};
 use crate::kit::events::{self, Event};
 use crate::parked::{self, KeyEntry};
-use crate::store::{Store, Table};
+use crate::store::Table;
 
 const TOPIC: &str = "events";
 
