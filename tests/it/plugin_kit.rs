@@ -9,6 +9,9 @@ use projectionist_tests::host::binary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "plugin_kit/project.rs"]
+mod project;
+
 /// A folder of fixtures for the plugin `mirror`.
 struct Fixtures(TempDir);
 

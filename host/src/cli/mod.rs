@@ -142,6 +142,15 @@ fn print_line(text: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+impl Failure {
+    /// What went wrong, whatever the exit code would be.
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Failure::Wrong(error) | Failure::Unavailable(error) | Failure::Other(error) => error,
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Failure::Other(error)

@@ -1,7 +1,9 @@
 //! `projectionist plugin`: what concerns plugins themselves. Each file is one command.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
 use super::{Failure, environment};
@@ -10,9 +12,12 @@ use crate::config::Plugins;
 use crate::plugin::{self, Engine};
 
 mod activate;
+mod bench;
+mod build;
 mod changes;
 mod check;
 mod compile_child;
+mod dev;
 mod list;
 mod logs;
 mod new;
@@ -31,8 +36,14 @@ pub(super) struct Plugin {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Tell what a plugin costs for each event, apart from the host's own work
+    Bench(bench::Bench),
+    /// Build a project with the tools of its language, and check the plugin
+    Build(build::Build),
     /// Take a plugin file through all checks of the host, and tell what it is
     Check(check::Check),
+    /// Build a project and fold its fixtures again whenever a file changes
+    Dev(dev::Dev),
     /// Write a project to start from: a fold that works, its tests and fixtures
     New(new::New),
     #[command(hide = true)]
@@ -64,6 +75,14 @@ fn engine() -> Result<Arc<Engine>, Failure> {
     app::engine(&Plugins::defaults(environment())).map_err(refused)
 }
 
+/// Reads a projection's configuration from a file.
+fn read_config(path: &Path) -> Result<serde_json::Value, Failure> {
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::Other(anyhow!("cannot read {}: {error}", path.display())))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::Wrong(anyhow!("{} is not JSON: {error}", path.display())))
+}
+
 /// A file or a configuration that is wrong is for its author to change; the engine's own failure
 /// is not.
 fn refused(error: plugin::Error) -> Failure {
@@ -78,7 +97,10 @@ fn refused(error: plugin::Error) -> Failure {
 impl Plugin {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
+            Command::Bench(bench) => bench.run(),
+            Command::Build(build) => build.run(),
             Command::Check(check) => check.run(),
+            Command::Dev(dev) => dev.run(),
             Command::New(new) => new.run(),
             Command::CompileChild(child) => child.run(),
             Command::Test(test) => test.run(),
@@ -92,5 +114,23 @@ impl Plugin {
             Command::Changes(changes) => changes.run(),
             Command::Logs(logs) => logs.run(),
         }
+    }
+}
+
+fn read_config(path: &Path) -> Result<serde_json::Value, Failure> {
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::Other(anyhow!("cannot read {}: {error}", path.display())))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::Wrong(anyhow!("{} is not JSON: {error}", path.display())))
+}
+
+/// A file or a configuration that is wrong is for its author to change; the engine's own failure
+/// is not.
+fn refused(error: plugin::Error) -> Failure {
+    match error {
+        plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
+            Failure::Wrong(error.into())
+        }
+        plugin::Error::Engine(_) => Failure::Other(error.into()),
     }
 }

@@ -125,15 +125,23 @@ impl Case {
 /// How an outcome departs from what was expected, line by line; `None` where it does not. The
 /// order of fields and the layout of the text do not count.
 pub fn difference(expected: &Value, outcome: &Value) -> Option<String> {
-    let (expected, outcome) = (format!("{expected:#}\n"), format!("{outcome:#}\n"));
-    if expected == outcome {
+    difference_between(("expected", expected), ("folded", outcome))
+}
+
+/// The same for any two outcomes, each with its name.
+pub fn difference_between(
+    (one_name, one): (&str, &Value),
+    (other_name, other): (&str, &Value),
+) -> Option<String> {
+    let (one, other) = (format!("{one:#}\n"), format!("{other:#}\n"));
+    if one == other {
         return None;
     }
-    let diff = TextDiff::from_lines(&expected, &outcome);
+    let diff = TextDiff::from_lines(&one, &other);
     let unified = diff
         .unified_diff()
         .context_radius(3)
-        .header("expected", "folded")
+        .header(one_name, other_name)
         .to_string();
     Some(unified)
 }

@@ -4,10 +4,13 @@
 //! - [`Desk`] folds them into documents in memory, and parks what the plugin cannot take as a host
 //!   does: the event and the later ones of its key.
 //! - [`fixtures`] finds cases in a folder and compares what they come to with what they should.
-//! - [`project`] writes the project that a plugin starts from.
+//! - [`project`] writes the project that a plugin starts from, and [`build`] builds it.
+//! - [`bench`] tells what a plugin costs.
 //!
 //! Not here: commands and what they print (`cli::plugin`).
 
+pub mod bench;
+pub mod build;
 pub mod events;
 pub mod fixtures;
 pub mod project;

@@ -20,6 +20,8 @@ pub(super) struct Guest {
     /// There during a call of `project` only.
     reader: Option<Reader>,
     logs: Arc<Logs>,
+    /// How long the present call has waited for documents.
+    waited: Duration,
     /// The last line logged as an error in the present call.
     last_error: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Guest {
             clock: Clock::start(limits.call_max, Instant::now()),
             reader: None,
             logs,
+            waited: Duration::ZERO,
             last_error: None,
         }
     }
@@ -39,6 +42,7 @@ impl Guest {
     pub(super) fn enter(&mut self, time_max: Duration, reader: Option<Reader>) {
         self.clock = Clock::start(time_max, Instant::now());
         self.reader = reader;
+        self.waited = Duration::ZERO;
         self.last_error = None;
     }
 
@@ -46,6 +50,11 @@ impl Guest {
     pub(super) fn leave(&mut self) -> Option<String> {
         self.reader = None;
         self.last_error.take()
+    }
+
+    /// How long the last call has waited for documents.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The engine's clock has ticked while the guest ran.
@@ -74,9 +83,12 @@ impl documents::Host for Guest {
         let reader = self.reader.as_mut().ok_or_else(|| {
             Misuse("get-many: documents can be read during \"project\" only".to_owned())
         })?;
-        self.clock.pause(Instant::now());
+        let paused = Instant::now();
+        self.clock.pause(paused);
         let answer = reader.get_many(view, &ids);
-        self.clock.resume(Instant::now());
+        let resumed = Instant::now();
+        self.clock.resume(resumed);
+        self.waited += resumed - paused;
         answer
     }
 }

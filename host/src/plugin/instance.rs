@@ -1,7 +1,7 @@
 //! One running plugin: a store of its own and the functions to call in it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Store, UpdateDeadline};
 
@@ -24,6 +24,17 @@ pub(super) struct Instance {
     bindings: ProjectionPlugin,
     limits: Limits,
     batches: u32,
+    /// Of the last call that came back.
+    plugin_time: Duration,
+}
+
+/// What a call has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastCall {
+    /// From its begin to its end, without the wait for documents.
+    pub plugin_time: Duration,
+    /// Of all memories of the instance.
+    pub memory_bytes: usize,
 }
 
 impl Instance {
@@ -41,6 +52,7 @@ impl Instance {
             bindings,
             limits,
             batches: 0,
+            plugin_time: Duration::ZERO,
         })
     }
 
@@ -73,6 +85,13 @@ impl Instance {
         .map_err(|text| fault(FaultKind::Failed, text, None).into())
     }
 
+    pub(super) fn last_call(&self) -> LastCall {
+        LastCall {
+            plugin_time: self.plugin_time,
+            memory_bytes: self.store.data().limiter.memory_bytes(),
+        }
+    }
+
     /// True where it is time for a new instance, although this one works.
     pub(super) fn is_worn(&self) -> bool {
         self.batches >= BATCHES_MAX || self.store.data().limiter.nearly_full()
@@ -87,7 +106,10 @@ impl Instance {
         self.store.data_mut().enter(time_max, reader);
         self.store.set_epoch_deadline(1);
         let plugin = self.bindings.projectionist_plugin_projection();
+        let start = Instant::now();
         let result = call(plugin, &mut self.store);
+        let elapsed = start.elapsed();
+        self.plugin_time = elapsed.saturating_sub(self.store.data().waited());
         let last_error = self.store.data_mut().leave();
         result.map_err(|error| ended(error, last_error))
     }

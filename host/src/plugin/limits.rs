@@ -105,6 +105,11 @@ impl Limiter {
         }
     }
 
+    /// Bytes of all memories.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory.used
+    }
+
     /// True from three quarters of the memory on: better a new instance than a fault.
     pub(super) fn nearly_full(&self) -> bool {
         self.memory.used >= self.memory.limit / 4 * 3

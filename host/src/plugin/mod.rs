@@ -73,6 +73,7 @@ pub use admission::examine;
 pub use engine::Engine;
 pub use error::{Error, Problem};
 pub use file::{Unread, read_file};
+pub use instance::LastCall;
 pub use kind::Kind;
 pub use limits::Limits;
 pub use module::MODULE_BYTES_MAX;

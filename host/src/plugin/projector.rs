@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::projection::{self, Batch, Descriptor, Documents, HostError, Output, Projector};
 
 use super::error::{Error, Problem};
-use super::instance::Instance;
+use super::instance::{Instance, LastCall};
 use super::limits::Limits;
 use super::logs::Logs;
 use super::output::{self, Question};
@@ -28,6 +28,7 @@ pub struct Projection {
     logs: Arc<Logs>,
     /// Configured. `None` after a failure, or when it was worn out.
     instance: Option<Instance>,
+    last_call: LastCall,
 }
 
 impl Projection {
@@ -50,6 +51,7 @@ impl Projection {
             limits,
             logs: Arc::new(logs),
             instance: None,
+            last_call: LastCall::default(),
         };
         let instance = projection.start().map_err(|error| {
             let plugin = projection.program.name();
@@ -76,6 +78,11 @@ impl Projection {
     pub fn sending_to(mut self, topics: Arc<[Arc<str>]>) -> Self {
         self.topics = topics;
         self
+    }
+
+    /// What the last batch that was answered has taken.
+    pub fn last_call(&self) -> LastCall {
+        self.last_call
     }
 
     fn start(&self) -> Result<Instance, StartError> {
@@ -114,6 +121,7 @@ impl Projector for Projection {
         };
         let descriptor = self.program.descriptor();
         let answer = instance.project(batch, descriptor, documents)?;
+        self.last_call = instance.last_call();
         let question = Question {
             descriptor,
             events: batch.events,

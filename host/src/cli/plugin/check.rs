@@ -1,12 +1,12 @@
 //! `projectionist plugin check`: every check of the host, without one that runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{engine, refused};
+use super::{engine, read_config, refused};
 use crate::cli::{Failure, print_line};
 use crate::plugin::{self, About, Limits, Program, Projection, Unread};
 use crate::projection::Ownership;
@@ -24,6 +24,15 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Without a configuration, told for people.
+    pub(super) fn of(file: PathBuf) -> Self {
+        Check {
+            file,
+            config: None,
+            json: false,
+        }
+    }
+
     pub(super) fn run(self) -> Result<(), Failure> {
         let bytes = plugin::read_file(&self.file).map_err(unread)?;
         let name = self.file.file_name().unwrap_or(self.file.as_os_str());
@@ -48,13 +57,6 @@ impl Check {
         print_line(text.as_bytes())?;
         Ok(())
     }
-}
-
-fn read_config(path: &Path) -> Result<serde_json::Value, Failure> {
-    let text = std::fs::read(path)
-        .map_err(|error| Failure::Other(anyhow!("cannot read {}: {error}", path.display())))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Failure::Wrong(anyhow!("{} is not JSON: {error}", path.display())))
 }
 
 /// What a plugin is, in a few lines for people.

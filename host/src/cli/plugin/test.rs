@@ -1,6 +1,6 @@
 //! `projectionist plugin test`: a plugin against the fixtures of its author.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -11,7 +11,7 @@ use super::{engine, refused};
 use crate::cli::Failure;
 use crate::kit::fixtures::{self, Case, difference};
 use crate::kit::{Desk, events};
-use crate::plugin::{Limits, Program, Projection};
+use crate::plugin::{Engine, Limits, Program, Projection};
 
 #[derive(Debug, Args)]
 pub(super) struct Test {
@@ -24,6 +24,13 @@ pub(super) struct Test {
     /// Take what the events come to as what is expected from now on
     #[arg(long)]
     update: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+/// What a host would know of the projection besides.
+#[derive(Debug, Args)]
+pub(super) struct Given {
     /// A topic that the plugin may send messages to; may be given more than once
     #[arg(long, value_name = "TOPIC")]
     sends_to: Vec<String>,
@@ -34,11 +41,12 @@ pub(super) struct Test {
 
 impl Test {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let program = self.load()?;
+        let engine = engine()?;
+        let program = load(&engine, &self.file)?;
         let cases = fixtures::cases(&self.fixtures).map_err(anyhow::Error::from)?;
         let mut different = 0;
         for case in &cases {
-            let outcome = self.fold(&program, case)?;
+            let outcome = self.given.fold(&program, case)?;
             if !self.verify(case, &outcome)? {
                 different += 1;
             }
@@ -50,26 +58,6 @@ impl Test {
                 cases.len()
             ))),
         }
-    }
-
-    fn load(&self) -> Result<Arc<Program>, Failure> {
-        let bytes = std::fs::read(&self.file)
-            .with_context(|| format!("cannot read {}", self.file.display()))?;
-        Program::load(&engine()?, &self.file.display().to_string(), &bytes).map_err(refused)
-    }
-
-    fn fold(&self, program: &Arc<Program>, case: &Case) -> Result<Value, Failure> {
-        let config = case.config().map_err(anyhow::Error::from)?;
-        let projection = Projection::new(program.clone(), &case.name, &config, Limits::default())
-            .map_err(refused)?;
-        let topics: Arc<[Arc<str>]> = self.sends_to.iter().map(|t| t.as_str().into()).collect();
-        let text = case.events().map_err(anyhow::Error::from)?;
-        let events = events::read(&text)
-            .with_context(|| format!("cannot use {}", case.events_path().display()))?;
-        let mut desk = Desk::new(projection.sending_to(topics), &self.topic);
-        desk.fold(&events).map_err(anyhow::Error::from)?;
-        let outcome = desk.outcome().context("cannot write a document")?;
-        Ok(outcome.to_value())
     }
 
     /// False where the outcome is not the expected one. Says how the case went.
@@ -93,4 +81,26 @@ impl Test {
         }
         Ok(true)
     }
+}
+
+impl Given {
+    /// What a case comes to.
+    pub(super) fn fold(&self, program: &Arc<Program>, case: &Case) -> Result<Value, Failure> {
+        let config = case.config().map_err(anyhow::Error::from)?;
+        let projection = Projection::new(program.clone(), &case.name, &config, Limits::default())
+            .map_err(refused)?;
+        let topics: Arc<[Arc<str>]> = self.sends_to.iter().map(|t| t.as_str().into()).collect();
+        let text = case.events().map_err(anyhow::Error::from)?;
+        let events = events::read(&text)
+            .with_context(|| format!("cannot use {}", case.events_path().display()))?;
+        let mut desk = Desk::new(projection.sending_to(topics), &self.topic);
+        desk.fold(&events).map_err(anyhow::Error::from)?;
+        let outcome = desk.outcome().context("cannot write a document")?;
+        Ok(outcome.to_value())
+    }
+}
+
+pub(super) fn load(engine: &Arc<Engine>, file: &Path) -> Result<Arc<Program>, Failure> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Program::load(engine, &file.display().to_string(), &bytes).map_err(refused)
 }
