@@ -19,40 +19,34 @@ export class Reject extends Error {}
 
 /** One event, as `fold` sees it. */
 class Event {
-  /** The key as text. */
-  key;
-  /** The value, parsed from JSON; `null` for a tombstone. */
-  value;
-  #batch;
-  #index;
-
+  // Without declared fields, which cost half a microsecond an event.
   constructor(batch, index, key, value) {
+    /** The key as text. */
     this.key = key;
+    /** The value, parsed from JSON; `null` for a tombstone. */
     this.value = value;
-    this.#batch = batch;
-    this.#index = index;
+    /** Tells a tombstone from a value that is `null` in JSON. */
+    this.isTombstone = value === null && batch.values.missing.includes(index);
+    this._batch = batch;
+    this._index = index;
   }
 
   get topic() {
-    return this.#batch.topic;
+    return this._batch.topic;
   }
   get partition() {
-    return this.#batch.partition;
+    return this._batch.partition;
   }
   get offset() {
-    return Number(this.#batch.offsets[this.#index]);
+    return Number(this._batch.offsets[this._index]);
   }
   get timestampMs() {
-    return Number(this.#batch.timestampsMs[this.#index]);
-  }
-  /** Tells a tombstone from a value that is `null` in JSON. */
-  get isTombstone() {
-    return this.#batch.values.missing.includes(this.#index);
+    return Number(this._batch.timestampsMs[this._index]);
   }
   /** A header that `headers` of the projection names, as text; `undefined` where there is none. */
   header(name) {
-    const column = this.#batch.headers[this.#batch.headerNames.indexOf(name)];
-    return column && itemText(column, this.#index);
+    const column = this._batch.headers[this._batch.headerNames.indexOf(name)];
+    return column && itemText(column, this._index);
   }
 }
 
@@ -96,6 +90,7 @@ export function project(projection, batch, getMany) {
   const keys = texts(batch.keys);
   const values = texts(batch.values);
   const parsed = parseAll(values);
+  const isClean = parsed.isWhole;
   const rejects = [];
   const slots = new Map();
   const slotOf = new Array(keys.length);
@@ -131,10 +126,14 @@ export function project(projection, batch, getMany) {
       continue;
     }
     try {
-      const event = new Event(batch, index, ids[slot], usable(parsed[index]));
-      const folded = fold(documents[slot], event);
+      const value = isClean ? parsed[index] : usable(parsed[index]);
+      const event = new Event(batch, index, ids[slot], value);
+      const document = documents[slot];
+      const folded = fold(document, event);
       if (folded !== IGNORE) {
-        documents[slot] = checked(folded);
+        if (folded !== document || folded === null) {
+          documents[slot] = checked(folded);
+        }
         shapedBy[slot] = index;
       }
     } catch {
@@ -314,7 +313,8 @@ function pack(items) {
 const BETWEEN = "|;|";
 
 /**
- * Each text parsed: `null` for a missing one, `Unusable` for one that is not JSON.
+ * Each text parsed: `null` for a missing one, `Unusable` for one that is not JSON. Where
+ * `isWhole`, there is none of these.
  *
  * All are parsed as one array. Its result counts only where each mark between two values is found
  * in its place, and where no value can hold such a mark, written out or escaped: then each value
@@ -322,10 +322,10 @@ const BETWEEN = "|;|";
  */
 function parseAll(items) {
   try {
-    const values = items.map((item) => (item === undefined ? "null" : item));
+    const values = items.includes(undefined) ? items.map((item) => item ?? "null") : items;
     const joined = values.join(`,"${BETWEEN}",`);
-    const isMarked = joined.split(`"${BETWEEN}"`).length === values.length;
-    if (isMarked && !joined.includes("\\u") && values.length > 0) {
+    const isClear = !items.join("").includes(`"${BETWEEN}"`);
+    if (isClear && !joined.includes("\\u") && values.length > 0) {
       const parsed = JSON.parse(`[${joined}]`);
       const marks = parsed.length === 2 * values.length - 1;
       const found = new Array(values.length);
@@ -336,6 +336,7 @@ function parseAll(items) {
         found[index] = parsed[2 * index];
       }
       if (inPlace) {
+        found.isWhole = true;
         return found;
       }
     }

@@ -51,18 +51,15 @@ class Projection:
 class Event:
     """One event, as `fold` sees it: `key`, a text; `value`, parsed from JSON; and more."""
 
-    __slots__ = ("key", "value", "_batch", "_index")
+    __slots__ = ("key", "value", "is_tombstone", "_batch", "_index")
 
     def __init__(self, key, value, batch, index):
         self.key = key
         self.value = value
+        # Tells a tombstone, whose value is `None`, from a value that is `null` in JSON.
+        self.is_tombstone = value is None and index in batch.values.missing
         self._batch = batch
         self._index = index
-
-    @property
-    def is_tombstone(self) -> bool:
-        """Tells a tombstone, whose value is `None`, from a value that is `null` in JSON."""
-        return self._index in self._batch.values.missing
 
     @property
     def topic(self) -> str:
@@ -136,14 +133,17 @@ def project(projection, batch, get_many):
         if key.__class__ is not str:
             continue
         slot = slots[key]
-        if slot in failed:
+        if failed and slot in failed:
             continue
         value = values[index]
         try:
             if value.__class__ is Unusable:
                 raise Reject(f"the value {value.reason}")
             folded = fold(documents[slot], Event(key, value, batch, index))
-            if folded is not IGNORE:
+            if folded.__class__ is dict:
+                documents[slot] = folded
+                shaped_by[slot] = index
+            elif folded is not IGNORE:
                 documents[slot] = checked(folded)
                 shaped_by[slot] = index
         except Exception:

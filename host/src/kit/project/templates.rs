@@ -52,11 +52,11 @@ const PYTHON: [File; 10] = template![
     (".gitignore", "/.venv\n__pycache__\n/{{file}}.wasm\n")
 ];
 
-const GO: [File; 12] = template![
+const GO: [File; 14] = template![
     "go":
     "README.md", "build/main.go", "fixtures/payments.expected.json", "go.mod", "plugin.go",
-    "plugin_test.go", "projectionist/host.go", "projectionist/native.go",
-    "projectionist/projectionist.go", "projectionist/testing.go";
+    "plugin_test.go", "projectionist/decode.go", "projectionist/decode_test.go",
+    "projectionist/host.go", "projectionist/native.go", "projectionist/projectionist.go", "projectionist/testing.go";
     (".gitignore", "/{{file}}.wasm\n")
 ];
 

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sort"
 	"unicode/utf8"
 )
@@ -35,6 +36,8 @@ type Projection[V, D any] struct {
 	// Fold gives the document that is to be stored, nil where none shall exist. The document that
 	// it gets, nil where none exists, may be changed. An error rejects the event.
 	Fold func(document *D, event *Event[V]) (*D, error)
+
+	values, documents decoder
 }
 
 // Event is one event, as Fold sees it.
@@ -148,6 +151,10 @@ func (p *Projection[V, D]) configure(config []byte) error {
 func (p *Projection[V, D]) project(batch *batch, getMany func(*column) column) output {
 	var out output
 	batch.headerNames = p.Headers
+	if p.values.fields == nil {
+		p.values = newDecoder(reflect.TypeFor[V]())
+		p.documents = newDecoder(reflect.TypeFor[D]())
+	}
 	// Where an event has no key, or an unreadable one, it has no slot.
 	slotOf := make([]*slot[D], len(batch.offsets))
 	slots := make(map[string]*slot[D])
@@ -159,7 +166,7 @@ func (p *Projection[V, D]) project(batch *batch, getMany func(*column) column) o
 		if key == nil {
 			// Without a key an event belongs to no document; what cannot be read is told all the same.
 			if value := batch.values.item(index); value != nil {
-				if err := json.Unmarshal(value, new(V)); err != nil {
+				if err := decode(&p.values, value, new(V)); err != nil {
 					out.rejects = append(out.rejects, Reject{uint32(index), unread(err).Error()})
 				}
 			}
@@ -186,7 +193,8 @@ func (p *Projection[V, D]) project(batch *batch, getMany func(*column) column) o
 		stored := getMany(&ids)
 		for number, slot := range order {
 			slot.stored = stored.item(number)
-			slot.failed = decode(slot.stored, &slot.document) != nil
+			document, err := p.stored(slot.stored)
+			slot.document, slot.failed = document, err != nil
 		}
 	}
 	for index, slot := range slotOf {
@@ -236,8 +244,7 @@ func (p *Projection[V, D]) foldSingly(
 			continue
 		}
 		// From the text each time: an earlier fold may hold on to parts of it.
-		var document *D
-		err := decode(body, &document)
+		document, err := p.stored(body)
 		if err == nil {
 			document, err = p.fold(document, slot.key, batch, index)
 		}
@@ -269,22 +276,24 @@ func (p *Projection[V, D]) fold(
 	value := batch.values.item(index)
 	event.IsTombstone = value == nil
 	if value != nil {
-		if err := json.Unmarshal(value, &event.Value); err != nil {
+		if err := decode(&p.values, value, &event.Value); err != nil {
 			return nil, unread(err)
 		}
 	}
 	return p.Fold(document, &event)
 }
 
-func decode[D any](stored []byte, document **D) error {
-	if stored == nil {
-		return nil
+// stored reads a document; where none is stored, it is nil.
+func (p *Projection[V, D]) stored(body []byte) (*D, error) {
+	if body == nil {
+		return nil, nil
 	}
-	if err := json.Unmarshal(stored, document); err != nil {
-		return fmt.Errorf("the stored document is not what this projection reads: %w; "+
+	document := new(D)
+	if err := decode(&p.documents, body, document); err != nil {
+		return nil, fmt.Errorf("the stored document is not what this projection reads: %w; "+
 			"a new shape of document needs a new version of the view", err)
 	}
-	return nil
+	return document, nil
 }
 
 func unread(err error) error {
