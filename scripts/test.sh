@@ -23,6 +23,11 @@ done
 # together with the tests it is built on the same dependencies as they are.
 cargo build --release --workspace --bins --tests
 
+# Plugins in other languages than Rust, with the binary that was just built.
+scripts/languages.sh build
+languages=$(scripts/languages.sh env)
+eval "$languages"
+
 if [[ ${CI:-} == true ]]; then trap 'scripts/services.sh stop' EXIT; fi
 scripts/services.sh start
 endpoints=$(scripts/services.sh env)
