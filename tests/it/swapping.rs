@@ -244,7 +244,7 @@ async fn a_version_that_rejects_too_much_is_rolled_back_and_what_it_parked_is_fo
     let b = Host::start(&config_b).expect("a host");
     a.wait_until_ready().await;
     b.wait_until_ready().await;
-    let negative = |i: usize| if i % 5 == 0 { -1 } else { i as i64 };
+    let negative = |i: usize| if i.is_multiple_of(5) { -1 } else { i as i64 };
     scene.send(2_000, 200, negative);
     scene.until_stored(&[&a, &b]).await;
     let first = scene.newest().await;

@@ -116,21 +116,3 @@ impl Plugin {
         }
     }
 }
-
-fn read_config(path: &Path) -> Result<serde_json::Value, Failure> {
-    let text = std::fs::read(path)
-        .map_err(|error| Failure::Other(anyhow!("cannot read {}: {error}", path.display())))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Failure::Wrong(anyhow!("{} is not JSON: {error}", path.display())))
-}
-
-/// A file or a configuration that is wrong is for its author to change; the engine's own failure
-/// is not.
-fn refused(error: plugin::Error) -> Failure {
-    match error {
-        plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
-            Failure::Wrong(error.into())
-        }
-        plugin::Error::Engine(_) => Failure::Other(error.into()),
-    }
-}

@@ -53,7 +53,10 @@ pub(crate) enum Trouble {
 
 /// Where the projection fails. Cloning it shares it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Troubles(Arc<Mutex<BTreeMap<(i32, i64), (Trouble, Option<&'static str>)>>>);
+pub(crate) struct Troubles(Arc<Mutex<Planned>>);
+
+/// By partition and offset, for all plugins or for one.
+type Planned = BTreeMap<(i32, i64), (Trouble, Option<&'static str>)>;
 
 pub(crate) struct Ledger {
     descriptor: Arc<Descriptor>,

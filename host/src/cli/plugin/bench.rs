@@ -1,7 +1,6 @@
 //! `projectionist plugin bench`: what a plugin costs for each event.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
