@@ -65,6 +65,14 @@ fn each_template_says_what_it_is() {
         assert_eq!(code, Some(0), "{language}: {text}");
         let about: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(about["name"], "accounts");
+        let name = match language.as_str() {
+            "c" => "C",
+            "go" => "Go",
+            "js" => "JavaScript",
+            "python" => "Python",
+            other => panic!("{other} is no language of the kit"),
+        };
+        assert_eq!(about["language"], name);
     }
 }
 

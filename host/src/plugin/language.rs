@@ -1,4 +1,5 @@
-//! What a plugin is written in, from the notes that its tools leave in the sections `producers`.
+//! What a plugin is written in, from the notes that its tools leave in the sections `producers`, and
+//! from the libraries that a component names.
 
 use wasmparser::{KnownCustom, Parser, Payload};
 
@@ -7,14 +8,18 @@ const NAME_CHARS_MAX: usize = 32;
 
 /// Tools that say more than the notes on languages: an engine that interprets a plugin is itself
 /// written in something else.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("componentize-py", "Python"),
+    (PYTHON, "Python"),
     ("componentize-js", "JavaScript"),
     ("ComponentizeJS", "JavaScript"),
     ("TinyGo", "Go"),
     ("wit-bindgen-go", "Go"),
     ("wit-bindgen-c", "C"),
 ];
+
+/// Stands for the library of this name: `componentize-py` leaves no note of its own.
+const PYTHON: &str = "libpython";
 
 /// One note, from a component or from a module within.
 struct Note {
@@ -51,6 +56,13 @@ fn notes(component: &[u8]) -> Vec<Note> {
             Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
             Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
             Ok(Payload::CustomSection(section)) => {
+                if section.name() == "component-name" && names(section.data(), PYTHON) {
+                    notes.push(Note {
+                        is_language: false,
+                        depth,
+                        name: PYTHON.to_owned(),
+                    });
+                }
                 if let KnownCustom::Producers(fields) = section.as_known() {
                     for field in fields.into_iter().flatten() {
                         let is_language = field.name == "language";
@@ -67,6 +79,12 @@ fn notes(component: &[u8]) -> Vec<Note> {
         }
     }
     notes
+}
+
+/// Whether a section that gives the parts of a component their names has one that starts so.
+fn names(section: &[u8], start: &str) -> bool {
+    let mut parts = section.windows(start.len());
+    parts.any(|part| part == start.as_bytes())
 }
 
 /// Compilers name the edition too: `C11`, `C_plus_plus_14`.
@@ -134,6 +152,14 @@ mod tests {
         for (name, fields, expected) in cases {
             assert_eq!(of(&component(fields)).as_deref(), Some(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn a_component_that_holds_pythons_library_is_written_in_python() {
+        let mut named = component(&[]);
+        let content = [text("component-name"), text("libpython3.14.so")].concat();
+        named.extend(section(0, &content));
+        assert_eq!(of(&named).as_deref(), Some("Python"));
     }
 
     #[test]
