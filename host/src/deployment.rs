@@ -71,7 +71,7 @@ pub enum Change {
 pub enum Decision {
     Activate(String),
     Rollback,
-    /// The same, unless this revision is no longer the newest.
+    /// The same, unless something else folds since this revision.
     RollbackFrom(u64),
     /// `None` ends a candidate's time.
     Shadow(Option<String>),
@@ -143,13 +143,13 @@ impl Deployments {
         Ok(self.after(0).await?.pop())
     }
 
-    /// The plugin that a rollback returns to; `None` where there is none.
-    pub async fn before(&self) -> Result<Option<String>, Error> {
+    /// The newest revision, and the one that a rollback returns to, where there is one.
+    pub async fn newest_and_before(&self) -> Result<(Revision, Option<Revision>), Error> {
         let history = self.after(0).await?;
-        Ok(history
-            .last()
-            .and_then(|newest| before(&history, newest))
-            .map(|r| r.active.clone()))
+        let newest = history.last().cloned();
+        let newest = newest.ok_or_else(|| Error::NeverStarted(Arc::clone(&self.projection)))?;
+        let before = before(&history, &newest).cloned();
+        Ok((newest, before))
     }
 
     /// What runs as a host starts whose configuration names this plugin.
@@ -161,12 +161,17 @@ impl Deployments {
             {
                 return Ok(newest.clone());
             }
+            // What runs already goes on as it is: a rollback must not lead back to the same plugin.
+            let runs = newest.as_ref().filter(|newest| newest.active == configured);
             let next = Revision {
                 number: newest.as_ref().map_or(1, |newest| newest.number + 1),
                 change: Change::Configured,
                 active: configured.to_owned(),
-                candidate: None,
-                before: newest.as_ref().map(|newest| newest.number),
+                candidate: runs.and_then(|runs| runs.candidate.clone()),
+                before: match runs {
+                    Some(runs) => runs.before,
+                    None => newest.as_ref().map(|newest| newest.number),
+                },
                 withdrawn: None,
                 configured: configured.to_owned(),
                 by: grounds.by.clone(),
@@ -223,7 +228,7 @@ impl Deployments {
                 before: Some(newest.number),
                 ..next
             },
-            Decision::RollbackFrom(number) if *number != newest.number => {
+            Decision::RollbackFrom(number) if has_changed(history, *number) => {
                 return Err(Error::Superseded(name()));
             }
             Decision::Rollback | Decision::RollbackFrom(_) => {
@@ -250,8 +255,6 @@ impl Deployments {
             Decision::Shadow(plugin) => Revision {
                 change: Change::Shadowed,
                 candidate: plugin.clone(),
-                // A host that comes later has to know, too.
-                withdrawn: newest.withdrawn.clone(),
                 ..next
             },
         })
@@ -318,6 +321,14 @@ impl Deployments {
 fn before<'a>(history: &'a [Revision], newest: &Revision) -> Option<&'a Revision> {
     let before = newest.before?;
     history.iter().find(|revision| revision.number == before)
+}
+
+/// True where something else folds since a revision.
+fn has_changed(history: &[Revision], number: u64) -> bool {
+    let at = history.iter().find(|revision| revision.number == number);
+    let active = at.map(|revision| &revision.active);
+    let mut later = history.iter().filter(|revision| revision.number > number);
+    active.is_none() || later.any(|revision| Some(&revision.active) != active)
 }
 
 fn from_entry<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {

@@ -27,7 +27,7 @@ use super::problem::Problem;
 pub enum Role {
     /// To look.
     Read,
-    /// To change which plugins there are, too.
+    /// To change which plugins there are and which of them run, too.
     Deploy,
     /// To decide about events, too: to fold what is parked, or give it up.
     Operate,

@@ -38,6 +38,8 @@ const REVISIONS_MAX: usize = 100;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Choice {
+    /// To leave it out is not to say none.
+    #[serde(deserialize_with = "Option::deserialize")]
     plugin: Option<String>,
     #[serde(default)]
     reason: String,
@@ -226,6 +228,7 @@ impl From<Error> for Problem {
             Error::Registry(error) => status_of(error),
             Error::NoProjection(_) => StatusCode::NOT_FOUND,
             Error::Unfit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Unchecked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Deployment(error) => match error {
                 deployment::Error::NothingBefore(_)
                 | deployment::Error::Active { .. }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::versions::Follower;
+use super::versions::{Follower, configure};
 use super::{Error, Plugin, VIEW_VERSION, connection, options, store_name};
 use crate::config::{self, Config};
 use crate::kafka::consumer;
@@ -102,12 +102,11 @@ fn load_projector(
     program: &Arc<plugin::Program>,
 ) -> LoadProjector {
     let (name, engine) = (Arc::clone(name), Arc::clone(program.engine()));
-    let limits = options::limits(&projection.limits);
-    let config = projection.config.expose().clone();
+    let projection = projection.clone();
     Arc::new(move |bytes| {
         let failed = |error: plugin::Error| HostError::Engine(Box::new(error));
         let program = plugin::Program::load(&engine, &name, bytes).map_err(failed)?;
-        let projector = plugin::Projection::new(program, &name, &config, limits);
+        let projector = configure(&name, &projection, &program);
         Ok(Box::new(projector.map_err(failed)?))
     })
 }

@@ -8,11 +8,13 @@
 //!
 //! A version that fails its trial is rolled back from here.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::{Plugin, options};
@@ -65,12 +67,24 @@ pub enum Error {
     Deployment(#[from] deployment::Error),
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// The host could not look at a plugin; it may later.
+    #[error("cannot load plugin {plugin}")]
+    Engine {
+        plugin: String,
+        #[source]
+        source: plugin::Error,
+    },
+    #[error(
+        "the file of the configuration has other views than plugin {active}, which runs; keep \
+         those, or give the projection another name and its views another store"
+    )]
+    Views { active: String },
 }
 
 /// Why a plugin of a revision is not run.
 enum Unusable {
-    /// The store did not answer.
-    Away(registry::Error),
+    /// Not now: the store did not answer, or the host could not look at it.
+    Away(Error),
     No(String),
 }
 
@@ -90,7 +104,9 @@ impl Follower {
         let about = plugin.program.about();
         registry.save(about, &plugin.bytes, &grounds.by).await?;
         let deployments = Deployments::new(store, Arc::clone(&plugin.name));
+        check_views(&deployments, &registry, plugin).await?;
         let newest = deployments.start(plugin.program.hash(), &grounds).await?;
+        let history = deployments.after(0).await?;
         let loader = Loader {
             name: Arc::clone(&plugin.name),
             projection: plugin.projection.clone(),
@@ -98,8 +114,8 @@ impl Follower {
             registry,
             programs: Mutex::new(vec![Arc::clone(&plugin.program)]),
         };
-        let views = plugin.program.descriptor();
-        let version = loader.version(&newest, views).await?;
+        let own = plugin.program.descriptor();
+        let version = loader.version(&newest, &history, own, None).await?;
         Ok(Follower {
             deployments,
             loader,
@@ -120,12 +136,12 @@ impl Follower {
 
     /// Looks after the deployments for as long as the host runs.
     pub(super) async fn run(self: Arc<Self>) {
-        let mut reported = Report::default();
+        let mut reported = (0, Report::default());
         loop {
-            let trial = self.version.borrow().trial.clone();
+            let version = Arc::clone(&self.version.borrow());
             tokio::select! {
-                why = failed(trial.as_deref()) => {
-                    self.roll_back(&why).await;
+                why = failed(version.trial.as_deref()) => {
+                    self.roll_back(&version, &why).await;
                     tokio::time::sleep(LOOK_INTERVAL).await;
                 }
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
@@ -141,19 +157,24 @@ impl Follower {
     /// Tells of the newest revision, where it is not told yet.
     async fn look(&self) -> Result<(), Error> {
         let mut known = self.newest.lock().await;
-        let Some(newest) = self.deployments.after(known.number).await?.pop() else {
+        if self.deployments.after(known.number).await?.is_empty() {
+            return Ok(());
+        }
+        let history = self.deployments.after(0).await?;
+        let Some(newest) = history.last().cloned() else {
             return Ok(());
         };
-        let descriptor = Arc::clone(&self.version.borrow().descriptor);
-        let version = self.loader.version(&newest, &descriptor).await?;
+        let before = Arc::clone(&self.version.borrow());
+        let own = &before.descriptor;
+        let version = self.loader.version(&newest, &history, own, Some(&before));
+        let version = version.await?;
         *known = newest;
         self.version.send_replace(Arc::new(version));
         Ok(())
     }
 
-    /// Withdraws the version that runs, unless somebody was faster.
-    async fn roll_back(&self, why: &str) {
-        let version = Arc::clone(&self.version.borrow());
+    /// Withdraws a version, unless somebody was faster.
+    async fn roll_back(&self, version: &Version, why: &str) {
         let name = &self.loader.name;
         error!(projection = %name, plugin = %version.hash, "rolling back: {why}");
         let decision = Decision::RollbackFrom(version.number);
@@ -169,20 +190,22 @@ impl Follower {
         }
     }
 
-    /// Stores what this host found out about a candidate.
-    async fn report(&self, reported: &mut Report) {
+    /// Stores what this host found out about a candidate, where that is not what it has `reported`
+    /// of this revision.
+    async fn report(&self, reported: &mut (u64, Report)) {
         let version = Arc::clone(&self.version.borrow());
         let Some(candidate) = &version.candidate else {
             return;
         };
         let report = candidate.report.lock();
         let report = report.expect("nobody panics with the lock").clone();
+        let report = (version.number, report);
         if report == *reported {
             return;
         }
         let put = self
             .deployments
-            .put_report(version.number, &self.host, &report);
+            .put_report(version.number, &self.host, &report.1);
         match put.await {
             Ok(()) => *reported = report,
             Err(error) => {
@@ -207,7 +230,8 @@ impl Check for Follower {
         let own = Arc::clone(&self.version.borrow().descriptor);
         match self.loader.plugin(plugin, &own).await {
             Ok(_) => Ok(()),
-            Err(Unusable::Away(error)) => Err(Unfit::Registry(error)),
+            Err(Unusable::Away(Error::Registry(error))) => Err(Unfit::Registry(error)),
+            Err(Unusable::Away(error)) => Err(Unfit::Host(describe(&error))),
             Err(Unusable::No(reason)) => Err(Unfit::Plugin(reason)),
         }
     }
@@ -234,33 +258,61 @@ impl Versions for Follower {
 }
 
 impl Loader {
-    /// What a revision runs. `views` are those that the projection has.
-    async fn version(&self, revision: &Revision, own: &Arc<Descriptor>) -> Result<Version, Error> {
+    /// What a revision runs, the newest of these; `own` has the projection's views, and `before` is
+    /// what runs so far.
+    async fn version(
+        &self,
+        revision: &Revision,
+        history: &[Revision],
+        own: &Arc<Descriptor>,
+        before: Option<&Version>,
+    ) -> Result<Version, Error> {
         let (descriptor, make_projector) = match self.plugin(&revision.active, own).await {
             Ok(program) => {
                 let descriptor = Arc::clone(program.descriptor());
                 (descriptor, self.make_projector(program))
             }
-            Err(Unusable::Away(error)) => return Err(error.into()),
+            Err(Unusable::Away(error)) => return Err(error),
             Err(Unusable::No(reason)) => (Arc::clone(own), never(reason)),
         };
         let candidate = match &revision.candidate {
             None => None,
             Some(hash) => Some(self.candidate(hash, &descriptor).await?),
         };
-        let activated = revision.change == Change::Activated;
-        let on_trial = activated && revision.before.is_some() && is_young(revision.at_ms);
-        let terms = options::trial(&self.projection.trial);
+        let withdrawn: BTreeSet<&str> = history
+            .iter()
+            .filter_map(|revision| revision.withdrawn.as_deref())
+            .filter(|withdrawn| *withdrawn != revision.active)
+            .collect();
+        // A revision that changes something else is no new beginning for what folds.
+        let same = before.filter(|before| *before.hash == *revision.active);
+        let (trial, crashes) = match same {
+            Some(before) => (before.trial.clone(), Arc::clone(&before.crashes)),
+            None => {
+                let terms = options::crashes(&self.projection.limits);
+                (self.trial(revision), Arc::new(CrashBudget::new(terms)))
+            }
+        };
         Ok(Version {
             number: revision.number,
             hash: revision.active.as_str().into(),
             descriptor,
             make_projector,
-            withdrawn: revision.withdrawn.as_deref().map(Into::into),
-            trial: on_trial.then(|| Arc::new(Trial::new(terms))),
-            crashes: Arc::new(CrashBudget::new(options::crashes(&self.projection.limits))),
+            withdrawn: withdrawn.into_iter().map(Into::into).collect(),
+            trial,
+            crashes,
             candidate,
         })
+    }
+
+    /// The trial of what was activated a short time ago.
+    fn trial(&self, revision: &Revision) -> Option<Arc<Trial>> {
+        let left = TRIAL_TIME.checked_sub(age(revision.at_ms))?;
+        if revision.change != Change::Activated || revision.before.is_none() {
+            return None;
+        }
+        let terms = options::trial(&self.projection.trial);
+        Some(Arc::new(Trial::new(terms, Instant::now() + left)))
     }
 
     async fn candidate(&self, hash: &str, own: &Descriptor) -> Result<Candidate, Error> {
@@ -269,7 +321,7 @@ impl Loader {
                 never("its encoding is not that of the plugin that runs".to_owned())
             }
             Ok(program) => self.make_projector(program),
-            Err(Unusable::Away(error)) => return Err(error.into()),
+            Err(Unusable::Away(error)) => return Err(error),
             Err(Unusable::No(reason)) => never(reason),
         };
         Ok(Candidate {
@@ -286,7 +338,7 @@ impl Loader {
         }
         let bytes = match self.registry.bytes(hash).await {
             Ok(bytes) => bytes,
-            Err(error @ registry::Error::Store(_)) => return Err(Unusable::Away(error)),
+            Err(error @ registry::Error::Store(_)) => return Err(Unusable::Away(error.into())),
             Err(error) => return Err(Unusable::No(error.to_string())),
         };
         let engine = Arc::clone(&self.engine);
@@ -300,7 +352,15 @@ impl Loader {
         let loaded: Result<Arc<Program>, plugin::Error> = loading
             .await
             .map_err(|error| Unusable::No(format!("loading it ended: {error}")))?;
-        let program = loaded.map_err(|error| Unusable::No(describe(&error)))?;
+        let program = loaded.map_err(|error| match error {
+            plugin::Error::Engine(_) => Unusable::Away(Error::Engine {
+                plugin: hash.to_owned(),
+                source: error,
+            }),
+            plugin::Error::Refused { .. } | plugin::Error::Configuration { .. } => {
+                Unusable::No(describe(&error))
+            }
+        })?;
         if program.descriptor().views != own.views {
             return Err(Unusable::No(
                 "its views are not those of the plugin that runs".to_owned(),
@@ -352,10 +412,34 @@ fn never(reason: String) -> MakeProjector {
     Arc::new(move || Err(HostError::Engine(reason.clone().into())))
 }
 
-fn is_young(at_ms: i64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    now_ms.saturating_sub(at_ms) < i64::try_from(TRIAL_TIME.as_millis()).unwrap_or(i64::MAX)
+/// How long ago it was, as far as the clocks of two hosts agree.
+fn age(at_ms: i64) -> Duration {
+    let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(at_ms).unwrap_or(0));
+    SystemTime::now().duration_since(at).unwrap_or_default()
+}
+
+/// A file with other views cannot go on where another plugin has left off: of its views, some would
+/// lack what came before.
+async fn check_views(
+    deployments: &Deployments,
+    registry: &Registry,
+    plugin: &Plugin,
+) -> Result<(), Error> {
+    let Some(newest) = deployments.newest().await? else {
+        return Ok(());
+    };
+    let views = |about: &plugin::About| about.projection.as_ref().map(|p| p.views.clone());
+    let own = plugin.program.about();
+    if newest.active == own.sha256 {
+        return Ok(());
+    }
+    let active = registry.find(&newest.active).await?.about;
+    if views(&active) == views(own) {
+        return Ok(());
+    }
+    Err(Error::Views {
+        active: newest.active,
+    })
 }
 
 impl Error {
@@ -364,6 +448,8 @@ impl Error {
         match self {
             Error::Deployment(error) => error.is_unavailable(),
             Error::Registry(error) => error.is_unavailable(),
+            Error::Engine { .. } => true,
+            Error::Views { .. } => false,
         }
     }
 }

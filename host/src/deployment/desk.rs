@@ -38,6 +38,9 @@ pub enum Unfit {
     Registry(#[from] registry::Error),
     #[error("{0}")]
     Plugin(String),
+    /// The host could not find out; it may later.
+    #[error("{0}")]
+    Host(String),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ pub enum Error {
         "there is no projection \"{0}\"; \"projectionist plugin projections\" shows those of this host"
     )]
     NoProjection(String),
+    #[error("plugin {plugin} cannot be checked now: {reason}; try again")]
+    Unchecked { plugin: String, reason: String },
     #[error("projection \"{projection}\" cannot run plugin {plugin}: {reason}")]
     Unfit {
         projection: String,
@@ -112,13 +117,13 @@ impl Desk {
     /// Goes back to the plugin before the one that runs.
     pub async fn roll_back(&self, projection: &str, grounds: &Grounds) -> Result<Revision, Error> {
         let place = self.place(projection)?;
-        if let Some(plugin) = place.deployments.before().await? {
-            self.check(projection, place, &plugin).await?;
+        let (newest, before) = place.deployments.newest_and_before().await?;
+        if let Some(before) = before {
+            self.check(projection, place, &before.active).await?;
         }
-        Ok(place
-            .deployments
-            .decide(&Decision::Rollback, grounds)
-            .await?)
+        // Not from whatever runs then: the host may roll back by itself just now.
+        let decision = Decision::RollbackFrom(newest.number);
+        Ok(place.deployments.decide(&decision, grounds).await?)
     }
 
     /// What a projection runs, and its newest revisions, `limit` at most.
@@ -163,6 +168,10 @@ impl Desk {
             .await
             .map_err(|unfit| match unfit {
                 Unfit::Registry(error) => Error::Registry(error),
+                Unfit::Host(reason) => Error::Unchecked {
+                    plugin: plugin.to_owned(),
+                    reason,
+                },
                 Unfit::Plugin(reason) => Error::Unfit {
                     projection: projection.to_owned(),
                     plugin: plugin.to_owned(),

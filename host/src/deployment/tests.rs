@@ -54,6 +54,12 @@ async fn what_was_activated_stays_until_the_configuration_names_another_file() {
     assert_eq!(back.active, "b");
     assert_eq!(back.withdrawn.as_deref(), Some("c"));
     assert_eq!(start(&place, "c").await, back);
+
+    // What was activated and built into the configuration then is no change of what runs.
+    let built_in = start(&place, "b").await;
+    assert_eq!((&*built_in.active, built_in.before), ("b", back.before));
+    let back = decide(&place, Decision::Rollback).await.expect("in order");
+    assert_eq!(back.active, "a");
 }
 
 #[tokio::test]
@@ -94,8 +100,12 @@ async fn what_changes_nothing_is_refused() {
     decide(&place, activate("b")).await.expect("in order");
     let late = decide(&place, Decision::RollbackFrom(1)).await;
     assert!(matches!(late, Err(Error::Superseded(_))));
+    let shadow = Decision::Shadow(Some("c".to_owned()));
+    decide(&place, shadow).await.expect("in order");
     let back = decide(&place, Decision::RollbackFrom(2)).await;
-    assert_eq!(back.expect("it is the newest").active, "a");
+    assert_eq!(back.expect("nothing else folds since").active, "a");
+    let late = decide(&place, Decision::RollbackFrom(2)).await;
+    assert!(matches!(late, Err(Error::Superseded(_))));
 }
 
 #[tokio::test]

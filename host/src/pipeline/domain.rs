@@ -82,6 +82,8 @@ pub struct Attachment {
 pub struct Outcome {
     pub partition: TopicPartition,
     pub generation: Generation,
+    /// Of the version that folded it last.
+    pub version: u64,
     pub reason: Reason,
 }
 
@@ -374,6 +376,7 @@ impl Domain {
         let outcome = Outcome {
             partition: member.partition.id().clone(),
             generation: member.generation,
+            version: self.parts.running.version.number,
             reason,
         };
         debug!(projection = %self.parts.context.projection, ?outcome, "let go of a partition");

@@ -353,6 +353,7 @@ impl Runner {
         let Outcome {
             partition,
             generation,
+            version,
             reason,
         } = outcome;
         let Some(assigned) = self.partitions.get_mut(&partition) else {
@@ -377,6 +378,11 @@ impl Runner {
                      guarded; the order of a key's events is kept within each partition only"
                 );
                 self.claim(&partition, Before::ShareKeys, 0);
+            }
+            Reason::Stopped(_) if matches!(assigned.stage, Stage::Draining(_)) => {}
+            // Another version runs now, and was told to a domain that was about to stop.
+            Reason::Stopped(_) if version < self.version.number => {
+                self.claim(&partition, Before::Nothing, 0);
             }
             Reason::Stopped(reason) => self.stopped(&partition, reason),
         }

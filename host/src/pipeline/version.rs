@@ -9,7 +9,7 @@
 //!
 //! Not here: who decides (`deployment`), how a domain changes over (`domain`).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::shadow::Candidate;
 use crate::projection::{Descriptor, FaultKind, HostError, Projector};
+use crate::record::{Offset, TopicPartition};
 
 /// Makes an instance of a projection for a lane.
 pub type MakeProjector = Arc<dyn Fn() -> Result<Box<dyn Projector>, HostError> + Send + Sync>;
@@ -33,8 +34,8 @@ pub struct Version {
     pub hash: Arc<str>,
     pub descriptor: Arc<Descriptor>,
     pub make_projector: MakeProjector,
-    /// A plugin that was rolled back: what was parked for its faults is folded again.
-    pub withdrawn: Option<Arc<str>>,
+    /// Plugins that were rolled back: what was parked for their faults is folded again.
+    pub withdrawn: Vec<Arc<str>>,
     /// `None` where the version has nothing to prove.
     pub trial: Option<Arc<Trial>>,
     pub crashes: Arc<CrashBudget>,
@@ -67,18 +68,24 @@ pub struct TrialTerms {
 #[derive(Debug)]
 pub struct Trial {
     terms: TrialTerms,
+    /// It is over then, however few events there were.
+    until: Instant,
     folded: AtomicUsize,
-    faults: AtomicUsize,
+    faults: Mutex<HashSet<Place>>,
     /// Why it has failed.
     failure: watch::Sender<Option<String>>,
 }
 
+/// An event's. One that is folded again and again, on results that come to nothing, counts once.
+pub type Place = (TopicPartition, Offset);
+
 impl Trial {
-    pub fn new(terms: TrialTerms) -> Self {
+    pub fn new(terms: TrialTerms, until: Instant) -> Self {
         Trial {
             terms,
+            until,
             folded: AtomicUsize::new(0),
-            faults: AtomicUsize::new(0),
+            faults: Mutex::default(),
             failure: watch::Sender::new(None),
         }
     }
@@ -99,20 +106,26 @@ impl Trial {
         self.folded.fetch_add(events, Ordering::Relaxed);
     }
 
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.until || self.folded.load(Ordering::Relaxed) >= self.terms.events
+    }
+
     /// An event is at fault. True where the trial has failed, by this event or before; the event
     /// is left as it is then.
-    pub(super) fn fault(&self, what: &str) -> bool {
+    pub(super) fn fault(&self, event: Place, what: &str, now: Instant) -> bool {
         if self.has_failed() {
             return true;
         }
-        let folded = self.folded.load(Ordering::Relaxed);
-        if folded >= self.terms.events {
+        if self.is_over(now) {
             return false;
         }
-        let faults = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut faults = self.faults.lock().expect("nobody panics with the lock");
+        faults.insert(event);
+        let faults = faults.len();
         if faults <= self.terms.faults_max {
             return false;
         }
+        let folded = self.folded.load(Ordering::Relaxed);
         self.fail(format!(
             "it could not fold {faults} of its first {} events, the last one because {what}",
             folded + faults
@@ -121,12 +134,12 @@ impl Trial {
     }
 
     /// The same, where a single fault already stops a partition.
-    pub(super) fn stopped(&self, what: &str) -> bool {
+    pub(super) fn stopped(&self, what: &str, now: Instant) -> bool {
         if !self.has_failed() {
-            let folded = self.folded.load(Ordering::Relaxed);
-            if folded >= self.terms.events {
+            if self.is_over(now) {
                 return false;
             }
+            let folded = self.folded.load(Ordering::Relaxed);
             self.fail(format!("it stopped after {folded} events: {what}"));
         }
         true
@@ -158,7 +171,7 @@ pub struct CrashBudget {
 #[derive(Debug, Default)]
 struct Crashes {
     /// Those that count, oldest first.
-    at: VecDeque<Instant>,
+    at: VecDeque<(Instant, Place)>,
     /// Why nothing more is folded.
     exhausted: Option<String>,
 }
@@ -177,7 +190,7 @@ impl CrashBudget {
     }
 
     /// An event was found at fault.
-    pub(super) fn fault(&self, kind: FaultKind, detail: &str, now: Instant) {
+    pub(super) fn fault(&self, event: Place, kind: FaultKind, detail: &str, now: Instant) {
         match kind {
             FaultKind::Trap | FaultKind::Timeout | FaultKind::Memory => {}
             FaultKind::Rejected | FaultKind::Failed | FaultKind::InvalidOutput => return,
@@ -187,9 +200,11 @@ impl CrashBudget {
             window,
         } = self.terms;
         let mut crashes = self.crashes();
-        crashes.at.push_back(now);
-        while crashes.at.front().is_some_and(|at| now - *at > window) {
+        while crashes.at.front().is_some_and(|(at, _)| now - *at > window) {
             crashes.at.pop_front();
+        }
+        if !crashes.at.iter().any(|(_, known)| *known == event) {
+            crashes.at.push_back((now, event));
         }
         if crashes.at.len() > crashes_max {
             let found = crashes.at.len();
@@ -218,34 +233,47 @@ mod tests {
         faults_max: 2,
     };
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn event(offset: i64) -> Place {
+        (TopicPartition::new("orders", 0), Offset(offset))
+    }
+
     #[test]
     fn a_trial_fails_with_the_first_fault_above_its_limit() {
-        let trial = Trial::new(TERMS);
+        let now = Instant::now();
+        let trial = Trial::new(TERMS, now + HOUR);
         trial.folded(99);
-        assert!(!trial.fault("a"));
-        assert!(!trial.fault("b"));
+        assert!(!trial.fault(event(1), "a", now));
+        assert!(!trial.fault(event(2), "b", now));
+        assert!(!trial.fault(event(2), "b", now), "the same once more");
         assert!(!trial.has_failed());
-        assert!(trial.fault("c"));
+        assert!(trial.fault(event(3), "c", now));
         assert!(trial.has_failed());
-        assert!(trial.fault("d"), "it stays so");
+        assert!(trial.fault(event(1), "d", now + 2 * HOUR), "it stays so");
     }
 
     #[tokio::test]
     async fn who_waits_for_a_failure_learns_of_the_first() {
-        let trial = Trial::new(TERMS);
-        assert!(trial.stopped("a trap"));
-        assert!(trial.stopped("another"));
+        let now = Instant::now();
+        let trial = Trial::new(TERMS, now + HOUR);
+        assert!(trial.stopped("a trap", now));
+        assert!(trial.stopped("another", now));
         assert_eq!(trial.failed().await, "it stopped after 0 events: a trap");
     }
 
     #[test]
-    fn after_its_events_a_trial_fails_no_more() {
-        let trial = Trial::new(TERMS);
-        trial.folded(100);
-        for _ in 0..10 {
-            assert!(!trial.fault("a"));
+    fn after_its_events_or_its_time_a_trial_fails_no_more() {
+        let now = Instant::now();
+        let (long, late) = (Trial::new(TERMS, now + HOUR), now + HOUR);
+        long.folded(100);
+        let short = Trial::new(TERMS, now + HOUR);
+        for (trial, now) in [(long, now), (short, late)] {
+            for offset in 0..10 {
+                assert!(!trial.fault(event(offset), "a", now));
+            }
+            assert!(!trial.stopped("a", now));
         }
-        assert!(!trial.stopped("a"));
     }
 
     #[test]
@@ -256,24 +284,22 @@ mod tests {
         };
         let budget = CrashBudget::new(terms);
         let mut now = Instant::now();
-        for _ in 0..10 {
-            budget.fault(FaultKind::Trap, "unreachable", now);
-            budget.fault(FaultKind::Rejected, "is a plugin's right", now);
+        for offset in 0..10 {
+            budget.fault(event(offset), FaultKind::Trap, "unreachable", now);
+            budget.fault(event(100 + offset), FaultKind::Rejected, "its right", now);
             now += Duration::from_secs(31);
         }
         assert_eq!(budget.exhausted(), None);
-        budget.fault(FaultKind::Timeout, "10 ms", now);
+        budget.fault(event(20), FaultKind::Timeout, "10 ms", now);
+        budget.fault(event(20), FaultKind::Timeout, "the same again", now);
         let reason = budget.exhausted();
         assert_eq!(reason, None, "of three, one is too old");
-        budget.fault(FaultKind::Memory, "128 MiB", now);
+        budget.fault(event(21), FaultKind::Memory, "128 MiB", now);
         let reason = budget.exhausted().expect("three within a minute");
         assert!(reason.contains("limits.crashes"), "{reason}");
         now += Duration::from_secs(600);
-        budget.fault(FaultKind::Trap, "unreachable", now);
-        assert_eq!(
-            budget.exhausted(),
-            Some(reason),
-            "until another version comes"
-        );
+        budget.fault(event(22), FaultKind::Trap, "unreachable", now);
+        let still = budget.exhausted();
+        assert_eq!(still, Some(reason), "until another version comes");
     }
 }

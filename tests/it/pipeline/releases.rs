@@ -1,6 +1,7 @@
 //! The versions that one host is told to run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,8 @@ pub(crate) struct Releases {
     troubles: Troubles,
     journal: Journal,
     version: watch::Sender<Arc<Version>>,
+    /// Instances that were made, of any plugin.
+    made: Arc<AtomicUsize>,
 }
 
 /// What is to run.
@@ -43,12 +46,13 @@ impl Release {
 
 impl Releases {
     pub(crate) fn new(logic: Logic, troubles: Troubles, journal: Journal) -> Self {
+        let made: Arc<AtomicUsize> = Arc::default();
         let first = Version {
             number: 1,
             hash: PLUGIN.into(),
             descriptor: logic.descriptor(),
-            make_projector: maker(PLUGIN, logic, &troubles, &journal),
-            withdrawn: None,
+            make_projector: maker(PLUGIN, logic, &troubles, &journal, &made),
+            withdrawn: Vec::new(),
             trial: None,
             crashes: Arc::new(budget(None)),
             candidate: None,
@@ -58,13 +62,27 @@ impl Releases {
             troubles,
             journal,
             version: watch::Sender::new(Arc::new(first)),
+            made,
         }
+    }
+
+    pub(crate) fn made(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
     }
 
     /// Lets this run from now on.
     pub(crate) fn release(&self, release: &Release) -> Arc<Version> {
         let number = self.version.borrow().number + 1;
-        let make = |plugin| maker(plugin, self.logic, &self.troubles, &self.journal);
+        let make = |plugin| {
+            maker(
+                plugin,
+                self.logic,
+                &self.troubles,
+                &self.journal,
+                &self.made,
+            )
+        };
+        let hour = tokio::time::Instant::now() + Duration::from_secs(3600);
         let candidate = release.candidate.map(|plugin| Candidate {
             hash: plugin.into(),
             make_projector: make(plugin),
@@ -78,8 +96,8 @@ impl Releases {
                 Some(plugin) => make(plugin),
                 None => Arc::new(|| Err(HostError::Engine("it is broken".into()))),
             },
-            withdrawn: release.withdrawn.map(Into::into),
-            trial: release.trial.map(|terms| Arc::new(Trial::new(terms))),
+            withdrawn: release.withdrawn.into_iter().map(Into::into).collect(),
+            trial: release.trial.map(|terms| Arc::new(Trial::new(terms, hour))),
             crashes: Arc::new(budget(release.crashes_max)),
             candidate,
         });
@@ -98,9 +116,12 @@ fn maker(
     logic: Logic,
     troubles: &Troubles,
     journal: &Journal,
+    made: &Arc<AtomicUsize>,
 ) -> MakeProjector {
     let (troubles, journal) = (troubles.clone(), journal.clone());
+    let made = Arc::clone(made);
     Arc::new(move || {
+        made.fetch_add(1, Ordering::SeqCst);
         let ledger = Ledger::new(plugin, logic, troubles.clone(), journal.clone());
         Ok(Box::new(ledger))
     })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use projectionist::pipeline::version::TrialTerms;
 use projectionist_tests::wait;
 
+use crate::faulty::Hold;
 use crate::journal::Entry;
 use crate::ledger::{Logic, NEXT, OTHER, PLUGIN, Trouble};
 use crate::releases::{Release, report};
@@ -94,6 +95,72 @@ async fn what_stood_still_goes_on_with_a_version_that_can_fold_it() {
         host.until_ready().await;
         end(host).await;
     }
+}
+
+/// A partition may be about to stop when the next version comes, and only wait for a commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_comes_while_the_one_before_stops_is_not_missed() {
+    for logic in [Logic::ByKey, Logic::Shared] {
+        let scene = Scene::new(logic, 1).await;
+        scene.topic.transfer(0, "a", "b", 1);
+        let host = scene.owner(Options::default()).await;
+        scene.until_all_is_right().await;
+
+        host.store.set_hold(Hold::BeforeItHappens);
+        let first = scene.topic.transfer(0, "a", "b", 2);
+        let is_first =
+            |entry: &Entry| matches!(entry, Entry::Attempted(moved) if moved[0].from == first);
+        host.journal.until_any("the second commit", is_first).await;
+        scene
+            .troubles
+            .set_for(PLUGIN, 0, first + 1, Trouble::Reject);
+        scene.topic.transfer(0, "a", "b", 4);
+        host.journal
+            .until_any("the fault", |entry| matches!(entry, Entry::Faulted(0)))
+            .await;
+        let made = host.releases.made();
+        host.releases.release(&Release::of(NEXT));
+        wait::until("the next version to be started", async || {
+            match host.releases.made() {
+                now if now > made => Ok(()),
+                now => Err(now),
+            }
+        })
+        .await;
+        host.store.set_hold(Hold::Nowhere);
+        scene.until_all_is_right().await;
+        host.until_ready().await;
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_where_no_more_can_be_parked_goes_on_with_the_next_version() {
+    let mut scene = Scene::new(Logic::ByKey, 1).await;
+    scene.topic.fill(60, 100, 50);
+    let events = scene.topic.events(0);
+    for event in [&events[20], &events[21]] {
+        scene
+            .troubles
+            .set_for(PLUGIN, 0, event.offset.0, Trouble::Reject);
+    }
+    assert_ne!(events[20].key(), events[21].key(), "of two keys");
+    let mut options = Options::default().parking();
+    options.parking.limits.keys_max = 1;
+    let host = scene.owner(options).await;
+    host.until_reason(&["transfers/0 stands still", "parking.keys"])
+        .await;
+
+    host.releases.release(&Release {
+        withdrawn: Some(PLUGIN),
+        ..Release::of(NEXT)
+    });
+    until_stored(&scene).await;
+    scene.drained = true;
+    scene.until_parked(0).await;
+    scene.until_all_is_right().await;
+    host.until_ready().await;
+    end(host).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

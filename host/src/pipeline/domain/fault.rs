@@ -67,19 +67,19 @@ impl Domain {
         if fault.kind != FaultKind::Rejected && self.try_again(batch.member, offset) {
             return false;
         }
-        if self.is_withdrawn_for(fault, parks) {
+        let also = fault.also.iter().filter(|_| parks);
+        let also = also.filter_map(|rejected| {
+            let index = folded.get(rejected.event)?;
+            Some((*index, &*rejected.detail))
+        });
+        let culprits = std::iter::once((culprit, &*fault.detail));
+        let culprits: Vec<(usize, &str)> = culprits.chain(also).collect();
+        if self.is_withdrawn_for(batch, &culprits, fault.kind) {
             return false;
         }
         if parks {
-            let mut park = |index, detail: &str| {
-                let reason = because(fault.kind, detail, plugin);
-                self.park(batch, index, reason);
-            };
-            park(culprit, &fault.detail);
-            for rejected in &fault.also {
-                if let Some(&index) = folded.get(rejected.event) {
-                    park(index, &rejected.detail);
-                }
+            for (index, detail) in culprits {
+                self.park(batch, index, because(fault.kind, detail, plugin));
             }
         } else {
             self.stop_at(&batch.partition, offset, fault);
@@ -89,20 +89,23 @@ impl Domain {
 
     /// Counts events that are at fault. True where the version is to be withdrawn for them: they
     /// are left for the one that follows.
-    fn is_withdrawn_for(&self, fault: &Fault, parks: bool) -> bool {
+    fn is_withdrawn_for(&self, batch: &Batch, faults: &[(usize, &str)], kind: FaultKind) -> bool {
         let version = &self.parts.running.version;
-        version
-            .crashes
-            .fault(fault.kind, &fault.detail, Instant::now());
-        let Some(trial) = &version.trial else {
-            return false;
-        };
-        if !parks {
-            return trial.stopped(&fault.to_string());
+        let now = Instant::now();
+        let parks = self.parts.context.parking.on_fault == OnFault::Park;
+        let mut withdrawn = false;
+        for (index, detail) in faults {
+            let place = (batch.partition.clone(), batch.events[*index].offset);
+            version.crashes.fault(place.clone(), kind, detail, now);
+            if let Some(trial) = &version.trial {
+                let what = format!("{kind}: {detail}");
+                withdrawn |= match parks {
+                    true => trial.fault(place, &what, now),
+                    false => trial.stopped(&what, now),
+                };
+            }
         }
-        let also = fault.also.iter().map(|rejected| rejected.detail.as_str());
-        let mut details = std::iter::once(fault.detail.as_str()).chain(also);
-        details.any(|detail| trial.fault(&format!("{}: {detail}", fault.kind)))
+        withdrawn
     }
 
     /// A plugin that has crashed too often stops, with everything it has folded stored. False where
@@ -141,6 +144,7 @@ impl Domain {
     /// The first event of a partition that is not folded is at fault.
     pub(super) fn blame_first(&mut self, partition: &TopicPartition, fault: &Fault) {
         let parks = self.parts.context.parking.on_fault == OnFault::Park;
+        let plugin = Arc::clone(&self.parts.running.version.hash);
         let Some(member) = self.member_mut(partition) else {
             return;
         };
@@ -148,7 +152,7 @@ impl Domain {
             return;
         };
         if parks {
-            member.sieve.blame(offset, reason(fault, ""));
+            member.sieve.blame(offset, reason(fault, &plugin));
         } else {
             self.stop_at(partition, offset, fault);
         }

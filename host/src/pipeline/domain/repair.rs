@@ -94,6 +94,11 @@ impl Repairs {
     pub(super) fn look_now(&mut self) {
         self.look_at = None;
     }
+
+    /// Another version runs: whether another plugin goes with it is to be seen anew.
+    pub(super) fn forget_lane(&mut self) {
+        self.lane = None;
+    }
 }
 
 impl Domain {
@@ -176,6 +181,11 @@ impl Domain {
         if !self.repairs.are_due() {
             self.repairs.lane = None;
         }
+        self.let_full_go_on();
+    }
+
+    /// Lets partitions try again that stood still because no more could be parked.
+    pub(super) fn let_full_go_on(&mut self) {
         let context = &self.parts.context;
         for member in &mut self.members {
             if member.full.take().is_some() {
@@ -202,8 +212,9 @@ impl Domain {
         let fault = too_large(detail);
         let found = |member: &Member| *member.partition.id() == partition;
         if let Some(member) = self.members.iter().position(found) {
+            let reason = reason(&fault, &self.parts.running.version.hash);
             let parking = self.members[member].sieve.parking_mut();
-            parking.set_reason(first, reason(&fault, ""));
+            parking.set_reason(first, reason);
             self.request_done(member, first);
         }
     }

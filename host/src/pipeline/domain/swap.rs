@@ -179,6 +179,8 @@ impl Domain {
         for member in &mut self.members {
             member.tried = None;
         }
+        self.let_full_go_on();
+        self.repairs.forget_lane();
         self.retry_at = None;
         self.backoff.reset();
         self.redeem = true;
@@ -190,25 +192,25 @@ impl Domain {
         if !std::mem::take(&mut self.redeem) {
             return Ok(());
         }
-        let Some(withdrawn) = &self.parts.running.version.withdrawn else {
-            return Ok(());
-        };
-        for member in &self.members {
-            let firsts: Vec<Offset> = member.sieve.parking().firsts_by(withdrawn).collect();
-            for first in firsts {
-                let request = Request {
-                    action: Action::Drain { plugin: None },
-                    by: format!("the rollback of plugin {withdrawn}"),
-                    at_ms: now_ms(),
-                };
-                let entry = request.to_entry(&member.checkpoint, first);
-                if let Err(error) = self.parts.store.put_entry(&entry).await {
-                    self.redeem = true;
-                    return Err(error);
+        for withdrawn in &self.parts.running.version.withdrawn {
+            for member in &self.members {
+                let firsts: Vec<Offset> = member.sieve.parking().firsts_by(withdrawn).collect();
+                for first in firsts {
+                    let request = Request {
+                        action: Action::Drain { plugin: None },
+                        by: format!("the rollback of plugin {withdrawn}"),
+                        at_ms: now_ms(),
+                    };
+                    let entry = request.to_entry(&member.checkpoint, first);
+                    // A request that somebody has made before stays.
+                    if let Err(error) = self.parts.store.add_entry(&entry).await {
+                        self.redeem = true;
+                        return Err(error);
+                    }
+                    self.repairs.look_now();
                 }
             }
         }
-        self.repairs.look_now();
         Ok(())
     }
 

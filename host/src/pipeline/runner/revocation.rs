@@ -67,7 +67,10 @@ impl Runner {
     }
 
     pub(super) fn forget(&mut self, partition: &TopicPartition) {
-        self.partitions.remove(partition);
+        let forgotten = self.partitions.remove(partition);
+        if let Some(Stage::Claiming(claim)) = forgotten.map(|assigned| assigned.stage) {
+            claim.cancel();
+        }
         let context = &self.setup.context;
         context
             .health
