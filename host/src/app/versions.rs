@@ -433,9 +433,12 @@ async fn check_views(
     if newest.active == own.sha256 {
         return Ok(());
     }
-    let active = registry.find(&newest.active).await?.about;
-    if views(&active) == views(own) {
-        return Ok(());
+    match registry.find(&newest.active).await {
+        Ok(active) if views(&active.about) == views(own) => return Ok(()),
+        Ok(_) => {}
+        // Somebody has removed it; nobody can run it.
+        Err(registry::Error::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
     }
     Err(Error::Views {
         active: newest.active,
