@@ -80,7 +80,7 @@ fn a_plugin_out_of_order_ends_with_64_and_the_reason() {
         (
             check(&misbehaving, &["--config", &text(&unfit)]),
             64,
-            "the configuration: a number is not of type \"string\"",
+            "the configuration: a number is not of types \"string\", \"object\"",
         ),
         (
             check(&misbehaving, &["--config", &text(&torn)]),
