@@ -46,6 +46,7 @@ mod repair;
 mod swap;
 
 use repair::Repairs;
+use swap::Next;
 pub use swap::Running;
 
 /// What the runner tells a domain.
@@ -82,7 +83,7 @@ pub struct Attachment {
 pub struct Outcome {
     pub partition: TopicPartition,
     pub generation: Generation,
-    /// Of the version that folded it last.
+    /// The number of the version that let go of it.
     pub version: u64,
     pub reason: Reason,
 }
@@ -140,8 +141,7 @@ pub struct Domain {
     fresh: bool,
     /// What users want done about parked keys.
     repairs: Repairs,
-    /// The version to change over to, or why it does not start.
-    next_version: Option<Result<Running, String>>,
+    next_version: Option<Next>,
     /// What a withdrawn version has parked here is to be folded again.
     redeem: bool,
     /// A document of a `by-key` view that was not as this domain left it.
@@ -376,7 +376,7 @@ impl Domain {
         let outcome = Outcome {
             partition: member.partition.id().clone(),
             generation: member.generation,
-            version: self.parts.running.version.number,
+            version: self.version(),
             reason,
         };
         debug!(projection = %self.parts.context.projection, ?outcome, "let go of a partition");

@@ -84,6 +84,16 @@ async fn start_lane(
     .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
+/// The version to change over to.
+pub(super) enum Next {
+    Ready(Running),
+    /// It does not start, for this reason.
+    Broken {
+        version: u64,
+        reason: String,
+    },
+}
+
 /// A candidate that folds what the running plugin folds.
 pub(super) struct Beside<'a> {
     lane: &'a Lane,
@@ -142,13 +152,28 @@ fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
 impl Domain {
     /// Starts another version. It takes over as soon as it may.
     pub(super) async fn prepare_swap(&mut self, version: Arc<Version>) {
+        let number = version.number;
         let running = Running::start(
             &self.parts.name,
             version,
             &self.parts.context,
             &self.parts.store,
         );
-        self.next_version = Some(running.await);
+        self.next_version = Some(match running.await {
+            Ok(running) => Next::Ready(running),
+            Err(reason) => Next::Broken {
+                version: number,
+                reason,
+            },
+        });
+    }
+
+    /// The number of the version that decides what becomes of the partitions.
+    pub(super) fn version(&self) -> u64 {
+        match &self.next_version {
+            Some(Next::Broken { version, .. }) => *version,
+            Some(Next::Ready(_)) | None => self.parts.running.version.number,
+        }
     }
 
     /// Changes over where another version has come and all results of the old one are stored.
@@ -159,11 +184,11 @@ impl Domain {
         }
         let running = match self.next_version.take() {
             None => return false,
-            Some(Ok(running)) => running,
-            Some(Err(reason)) => {
+            Some(Next::Ready(running)) => running,
+            Some(Next::Broken { version, reason }) => {
                 let stopped = self.stop_members(&reason);
                 // For partitions that come later, too.
-                self.next_version = Some(Err(reason));
+                self.next_version = Some(Next::Broken { version, reason });
                 return stopped;
             }
         };
