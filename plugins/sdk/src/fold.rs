@@ -11,9 +11,11 @@
 //!   out that come behind a rejected one of their key. Only such events are named as are rejected
 //!   as well when each event is folded by itself, with the later events of a rejected key left out.
 //!   The first of those is always among them.
-//! - A rejected event may have changed a document before it was rejected. Then all is folded once
-//!   more without it. Should that reject others which leave documents so, the answer only names
-//!   those that are known by then, and the host asks again for the rest.
+//! - A rejected event may have changed its documents before it was rejected. Each of them is folded
+//!   anew then, from the events before. That looks through the batch, so where many events are
+//!   rejected, all is folded once more without them instead. Should that reject others which leave
+//!   documents so, the answer only names those that are known by then, and the host asks again for
+//!   the rest.
 
 use hashbrown::{HashMap, HashSet};
 
@@ -37,6 +39,7 @@ struct Decoded<'a, P: Projection> {
     /// The documents that the events touch, by their index in `ids`.
     touched: Vec<u32>,
     ids: Interner,
+    outbox: &'a Outbox,
 }
 
 /// What can be said of an event before any document is known.
@@ -74,6 +77,10 @@ struct Folded<D> {
     states: Vec<State<D>>,
     rejects: Vec<RejectedEvent>,
 }
+
+/// What looking for the events of single documents may cost: so many times as much as looking
+/// through the batch once.
+const LOOKS_MAX: usize = 64;
 
 /// Keys whose later events are not folded any more.
 #[derive(Default)]
@@ -167,6 +174,7 @@ fn decode<'a, P: Projection>(
         events: Vec::with_capacity(batch.offsets.len()),
         touched: Vec::with_capacity(batch.offsets.len()),
         ids: Interner::new(),
+        outbox,
     };
     for ((index, key), value) in (0..).zip(batch.keys.iter()).zip(batch.values.iter()) {
         let before = decoded.touched.len();
@@ -226,8 +234,13 @@ fn fold<P: Projection>(
     states.resize_with(decoded.ids.column().len(), || State::Untouched);
     let mut rejects = Vec::new();
     let mut keys = Keys::default();
+    let mut past = Past {
+        folded: Vec::with_capacity(decoded.events.len()),
+        looks: LOOKS_MAX * decoded.events.len(),
+    };
     let mut start = 0;
-    for decided in &decoded.events {
+    for (position, decided) in decoded.events.iter().enumerate() {
+        past.folded.resize(position, false);
         match decided {
             Decided::Rejected { key, event } => {
                 // One behind an event that may be rejected is not the first of its key, perhaps.
@@ -257,10 +270,12 @@ fn fold<P: Projection>(
                     continue;
                 }
                 let ids = decoded.ids.column();
-                if let Err(reject) =
-                    fold_event(projection, touching, touched, ids, &mut states, stored)
-                {
-                    spoil(&mut states, touched);
+                let folded = fold_event(projection, touching, touched, ids, &mut states, stored);
+                past.folded.push(folded.is_ok());
+                if let Err(reject) = folded {
+                    if !past.restore(projection, decoded, touched, &mut states, stored) {
+                        spoil(&mut states, touched);
+                    }
                     keys.reject(key);
                     rejects.push(RejectedEvent {
                         event: touching.index,
@@ -271,6 +286,60 @@ fn fold<P: Projection>(
         }
     }
     Folded { states, rejects }
+}
+
+/// The events so far.
+struct Past {
+    /// Those that were folded, by their position.
+    folded: Vec<bool>,
+    /// How many events may still be looked at.
+    looks: usize,
+}
+
+impl Past {
+    /// Folds these documents anew from the events so far, as if the last one had not been. A fold
+    /// sees one document at a time, so no other document is needed for it.
+    ///
+    /// False where that would cost too much, or an event is rejected that was not before.
+    fn restore<P: Projection>(
+        &mut self,
+        projection: &P,
+        decoded: &Decoded<'_, P>,
+        documents: &[u32],
+        states: &mut [State<P::Document>],
+        stored: &Column,
+    ) -> bool {
+        let cost = self.folded.len() * documents.len();
+        let Some(left) = self.looks.checked_sub(cost) else {
+            return false;
+        };
+        self.looks = left;
+        let ids = decoded.ids.column();
+        let mut restored = true;
+        let sent = decoded.outbox.len();
+        for &document in documents {
+            let number = document as usize;
+            let id = str::from_utf8(ids.bytes_of(number)).expect("ids are added as strings");
+            let mut state = State::Untouched;
+            let mut start = 0;
+            for (decided, folded) in decoded.events.iter().zip(&self.folded) {
+                let Decided::Touching(touching) = decided else {
+                    continue;
+                };
+                let touched = &decoded.touched[start..touching.touched_end];
+                start = touching.touched_end;
+                if *folded && touched.contains(&document) {
+                    let again =
+                        fold_one(projection, touching, id, &mut state, || stored.get(number));
+                    restored &= again.is_ok();
+                }
+            }
+            states[number] = state;
+        }
+        // They were sent already.
+        decoded.outbox.truncate(sent);
+        restored
+    }
 }
 
 impl<D> Folded<D> {
