@@ -102,6 +102,7 @@ async fn tell(config: &Config) -> Result<(), Failure> {
         }
         match documents.len() {
             0 => println!("\nview \"{view}\" has no document"),
+            1 => println!("\nview \"{view}\" has 1 document"),
             PAGE => println!("\nview \"{view}\" has {PAGE} documents and perhaps more"),
             documents => println!("\nview \"{view}\" has {documents} documents"),
         }
