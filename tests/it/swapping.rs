@@ -214,7 +214,8 @@ async fn under_load_every_host_changes_over_and_each_event_is_folded_once_in_its
 
     let shaped = scene.shaped().await;
     let seen: BTreeSet<&String> = shaped.iter().map(|(_, _, plugin)| plugin).collect();
-    assert_eq!(seen.len(), 5, "{seen:?}");
+    let variants: BTreeSet<&String> = variants.iter().collect();
+    assert_eq!(seen, variants, "the first one's keys have come again since");
     let mut partitions: BTreeMap<i32, Vec<(i64, &String)>> = BTreeMap::new();
     for (partition, offset, plugin) in &shaped {
         let of_it = partitions.entry(*partition).or_default();
