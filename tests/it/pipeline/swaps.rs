@@ -24,6 +24,25 @@ async fn until_stored(scene: &Scene) {
     }
 }
 
+/// Waits until so many instances were made: a domain folds nothing more then but with them.
+async fn until_made(host: &Host, instances: usize) {
+    wait::until("the next version to be started", async || {
+        match host.releases.made() {
+            made if made >= instances => Ok(()),
+            made => Err(made),
+        }
+    })
+    .await;
+}
+
+/// How many domains fold these partitions.
+fn domains(logic: Logic, partitions: usize) -> usize {
+    match logic {
+        Logic::ByKey => partitions,
+        Logic::Shared | Logic::Both => 1,
+    }
+}
+
 /// The plugin that shaped each stored document last, and by which event.
 async fn shaped_by(scene: &Scene, view: &str) -> Vec<(i32, i64, Arc<str>)> {
     let view = scene
@@ -50,7 +69,9 @@ async fn each_event_is_folded_by_one_version_and_the_next_takes_over_once() {
         host.journal
             .until_any("a commit", |entry| matches!(entry, Entry::Stored(_)))
             .await;
+        let made = host.releases.made();
         host.releases.release(&Release::of(NEXT));
+        until_made(&host, made + domains(logic, 3)).await;
         scene.topic.fill(41, 600, 2_000);
         scene.until_all_is_right().await;
 
@@ -120,13 +141,7 @@ async fn a_version_that_comes_while_the_one_before_stops_is_not_missed() {
             .await;
         let made = host.releases.made();
         host.releases.release(&Release::of(NEXT));
-        wait::until("the next version to be started", async || {
-            match host.releases.made() {
-                now if now > made => Ok(()),
-                now => Err(now),
-            }
-        })
-        .await;
+        until_made(&host, made + 1).await;
         host.store.set_hold(Hold::Nowhere);
         scene.until_all_is_right().await;
         host.until_ready().await;
@@ -167,16 +182,15 @@ async fn a_partition_where_no_more_can_be_parked_goes_on_with_the_next_version()
 async fn what_a_withdrawn_version_has_parked_is_folded_by_the_one_before() {
     for logic in [Logic::ByKey, Logic::Shared] {
         let mut scene = Scene::new(logic, 2).await;
-        let host = scene.owner(Options::default().parking()).await;
-        scene.topic.fill(43, 100, 20);
-        until_stored(&scene).await;
-        host.releases.release(&Release::of(NEXT));
-        scene.topic.fill(44, 200, 20);
+        scene.topic.fill(43, 300, 20);
         let events = scene.topic.events(0);
         let poison = [&events[events.len() - 90], &events[events.len() - 50]];
         for (event, trouble) in poison.iter().zip([Trouble::Trap, Trouble::Reject]) {
             scene.troubles.set_for(NEXT, 0, event.offset.0, trouble);
         }
+        let host = scene.host(Options::default().parking());
+        host.releases.release(&Release::of(NEXT));
+        host.group.assign(&scene.topic.partitions()).await;
         until_stored(&scene).await;
         let keys: std::collections::BTreeSet<_> = poison.iter().map(|event| event.key()).collect();
         for parked in scene.until_parked(keys.len()).await {
@@ -199,24 +213,22 @@ async fn a_version_that_fails_its_trial_folds_nothing_more_and_loses_nothing() {
     for logic in [Logic::ByKey, Logic::Shared] {
         for on_trap in [Trouble::Reject, Trouble::Trap] {
             let mut scene = Scene::new(logic, 1).await;
-            let host = scene.owner(Options::default().parking()).await;
-            scene.topic.fill(45, 50, 100);
-            until_stored(&scene).await;
             let terms = TrialTerms {
                 events: 1_000,
                 faults_max: 3,
             };
-            let begin = scene.topic.end(0);
-            scene.topic.fill(46, 400, 100);
+            scene.topic.fill(46, 450, 100);
             for event in scene.topic.events(0) {
-                if event.offset.0 >= begin + 40 && event.offset.0 % 10 == 0 {
+                if event.offset.0 >= 90 && event.offset.0 % 10 == 0 {
                     scene.troubles.set_for(NEXT, 0, event.offset.0, on_trap);
                 }
             }
+            let host = scene.host(Options::default().parking());
             let version = host.releases.release(&Release {
                 trial: Some(terms),
                 ..Release::of(NEXT)
             });
+            host.group.assign(&scene.topic.partitions()).await;
             scene.topic.fill(47, 400, 100);
             let trial = version.trial.as_ref().expect("it is on trial");
             let failed = tokio::time::timeout(wait::DEADLINE, trial.failed()).await;
@@ -315,21 +327,25 @@ async fn a_candidate_is_compared_and_stores_nothing() {
         let host = scene.owner(Options::default()).await;
         until_stored(&scene).await;
 
+        let made = host.releases.made();
         let same = host.releases.release(&Release {
             candidate: Some(NEXT),
             ..Release::of(PLUGIN)
         });
+        until_made(&host, made + 2 * domains(logic, 2)).await;
         scene.topic.fill(53, 200, 20);
         scene.until_all_is_right().await;
         let found = report(&same);
-        assert!(found.events >= 100, "{found:?}");
+        assert_eq!(found.events, 200, "{found:?}");
         assert!(found.documents >= 20, "{found:?}");
         assert_eq!((found.differing, found.faults), (0, 0), "{found:?}");
 
+        let made = host.releases.made();
         let other = host.releases.release(&Release {
             candidate: Some(OTHER),
             ..Release::of(PLUGIN)
         });
+        until_made(&host, made + 2 * domains(logic, 2)).await;
         scene.topic.fill(54, 200, 20);
         scene.until_all_is_right().await;
         let found = report(&other);
