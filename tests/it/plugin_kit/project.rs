@@ -175,7 +175,8 @@ async fn a_change_is_built_and_folded_again_until_the_session_is_interrupted() {
     dev.wait_for("./plugin.wasm: built").await;
     dev.wait_for("+    \"mirror\": {").await;
 
-    signal::send(&dev.child, "INT").expect("a signal");
+    // As Ctrl-C, which tests in the background of a shell ignore, and what they start with them.
+    signal::send(&dev.child, "TERM").expect("a signal");
     let child = &mut dev.child;
     wait::until("the session to end", async || {
         child.try_wait().ok().flatten().ok_or("running")
