@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod balance;
 pub mod changes;
 pub mod cli;
 pub mod config;
