@@ -15,18 +15,15 @@
 //! Not here: the plugins themselves (`registry`), how a host changes over (`pipeline`).
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::shadow::Report;
-use crate::store::{self, Entry, Store, Table};
+use crate::store::{self, Entry, Store, Table, all_entries};
+use crate::unix_time::now_ms;
 
 pub mod desk;
-
-/// Entries that are read at once.
-const PAGE: usize = 100;
 
 /// How often a decision is made again because another came first.
 const RACES_MAX: usize = 20;
@@ -122,21 +119,10 @@ impl Deployments {
     /// The revisions after one of this number, oldest first; all, after 0.
     pub async fn after(&self, number: u64) -> Result<Vec<Revision>, Error> {
         let prefix = format!("revision/{}/", self.projection);
-        let mut revisions: Vec<Revision> = Vec::new();
-        loop {
-            let last = revisions.last().map_or(number, |revision| revision.number);
-            let after = (last > 0).then(|| self.id(last));
-            let page = self
-                .store
-                .entries(Table::Deployments, &prefix, after.as_deref(), PAGE)
-                .await?;
-            if page.is_empty() {
-                return Ok(revisions);
-            }
-            for entry in &page {
-                revisions.push(from_entry(entry)?);
-            }
-        }
+        let after = (number > 0).then(|| self.id(number));
+        let entries =
+            all_entries(&*self.store, Table::Deployments, &prefix, after.as_deref()).await?;
+        entries.iter().map(from_entry).collect()
     }
 
     pub async fn newest(&self) -> Result<Option<Revision>, Error> {
@@ -281,20 +267,10 @@ impl Deployments {
     pub async fn report(&self, number: u64) -> Result<Report, Error> {
         let prefix = self.reports_prefix(number);
         let mut whole = Report::default();
-        let mut after: Option<Arc<str>> = None;
-        loop {
-            let page = self
-                .store
-                .entries(Table::Deployments, &prefix, after.as_deref(), PAGE)
-                .await?;
-            let Some(last) = page.last() else {
-                return Ok(whole);
-            };
-            after = Some(Arc::clone(&last.id));
-            for entry in &page {
-                whole.add(from_entry(entry)?);
-            }
+        for entry in all_entries(&*self.store, Table::Deployments, &prefix, None).await? {
+            whole.add(from_entry(&entry)?);
         }
+        Ok(whole)
     }
 
     fn reports_prefix(&self, number: u64) -> String {
@@ -336,11 +312,6 @@ fn from_entry<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
         id: entry.id.to_string(),
         message: error.to_string(),
     })
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Error {

@@ -18,3 +18,4 @@ pub mod record;
 pub mod registry;
 pub mod store;
 pub mod telemetry;
+pub mod unix_time;

@@ -25,6 +25,7 @@ use super::api::{About, Answer, Api, Body, Method};
 use super::plugins::status_of;
 use super::problem::{Problem, answer};
 use super::read;
+use crate::changes::Deed;
 use crate::deployment::desk::{Desk, Error};
 use crate::deployment::{self, Grounds, Revision};
 
@@ -152,14 +153,10 @@ async fn activate(
         let detail = "\"plugin\" is missing; give the hash of an uploaded plugin, or its start";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     };
-    let desk = desks.deployments.desk()?;
     let deed = caller.deed("activate", name.clone(), told(&plugin, &reason));
     let grounds = grounds(&caller, reason);
-    let work = async move {
-        let made = desk.activate(&name, &plugin, &grounds).await;
-        (deed, made.map_err(Problem::from))
-    };
-    Ok(made_json(&desks.changes.carry_out(work).await?))
+    let work = |desk: Arc<Desk>| async move { desk.activate(&name, &plugin, &grounds).await };
+    decide(&desks, deed, work).await
 }
 
 async fn shadow(
@@ -169,15 +166,12 @@ async fn shadow(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let Choice { plugin, reason } = read(&body)?;
-    let desk = desks.deployments.desk()?;
     let detail = told(plugin.as_deref().unwrap_or("none"), &reason);
     let deed = caller.deed("shadow", name.clone(), detail);
     let grounds = grounds(&caller, reason);
-    let work = async move {
-        let made = desk.shadow(&name, plugin.as_deref(), &grounds).await;
-        (deed, made.map_err(Problem::from))
-    };
-    Ok(made_json(&desks.changes.carry_out(work).await?))
+    let work =
+        |desk: Arc<Desk>| async move { desk.shadow(&name, plugin.as_deref(), &grounds).await };
+    decide(&desks, deed, work).await
 }
 
 async fn roll_back(
@@ -191,14 +185,24 @@ async fn roll_back(
     } else {
         read(&body)?
     };
-    let desk = desks.deployments.desk()?;
     let deed = caller.deed("rollback", name.clone(), reason.clone());
     let grounds = grounds(&caller, reason);
-    let work = async move {
-        let made = desk.roll_back(&name, &grounds).await;
-        (deed, made.map_err(Problem::from))
-    };
-    Ok(made_json(&desks.changes.carry_out(work).await?))
+    let work = |desk: Arc<Desk>| async move { desk.roll_back(&name, &grounds).await };
+    decide(&desks, deed, work).await
+}
+
+/// Carries a decision about a projection out, records it, and answers with the revision made.
+async fn decide<F>(
+    desks: &Desks,
+    deed: Deed,
+    work: impl FnOnce(Arc<Desk>) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Revision, Error>> + Send + 'static,
+{
+    let work = work(desks.deployments.desk()?);
+    let recorded = async move { (deed, work.await.map_err(Problem::from)) };
+    Ok(made_json(&desks.changes.carry_out(recorded).await?))
 }
 
 /// What is kept of a choice.

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
     Action, KeyEntry, Request, Unreadable, event_from_entry, events_prefix, first_of, key_id,
 };
 use crate::record::{Event, Offset, TopicPartition};
-use crate::store::{self, CheckpointId, Entry, Store, Table};
+use crate::store::{self, CheckpointId, Entry, Store, Table, all_entries};
+use crate::unix_time::now_ms;
 
 /// Where the projections of a configuration keep what is parked.
 #[derive(Clone, Default)]
@@ -88,12 +88,13 @@ impl Desk {
             }
             let writer = CheckpointId::writer(name, place.version, &place.copy);
             let prefix = format!("{writer}/");
-            let requests = read_all(place, Table::ParkedRequests, &prefix).await?;
+            let requests = all_entries(&*place.store, Table::ParkedRequests, &prefix, None).await?;
             let requests: BTreeMap<Arc<str>, Entry> = requests
                 .into_iter()
                 .map(|entry| (Arc::clone(&entry.id), entry))
                 .collect();
-            for entry in read_all(place, Table::ParkedKeys, &prefix).await? {
+            let parked = all_entries(&*place.store, Table::ParkedKeys, &prefix, None).await?;
+            for entry in parked {
                 let Some(partition) = partition_of(&entry.id[prefix.len()..]) else {
                     continue;
                 };
@@ -195,29 +196,11 @@ impl Desk {
     }
 }
 
-async fn read_all(place: &Place, table: Table, prefix: &str) -> Result<Vec<Entry>, store::Error> {
-    let mut entries: Vec<Entry> = Vec::new();
-    loop {
-        let after = entries.last().map(|entry| Arc::clone(&entry.id));
-        let page = place.store.entries(table, prefix, after.as_deref(), PAGE);
-        let page = page.await?;
-        if page.is_empty() {
-            return Ok(entries);
-        }
-        entries.extend(page);
-    }
-}
-
 /// Reads `topic/partition/first`.
 fn partition_of(rest: &str) -> Option<TopicPartition> {
     let (rest, _) = rest.rsplit_once('/')?;
     let (topic, partition) = rest.rsplit_once('/')?;
     Some(TopicPartition::new(topic, partition.parse().ok()?))
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl fmt::Display for ParkedId {

@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
 use serde::Serialize;
+
+use crate::unix_time::now_ms;
 
 /// Lines that are kept of a projection.
 pub const LINES_MAX: usize = 1_000;
@@ -53,14 +54,12 @@ impl Tails {
 
 impl Tail {
     pub(super) fn push(&self, level: &'static str, message: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
         let mut lines = self.lines();
         lines.written += 1;
         lines.bytes += message.len();
         let line = Line {
             number: lines.written,
-            at_ms: now_ms,
+            at_ms: now_ms(),
             level,
             message: message.to_owned(),
         };

@@ -21,7 +21,7 @@ use bson::spec::BinarySubtype;
 use sha2::{Digest, Sha256};
 
 use crate::plugin::About;
-use crate::store::{self, Entry, Store, Table};
+use crate::store::{self, Entry, Store, Table, all_entries};
 
 pub mod upload;
 mod uploaded;
@@ -36,9 +36,6 @@ const PREFIX_LEN_MIN: usize = 4;
 
 /// Digits of a whole hash.
 const HASH_LEN: usize = 64;
-
-/// Entries that are asked for at once.
-const PAGE: usize = 100;
 
 /// The plugins of one store.
 #[derive(Clone)]
@@ -109,21 +106,8 @@ impl Registry {
 
     /// All plugins, in the order of their hashes.
     pub async fn list(&self) -> Result<Vec<Uploaded>, Error> {
-        let mut plugins: Vec<Uploaded> = Vec::new();
-        let mut after: Option<Arc<str>> = None;
-        loop {
-            let page = self
-                .store
-                .entries(Table::Plugins, uploaded::PREFIX, after.as_deref(), PAGE)
-                .await?;
-            let Some(last) = page.last() else {
-                return Ok(plugins);
-            };
-            after = Some(Arc::clone(&last.id));
-            for entry in &page {
-                plugins.push(Uploaded::from_entry(entry)?);
-            }
-        }
+        let entries = all_entries(&*self.store, Table::Plugins, uploaded::PREFIX, None).await?;
+        entries.iter().map(Uploaded::from_entry).collect()
     }
 
     /// The plugin with this hash, or the only one whose hash starts so.

@@ -1,13 +1,13 @@
 //! A plugin as it is kept and shown: what it is, and who brought it when.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::plugin::About;
 use crate::store::{Entry, Table};
+use crate::unix_time::now_ms;
 
 /// What the ids of all these entries start with.
 pub(super) const PREFIX: &str = "about/";
@@ -30,11 +30,9 @@ pub(super) fn id(hash: &str) -> Arc<str> {
 
 impl Uploaded {
     pub(super) fn now(about: &About, by: &str) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
         Uploaded {
             about: about.clone(),
-            uploaded_at_ms: now_ms,
+            uploaded_at_ms: now_ms(),
             uploaded_by: by.to_owned(),
         }
     }

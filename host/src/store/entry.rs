@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use bson::raw::RawDocumentBuf;
 
+use super::{Error, Store};
 use crate::document::{DOCUMENT_BYTES_MAX, ENVELOPE_BYTES_MAX};
 
 /// Bytes of an entry's body: what MongoDB takes, less room for the id and for the command around
 /// it.
 pub const ENTRY_BYTES_MAX: usize = DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX;
+
+/// Entries that are read at once where all are wanted.
+const PAGE: usize = 1_000;
 
 /// A reserved table: what a store keeps beside the views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +83,26 @@ pub(super) struct IdRange<'a> {
 pub(super) enum Start<'a> {
     At(&'a str),
     After(&'a str),
+}
+
+/// Reads, page by page, all entries of a table whose ids start with `prefix` and are greater than
+/// `after`, in the order of their ids.
+pub async fn all_entries(
+    store: &dyn Store,
+    table: Table,
+    prefix: &str,
+    after: Option<&str>,
+) -> Result<Vec<Entry>, Error> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let last = entries.last().map(|entry| Arc::clone(&entry.id));
+        let after = last.as_deref().or(after);
+        let page = store.entries(table, prefix, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(entries);
+        }
+        entries.extend(page);
+    }
 }
 
 impl Table {

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::revisions::print_made;
+use super::revisions::decide;
 use crate::cli::Failure;
-use crate::cli::client::{HostAddress, segment};
+use crate::cli::client::HostAddress;
 
 #[derive(Debug, Args)]
 pub(super) struct Activate {
@@ -25,10 +25,7 @@ pub(super) struct Activate {
 
 impl Activate {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let projection = segment("projection", &self.projection)?;
         let body = json!({ "plugin": self.hash, "reason": self.reason });
-        let path = format!("/projections/{projection}/activate");
-        let made = self.host.client()?.post(&path, &body)?;
-        print_made(made, self.json)
+        decide(&self.host, &self.projection, "activate", &body, self.json)
     }
 }

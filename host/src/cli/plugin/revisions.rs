@@ -43,8 +43,18 @@ impl Revisions {
     }
 }
 
-/// Prints the revision that a decision has made.
-pub(super) fn print_made(made: Value, json: bool) -> Result<(), Failure> {
+/// Asks for a decision about a projection, such as "activate", and prints the revision that it has
+/// made.
+pub(super) fn decide(
+    host: &HostAddress,
+    projection: &str,
+    decision: &str,
+    body: &Value,
+    json: bool,
+) -> Result<(), Failure> {
+    let projection = segment("projection", projection)?;
+    let path = format!("/projections/{projection}/{decision}");
+    let made = host.client()?.post(&path, body)?;
     let line = if json {
         made.to_string()
     } else {

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::revisions::print_made;
+use super::revisions::decide;
 use crate::cli::Failure;
-use crate::cli::client::{HostAddress, segment};
+use crate::cli::client::HostAddress;
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
@@ -23,10 +23,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let projection = segment("projection", &self.projection)?;
-        let path = format!("/projections/{projection}/rollback");
         let body = json!({ "reason": self.reason });
-        let made = self.host.client()?.post(&path, &body)?;
-        print_made(made, self.json)
+        decide(&self.host, &self.projection, "rollback", &body, self.json)
     }
 }

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::revisions::print_made;
+use super::revisions::decide;
 use crate::cli::Failure;
-use crate::cli::client::{HostAddress, segment};
+use crate::cli::client::HostAddress;
 
 #[derive(Debug, Args)]
 pub(super) struct Shadow {
@@ -29,10 +29,7 @@ pub(super) struct Shadow {
 
 impl Shadow {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let projection = segment("projection", &self.projection)?;
         let body = json!({ "plugin": self.hash, "reason": self.reason });
-        let path = format!("/projections/{projection}/shadow");
-        let made = self.host.client()?.post(&path, &body)?;
-        print_made(made, self.json)
+        decide(&self.host, &self.projection, "shadow", &body, self.json)
     }
 }

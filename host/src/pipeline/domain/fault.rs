@@ -2,7 +2,6 @@
 //! then park its key, or stop.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -17,6 +16,7 @@ use crate::parked::{self, DETAIL_BYTES_MAX};
 use crate::projection::{Fault, FaultKind};
 use crate::record::{Offset, TopicPartition};
 use crate::telemetry::health::PartitionState;
+use crate::unix_time::now_ms;
 
 /// How often an event is folded alone, each time by a new instance, before it is at fault. What a
 /// plugin rejects by name is at fault at once: its word is as good the second time.
@@ -218,9 +218,4 @@ fn because(kind: FaultKind, detail: &str, plugin: &str) -> parked::Reason {
         plugin: plugin.to_owned(),
         at_ms: now_ms(),
     }
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
