@@ -139,15 +139,17 @@ impl Committer {
             };
             let (group, rest) = self.group(first);
             carried = rest;
-            in_flight.spawn(
-                GroupCommit {
-                    projection: Arc::clone(&self.projection),
-                    store: Arc::clone(&self.store),
-                    reachability: self.reachability.clone(),
-                    group,
-                }
-                .run(),
-            );
+            let mut joined = GroupCommit {
+                projection: Arc::clone(&self.projection),
+                store: Arc::clone(&self.store),
+                reachability: self.reachability.clone(),
+                commit: Commit::default(),
+                group: Vec::with_capacity(group.len()),
+            };
+            for submission in group {
+                joined.add(submission);
+            }
+            in_flight.spawn(joined.run());
         }
         while !in_flight.is_empty() {
             join(&mut in_flight).await;
@@ -210,19 +212,40 @@ struct GroupCommit {
     projection: Arc<str>,
     store: Arc<dyn Store>,
     reachability: Reachability,
-    group: Vec<Submission>,
+    /// Everything of all batches, one batch after the other.
+    commit: Commit,
+    group: Vec<Batch>,
+}
+
+/// What a batch has in the commit that it is joined in, and who waits for it.
+struct Batch {
+    writes: usize,
+    entries: usize,
+    advances: usize,
+    reply: oneshot::Sender<Outcome>,
 }
 
 impl GroupCommit {
+    fn add(&mut self, submission: Submission) {
+        self.group.push(Batch {
+            writes: submission.writes.len(),
+            entries: submission.entries.len(),
+            advances: submission.advances.len(),
+            reply: submission.reply,
+        });
+        self.commit.writes.extend(submission.writes);
+        self.commit.entries.extend(submission.entries);
+        self.commit.advances.extend(submission.advances);
+    }
+
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         while !self.group.is_empty() {
-            let commit = self.join_writes();
             let started = std::time::Instant::now();
-            let error = match self.store.commit(&commit).await {
+            let error = match self.store.commit(&self.commit).await {
                 Ok(()) => {
                     self.reachability.reached();
-                    self.record(&commit, started.elapsed());
+                    self.record(started.elapsed());
                     return self.answer_all(|| Outcome::Stored);
                 }
                 Err(error) => error,
@@ -254,109 +277,111 @@ impl GroupCommit {
         }
     }
 
-    fn join_writes(&self) -> Commit {
-        let mut commit = Commit::default();
-        for submission in &self.group {
-            commit.writes.extend(submission.writes.iter().cloned());
-            commit.entries.extend(submission.entries.iter().cloned());
-            commit.advances.extend(submission.advances.iter().cloned());
-        }
-        commit
-    }
-
     fn answer_all(self, outcome: impl Fn() -> Outcome) {
-        for submission in self.group {
+        for batch in self.group {
             // A domain that was abandoned does not wait any more.
-            drop(submission.reply.send(outcome()));
+            drop(batch.reply.send(outcome()));
         }
     }
 
     fn drop_fenced(&mut self, fenced: &[CheckpointId]) {
-        let group = std::mem::take(&mut self.group);
-        for submission in group {
-            let lost: Vec<CheckpointId> = submission
-                .advances
-                .iter()
-                .map(|advance| &advance.checkpoint)
-                .filter(|checkpoint| fenced.contains(checkpoint))
-                .cloned()
-                .collect();
-            if lost.is_empty() {
-                self.group.push(submission);
-            } else {
-                drop(submission.reply.send(Outcome::Fenced(lost)));
-            }
+        let is_lost = |advance: &&Advance| fenced.contains(&advance.checkpoint);
+        for (batch, own) in
+            self.take_where(|_, own| own.advances.iter().any(|advance| is_lost(&advance)))
+        {
+            let lost = own.advances.iter().filter(is_lost);
+            let lost = lost.map(|advance| advance.checkpoint.clone()).collect();
+            drop(batch.reply.send(Outcome::Fenced(lost)));
         }
     }
 
     /// The document is one batch's; the others go again.
     fn drop_mismatched(&mut self, view: &ViewId, id: &DocumentId) {
         debug!(projection = %self.projection, %view, id = %id, "a document changed meanwhile");
+        self.count_conflict();
         let writes_it = |write: &Write| write.view == *view && write.id == *id;
-        self.drop_conflicting(
-            |submission| submission.writes.iter().any(writes_it),
-            || Outcome::Mismatch {
-                view: view.clone(),
-                id: DocumentId::clone(id),
-            },
-        );
+        for (batch, _) in self.take_where(|_, own| own.writes.iter().any(writes_it)) {
+            let (view, id) = (view.clone(), DocumentId::clone(id));
+            drop(batch.reply.send(Outcome::Mismatch { view, id }));
+        }
     }
 
     /// The same of an entry.
     fn drop_entry_mismatched(&mut self, table: Table, id: &Arc<str>) {
         debug!(projection = %self.projection, %table, %id, "an entry changed meanwhile");
+        self.count_conflict();
         let changes_it = |change: &EntryChange| change.table() == table && change.id() == id;
-        self.drop_conflicting(
-            |submission| submission.entries.iter().any(changes_it),
-            || Outcome::EntryMismatch {
-                table,
-                id: Arc::clone(id),
-            },
-        );
+        for (batch, _) in self.take_where(|_, own| own.entries.iter().any(changes_it)) {
+            let id = Arc::clone(id);
+            drop(batch.reply.send(Outcome::EntryMismatch { table, id }));
+        }
     }
 
-    fn drop_conflicting(
-        &mut self,
-        is_at_fault: impl Fn(&Submission) -> bool,
-        outcome: impl Fn() -> Outcome,
-    ) {
+    fn count_conflict(&self) {
         counter!("projectionist_commit_conflicts_total", "projection" => self.projection.to_string())
             .increment(1);
-        let (at_fault, kept) = std::mem::take(&mut self.group)
-            .into_iter()
-            .partition::<Vec<Submission>, _>(is_at_fault);
-        self.group = kept;
-        for submission in at_fault {
-            drop(submission.reply.send(outcome()));
-        }
     }
 
     /// Those for whom nobody waits any more need not be stored: whoever claims their partitions
     /// next starts from the checkpoint.
     fn drop_abandoned(&mut self) {
-        self.group
-            .retain(|submission| !submission.reply.is_closed());
+        drop(self.take_where(|batch, _| batch.reply.is_closed()));
+    }
+
+    /// Takes batches out, each with its own part of the commit. The others stay joined.
+    fn take_where(&mut self, goes: impl Fn(&Batch, &Commit) -> bool) -> Vec<(Batch, Commit)> {
+        let (gone, kept) = self
+            .take_apart()
+            .into_iter()
+            .partition::<Vec<_>, _>(|(batch, own)| goes(batch, own));
+        for (batch, own) in kept {
+            self.group.push(batch);
+            self.commit.writes.extend(own.writes);
+            self.commit.entries.extend(own.entries);
+            self.commit.advances.extend(own.advances);
+        }
+        gone
     }
 
     /// Each batch by itself, one after the other.
-    async fn split(self) {
-        for submission in self.group {
+    async fn split(mut self) {
+        for (batch, own) in self.take_apart() {
             let alone = GroupCommit {
                 projection: Arc::clone(&self.projection),
                 store: Arc::clone(&self.store),
                 reachability: self.reachability.clone(),
-                group: vec![submission],
+                commit: own,
+                group: vec![batch],
             };
             Box::pin(alone.run()).await;
         }
     }
 
-    fn record(&self, commit: &Commit, elapsed: Duration) {
+    /// Every batch with its own part of the commit; nothing is left of it here.
+    fn take_apart(&mut self) -> Vec<(Batch, Commit)> {
+        let commit = std::mem::take(&mut self.commit);
+        let mut writes = commit.writes.into_iter();
+        let mut entries = commit.entries.into_iter();
+        let mut advances = commit.advances.into_iter();
+        let group = std::mem::take(&mut self.group).into_iter();
+        group
+            .map(|batch| {
+                let own = Commit {
+                    writes: writes.by_ref().take(batch.writes).collect(),
+                    entries: entries.by_ref().take(batch.entries).collect(),
+                    advances: advances.by_ref().take(batch.advances).collect(),
+                };
+                (batch, own)
+            })
+            .collect()
+    }
+
+    fn record(&self, elapsed: Duration) {
         let projection = self.projection.to_string();
         histogram!("projectionist_commit_seconds", "projection" => projection.clone())
             .record(elapsed.as_secs_f64());
         counter!("projectionist_commits_total", "projection" => projection.clone()).increment(1);
         counter!("projectionist_documents_written_total", "projection" => projection)
-            .increment(commit.writes.len() as u64);
+            .increment(self.commit.writes.len() as u64);
     }
 }
