@@ -11,6 +11,7 @@ use crate::kafka::consumer;
 use crate::kafka::metadata::Metadata;
 use crate::kafka::producer::Producer;
 use crate::pipeline::committer::Options as CommitterOptions;
+use crate::pipeline::lanes::Placement;
 use crate::pipeline::outbox::Sender;
 use crate::pipeline::runner::{Runner, Setup};
 use crate::pipeline::version::Versions;
@@ -55,6 +56,7 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
         copy: projection.store.as_str().into(),
         views: target_views(&descriptor, topics, VIEW_VERSION),
         layout: DomainLayout::of(&descriptor, topics),
+        placement: Placement::hash(options::count(projection.lanes)),
         batch,
         queue: options::queue(&projection.queue),
         cache_bytes_max: options::bytes(projection.cache_bytes_max),

@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn work_adds_up_in_its_slot() {
+        let load = Load::default();
+        let slot = slot(Some(b"customer"));
+        load.add(slot, 7);
+        load.add(slot, 5);
+        let totals = load.totals();
+        assert_eq!((totals[slot], totals.iter().sum::<u64>()), (12, 12));
+    }
+
+    #[test]
     fn a_table_with_a_lane_or_a_slot_too_many_is_none() {
         let mut owners = vec![1; SLOTS];
         assert_eq!(Table::checked(&owners, 2).map(|table| table.lane(7)), Ok(1));

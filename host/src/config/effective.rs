@@ -81,6 +81,7 @@ fn projection(projection: &Projection) -> Table {
         ("store", text(&projection.store)),
         ("group-id", text(&projection.group_id)),
         ("cache-bytes", size(projection.cache_bytes_max)),
+        ("lanes", Value::from(projection.lanes)),
         ("config", json(projection.config.shown())),
         ("messages", messages(&projection.messages).into()),
         ("batch", batch(&projection.batch).into()),

@@ -27,6 +27,9 @@ pub struct Projection {
     /// Documents kept between batches, per fold domain; 64 MiB by default. Less means more reads
     /// from the store.
     pub cache_bytes_max: u64,
+    /// Instances of the plugin that fold a partition's events at the same time, where every view is
+    /// `by-key`; 1 by default, 64 at most.
+    pub lanes: u32,
     /// Handed to the plugin; an empty object by default.
     pub config: PluginConfig,
     pub messages: Messages,
@@ -92,6 +95,9 @@ pub struct Limits {
 }
 
 const CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// Each is a thread.
+const LANES_MAX: u32 = 64;
 
 /// What 32-bit Wasm can address.
 const MEMORY_BYTES_LIMIT: u64 = 4 << 30;
@@ -184,6 +190,7 @@ fn read_projection(
     let cache_bytes_max = section
         .read("cache-bytes", values::size)
         .unwrap_or(CACHE_BYTES_MAX);
+    let lanes = lanes(&mut section);
     let config = section.field("config");
     let config = config.and_then(|field| plugin_config::read(&field));
 
@@ -203,6 +210,7 @@ fn read_projection(
         store: store?,
         group_id,
         cache_bytes_max,
+        lanes,
         config: config.unwrap_or_default(),
         messages,
         batch,
@@ -212,6 +220,17 @@ fn read_projection(
         parking,
         trial,
     })
+}
+
+fn lanes(section: &mut Section<'_>) -> u32 {
+    let lanes = section.read("lanes", values::count).unwrap_or(1);
+    if lanes > LANES_MAX {
+        section.problem(
+            "lanes",
+            format!("is {lanes}, and a partition may have {LANES_MAX}; more than the machine has cores make nothing faster"),
+        );
+    }
+    lanes
 }
 
 fn topics(section: &mut Section<'_>) -> Vec<String> {

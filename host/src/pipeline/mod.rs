@@ -37,6 +37,7 @@ pub mod dedupe;
 pub mod domain;
 pub mod intake;
 pub mod lane;
+pub mod lanes;
 pub mod outbox;
 pub mod parking;
 pub mod partition;
@@ -49,6 +50,7 @@ pub mod sieve;
 pub mod version;
 
 use cache::State;
+use lanes::Placement;
 use partition::BatchLimits;
 use pending::TargetView;
 use sieve::DedupeOptions;
@@ -63,6 +65,8 @@ pub struct Context {
     pub copy: Arc<str>,
     pub views: Arc<[TargetView]>,
     pub layout: DomainLayout,
+    /// Of a domain's lanes, where it has several.
+    pub placement: Placement,
     pub batch: BatchLimits,
     pub queue: queue::Limits,
     /// Documents kept between batches, per domain.

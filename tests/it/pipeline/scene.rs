@@ -9,6 +9,7 @@ use projectionist::parked::Action;
 use projectionist::parked::desk::{self, Desk, ParkedKey, Place};
 use projectionist::pipeline::committer::Options as CommitterOptions;
 use projectionist::pipeline::dedupe::IdSource;
+use projectionist::pipeline::lanes::Placement;
 use projectionist::pipeline::partition::BatchLimits;
 use projectionist::pipeline::queue::Limits;
 use projectionist::pipeline::runner::{Failed, Runner, Setup};
@@ -59,6 +60,7 @@ pub(crate) struct Host {
 pub(crate) struct Options {
     pub(crate) batch_events_max: usize,
     pub(crate) queue: Limits,
+    pub(crate) lanes: usize,
     pub(crate) commits_in_flight_max: usize,
     pub(crate) drain_timeout: Duration,
     pub(crate) dedupe: Option<DedupeOptions>,
@@ -73,6 +75,7 @@ impl Default for Options {
                 events_max: 1000,
                 bytes_max: usize::MAX,
             },
+            lanes: 1,
             commits_in_flight_max: 2,
             drain_timeout: wait::DEADLINE,
             dedupe: None,
@@ -184,6 +187,7 @@ impl Scene {
             copy: "main".into(),
             views: target_views(&descriptor, 1, 1),
             layout: DomainLayout::of(&descriptor, 1),
+            placement: Placement::hash(options.lanes),
             batch: BatchLimits {
                 events_max: options.batch_events_max,
                 documents_max: 1000,

@@ -108,6 +108,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             store: "main".to_owned(),
             group_id: "projectionist-aircraft".to_owned(),
             cache_bytes_max: 64 * 1024 * 1024,
+            lanes: 1,
             config: PluginConfig::default(),
             messages: Messages::default(),
             batch: Batch::default(),

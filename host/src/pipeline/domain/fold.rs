@@ -52,11 +52,11 @@ impl From<HostError> for Unfolded {
     }
 }
 
-/// Where events are folded.
-pub(super) enum Lanes<'a> {
-    /// By the version that runs, and by its candidate beside it.
+/// Who folds events.
+pub(super) enum Folder<'a> {
+    /// The version that runs, and its candidate beside it.
     Own,
-    /// Parked events: by another plugin, or else by the version that runs.
+    /// Parked events: another plugin, or else the version that runs.
     Repair(Option<&'a Lane>),
 }
 
@@ -134,7 +134,8 @@ impl Domain {
         let events: Vec<Arc<Event>> = events.collect();
         let started = std::time::Instant::now();
         let count = events.len();
-        self.fold_in(Lanes::Own, &batch.partition, events).await?;
+        self.fold_with(Folder::Own, &batch.partition, events)
+            .await?;
         self.record(count, started.elapsed());
         Ok(())
     }
@@ -183,10 +184,10 @@ impl Domain {
         Ok(())
     }
 
-    /// Folds events of a partition in a lane, and takes the results over.
-    pub(super) async fn fold_in(
+    /// Folds events of a partition, and takes the results over.
+    pub(super) async fn fold_with(
         &mut self,
-        lanes: Lanes<'_>,
+        folder: Folder<'_>,
         partition: &TopicPartition,
         events: Vec<Arc<Event>>,
     ) -> Result<(), Unfolded> {
@@ -197,17 +198,15 @@ impl Domain {
             cache: Arc::clone(&self.cache),
         };
         let running = &self.parts.running;
-        let (lane, beside) = match lanes {
-            Lanes::Own => (&running.lane, running.beside()),
-            Lanes::Repair(lane) => (lane.unwrap_or(&running.lane), None),
-        };
-        let folded = match beside {
-            None => lane.fold(fold(events)).await,
-            Some(beside) => {
+        let folded = match (folder, running.beside()) {
+            (Folder::Repair(Some(lane)), _) => lane.fold(fold(events)).await,
+            (Folder::Own, Some(beside)) => {
                 let tried = fold(events.clone());
-                beside
-                    .fold(&running.version, lane.fold(fold(events)), tried)
-                    .await
+                let active = running.lanes.fold(fold(events));
+                beside.fold(&running.version, active, tried).await
+            }
+            (Folder::Own, None) | (Folder::Repair(None), _) => {
+                running.lanes.fold(fold(events)).await
             }
         };
         let folded = folded.map_err(|error| Unfolded::Ended(error.to_string()))?;

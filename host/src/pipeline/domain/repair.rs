@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::super::lane::Lane;
 use super::super::{DomainLayout, host_error};
 use super::fault::reason;
-use super::fold::{Lanes, Unfolded};
+use super::fold::{Folder, Unfolded};
 use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
 use crate::projection::{Descriptor, Fault, FaultKind, HostError};
@@ -281,8 +281,8 @@ impl Domain {
             .take_if(|(hash, _)| Some(hash.as_str()) == plugin);
         let bytes = events.iter().map(|event| event.size_bytes() as u64).sum();
         let folded = self
-            .fold_in(
-                Lanes::Repair(lane.as_ref().map(|(_, lane)| lane)),
+            .fold_with(
+                Folder::Repair(lane.as_ref().map(|(_, lane)| lane)),
                 &checkpoint.partition,
                 events,
             )

@@ -7,11 +7,13 @@
 //! - What was parked for the faults of a version that was rolled back is folded again.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::super::DomainLayout;
 use super::super::lane::{Fold, Folded, Lane, LaneEnded};
+use super::super::lanes::Lanes;
 use super::super::shadow::{Comparison, Report};
 use super::super::version::{MakeProjector, Version};
 use super::{Context, Domain, Member};
@@ -19,25 +21,26 @@ use crate::parked::{Action, Request};
 use crate::record::Offset;
 use crate::store::{self, Store};
 use crate::telemetry::health::describe;
+use crate::unix_time::now_ms;
 
 /// What runs a version, started.
 pub struct Running {
     pub version: Arc<Version>,
-    pub(super) lane: Lane,
+    pub(super) lanes: Lanes,
     /// `None` where there is no candidate, or it does not start.
-    pub(super) candidate: Option<Lane>,
+    pub(super) candidate: Option<Lanes>,
 }
 
 impl Running {
-    /// Starts a lane for the plugin, and one for the candidate. The text says why it cannot be.
+    /// Starts lanes for the plugin, and for the candidate. The text says why it cannot be.
     pub async fn start(
         name: &str,
         version: Arc<Version>,
         context: &Context,
         store: &Arc<dyn Store>,
     ) -> Result<Running, String> {
-        let lane = start_lane(name, &version.make_projector, context, store).await;
-        let lane = lane.map_err(|reason| {
+        let lanes = start_lanes(name, &version.make_projector, context, store).await;
+        let lanes = lanes.map_err(|reason| {
             format!(
                 "plugin {} does not start: {reason}; activate another one",
                 version.hash
@@ -46,8 +49,8 @@ impl Running {
         let mut candidate = None;
         if let Some(tried) = &version.candidate {
             let name = format!("{name} candidate");
-            match start_lane(&name, &tried.make_projector, context, store).await {
-                Ok(lane) => candidate = Some(lane),
+            match start_lanes(&name, &tried.make_projector, context, store).await {
+                Ok(lanes) => candidate = Some(lanes),
                 Err(reason) => {
                     warn!(projection = %context.projection, plugin = %tried.hash, "the candidate does not start: {reason}");
                     lock(&tried.report).given_up = Some(reason);
@@ -56,10 +59,32 @@ impl Running {
         }
         Ok(Running {
             version,
-            lane,
+            lanes,
             candidate,
         })
     }
+}
+
+/// As many lanes as the placement has; one where the partitions of a domain share documents.
+async fn start_lanes(
+    name: &str,
+    make_projector: &MakeProjector,
+    context: &Context,
+    store: &Arc<dyn Store>,
+) -> Result<Lanes, String> {
+    let count = match context.layout {
+        DomainLayout::PerPartition => context.placement.lanes(),
+        DomainLayout::Joined => 1,
+    };
+    let mut lanes = Vec::with_capacity(count);
+    for lane in 0..count {
+        let name = match count {
+            1 => name.to_owned(),
+            _ => format!("{name} {lane}"),
+        };
+        lanes.push(start_lane(&name, make_projector, context, store).await?);
+    }
+    Ok(Lanes::new(lanes, context.placement.clone()))
 }
 
 async fn start_lane(
@@ -96,7 +121,7 @@ pub(super) enum Next {
 
 /// A candidate that folds what the running plugin folds.
 pub(super) struct Beside<'a> {
-    lane: &'a Lane,
+    lanes: &'a Lanes,
     report: &'a Mutex<Report>,
 }
 
@@ -104,9 +129,9 @@ impl Running {
     /// The candidate, where one is still of use.
     pub(super) fn beside(&self) -> Option<Beside<'_>> {
         let candidate = self.version.candidate.as_ref()?;
-        let lane = self.candidate.as_ref()?;
+        let lanes = self.candidate.as_ref()?;
         let report = &*candidate.report;
-        (!lock(report).is_over()).then_some(Beside { lane, report })
+        (!lock(report).is_over()).then_some(Beside { lanes, report })
     }
 }
 
@@ -120,7 +145,7 @@ impl Beside<'_> {
         tried: Fold,
     ) -> Result<Folded, LaneEnded> {
         let partition = tried.partition.clone();
-        let (active, tried) = tokio::join!(timed(active), timed(self.lane.fold(tried)));
+        let (active, tried) = tokio::join!(timed(active), timed(self.lanes.fold(tried)));
         let ((active, active_took), (tried, candidate_took)) = (active, tried);
         let active = active?;
         let mut report = lock(self.report);
@@ -244,9 +269,4 @@ impl Domain {
         let trial = self.parts.running.version.trial.as_ref();
         self.next_version.is_some() || trial.is_some_and(|trial| trial.has_failed())
     }
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
