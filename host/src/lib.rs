@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod deployment;
 pub mod document;
+mod fast_hash;
 pub mod kafka;
 pub mod kit;
 pub mod parked;

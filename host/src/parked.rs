@@ -254,9 +254,9 @@ pub fn first_of(id: &str) -> Option<Offset> {
 }
 
 fn event_body(checkpoint: &CheckpointId, event: &Event, skipped: Option<Skipped>) -> EventBody {
-    let headers = event.headers().iter().map(|header| HeaderBody {
-        name: header.name.to_string(),
-        value: header.value.as_deref().map(binary),
+    let headers = event.headers().map(|header| HeaderBody {
+        name: header.name.to_owned(),
+        value: header.value.map(binary),
     });
     EventBody {
         topic: checkpoint.partition.topic.to_string(),

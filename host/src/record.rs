@@ -33,16 +33,18 @@ pub struct Generation(pub u64);
 
 /// One Kafka record.
 ///
-/// Key and value lie in one buffer, so that an event costs one allocation.
+/// Key, value and headers lie in one buffer, so that an event costs one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub offset: Offset,
     pub timestamp_ms: i64,
+    /// The key, the value, then the headers: of each the length of its name and of its value (or
+    /// `ABSENT`), 32 bits little-endian, its name and its value.
     payload: Box<[u8]>,
     /// Length of the key in `payload`; `None` where the record has no key.
     key_len: Option<u32>,
-    has_value: bool,
-    headers: Vec<Header>,
+    /// The same of the value, behind the key.
+    value_len: Option<u32>,
 }
 
 /// A record header. Names may repeat; a value may be absent.
@@ -51,6 +53,22 @@ pub struct Header {
     pub name: Box<str>,
     pub value: Option<Box<[u8]>>,
 }
+
+/// A header as it lies in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderRef<'e> {
+    pub name: &'e str,
+    pub value: Option<&'e [u8]>,
+}
+
+/// The headers of an event, in their order.
+#[derive(Clone, Debug)]
+pub struct Headers<'e> {
+    rest: &'e [u8],
+}
+
+/// Stands for the length of a header's value that is absent.
+const ABSENT: u32 = u32::MAX;
 
 impl TopicPartition {
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
@@ -96,7 +114,6 @@ impl fmt::Display for NextOffset {
 }
 
 impl Event {
-    /// Copies a record out of the consumer's memory.
     pub fn new(
         offset: Offset,
         timestamp_ms: i64,
@@ -104,19 +121,39 @@ impl Event {
         value: Option<&[u8]>,
         headers: Vec<Header>,
     ) -> Self {
-        let key_bytes = key.unwrap_or_default();
-        let value_bytes = value.unwrap_or_default();
-        let mut payload = Vec::with_capacity(key_bytes.len() + value_bytes.len());
-        payload.extend_from_slice(key_bytes);
-        payload.extend_from_slice(value_bytes);
+        let headers = headers.iter().map(Header::borrow);
+        Event::copy(offset, timestamp_ms, key, value, headers)
+    }
+
+    /// Copies a record out of the consumer's memory.
+    pub fn copy<'h>(
+        offset: Offset,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl Iterator<Item = HeaderRef<'h>> + Clone,
+    ) -> Self {
+        let bytes = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
+        let header_bytes = headers
+            .clone()
+            .map(|header| header.name.len() + bytes(header.value) + 8);
+        let mut payload =
+            Vec::with_capacity(bytes(key) + bytes(value) + header_bytes.sum::<usize>());
+        payload.extend_from_slice(key.unwrap_or_default());
+        payload.extend_from_slice(value.unwrap_or_default());
+        for header in headers {
+            let value_len = header.value.map_or(ABSENT, narrow);
+            payload.extend_from_slice(&narrow(header.name.as_bytes()).to_le_bytes());
+            payload.extend_from_slice(&value_len.to_le_bytes());
+            payload.extend_from_slice(header.name.as_bytes());
+            payload.extend_from_slice(header.value.unwrap_or_default());
+        }
         Event {
             offset,
             timestamp_ms,
             payload: payload.into_boxed_slice(),
-            key_len: key
-                .map(|key| u32::try_from(key.len()).expect("Kafka's lengths are 32-bit integers")),
-            has_value: value.is_some(),
-            headers,
+            key_len: key.map(narrow),
+            value_len: value.map(narrow),
         }
     }
 
@@ -127,31 +164,76 @@ impl Event {
 
     /// The record's value; `None` for a tombstone.
     pub fn value(&self) -> Option<&[u8]> {
-        self.has_value
-            .then(|| &self.payload[self.key_len.unwrap_or(0) as usize..])
+        let value = self.key_bytes()..self.headers_start();
+        self.value_len.map(|_| &self.payload[value])
     }
 
-    pub fn headers(&self) -> &[Header] {
-        &self.headers
+    pub fn headers(&self) -> Headers<'_> {
+        Headers {
+            rest: &self.payload[self.headers_start()..],
+        }
     }
 
     /// The last header of this name, as Kafka's own `lastHeader` has it.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let header = self.headers.iter().rev().find(|h| &*h.name == name)?;
-        header.value.as_deref()
+        let named = self.headers().filter(|header| header.name == name);
+        named.last()?.value
+    }
+
+    fn key_bytes(&self) -> usize {
+        self.key_len.unwrap_or(0) as usize
+    }
+
+    fn headers_start(&self) -> usize {
+        self.key_bytes() + self.value_len.unwrap_or(0) as usize
     }
 
     /// What this event counts for in a queue bounded by bytes.
     pub fn size_bytes(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|h| {
-                size_of::<Header>() + h.name.len() + h.value.as_ref().map_or(0, |value| value.len())
-            })
-            .sum();
-        size_of::<Event>() + self.payload.len() + headers
+        size_of::<Event>() + self.payload.len()
     }
+}
+
+impl<'e> Iterator for Headers<'e> {
+    type Item = HeaderRef<'e>;
+
+    fn next(&mut self) -> Option<HeaderRef<'e>> {
+        let (name_len, rest) = self.rest.split_first_chunk::<4>()?;
+        let (value_len, rest) = rest.split_first_chunk::<4>()?;
+        let (name, rest) = rest.split_at(u32::from_le_bytes(*name_len) as usize);
+        let name = std::str::from_utf8(name).expect("it was copied from a string");
+        let (value, rest) = match u32::from_le_bytes(*value_len) {
+            ABSENT => (None, rest),
+            len => {
+                let (value, rest) = rest.split_at(len as usize);
+                (Some(value), rest)
+            }
+        };
+        self.rest = rest;
+        Some(HeaderRef { name, value })
+    }
+}
+
+impl Header {
+    pub fn borrow(&self) -> HeaderRef<'_> {
+        HeaderRef {
+            name: &self.name,
+            value: self.value.as_deref(),
+        }
+    }
+}
+
+impl HeaderRef<'_> {
+    pub fn to_owned(self) -> Header {
+        Header {
+            name: self.name.into(),
+            value: self.value.map(Into::into),
+        }
+    }
+}
+
+fn narrow(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("Kafka's lengths are 32-bit integers")
 }
 
 #[cfg(test)]
@@ -206,5 +288,29 @@ mod tests {
 
         assert_eq!(event.header("id"), Some(b"2".as_slice()));
         assert_eq!(event.header("missing"), None);
+    }
+
+    #[test]
+    fn headers_come_back_as_they_were() {
+        let headers = vec![
+            Header {
+                name: "id".into(),
+                value: Some(b"1".as_slice().into()),
+            },
+            Header {
+                name: "".into(),
+                value: None,
+            },
+            Header {
+                name: "empty".into(),
+                value: Some(b"".as_slice().into()),
+            },
+        ];
+        let (key, value) = (Some(b"k".as_slice()), Some(b"value".as_slice()));
+        let event = Event::new(Offset(0), 0, key, value, headers.clone());
+        assert_eq!((event.key(), event.value()), (key, value));
+        let back: Vec<Header> = event.headers().map(HeaderRef::to_owned).collect();
+        assert_eq!(back, headers);
+        assert_eq!(event.header("empty"), Some(b"".as_slice()));
     }
 }

@@ -10,6 +10,7 @@ use crate::config::{self, Config};
 use crate::kafka::consumer;
 use crate::kafka::metadata::Metadata;
 use crate::kafka::producer::Producer;
+use crate::pipeline::budget::Budget;
 use crate::pipeline::committer::Options as CommitterOptions;
 use crate::pipeline::lanes::Placement;
 use crate::pipeline::outbox::Sender;
@@ -59,7 +60,8 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
         placement: Placement::hash(options::count(projection.lanes)),
         batch,
         queue: options::queue(&projection.queue),
-        cache_bytes_max: options::bytes(projection.cache_bytes_max),
+        queued: Budget::new(options::bytes(projection.queue.all_bytes_max)),
+        cached: Budget::new(options::bytes(projection.cache_bytes_max)),
         dedupe: projection.dedupe.as_ref().map(options::dedupe),
         parking: options::parking(&projection.parking),
         health: health.clone(),

@@ -112,6 +112,7 @@ fn queue(queue: &Queue) -> Table {
     table([
         ("events", Value::from(queue.events_max)),
         ("bytes", size(queue.bytes_max)),
+        ("all-bytes", size(queue.all_bytes_max)),
     ])
 }
 

@@ -24,8 +24,8 @@ pub struct Projection {
     /// The consumer group, which no other projection shares: hosts of one group divide the
     /// partitions. `projectionist-NAME` by default.
     pub group_id: String,
-    /// Documents kept between batches, per fold domain; 64 MiB by default. Less means more reads
-    /// from the store.
+    /// Documents kept between batches, for all partitions of the projection on this host together;
+    /// 64 MiB by default. Less means more reads from the store.
     pub cache_bytes_max: u64,
     /// Instances of the plugin that fold a partition's events at the same time, where every view is
     /// `by-key`; 1 by default, 64 at most.
@@ -68,6 +68,8 @@ pub struct Queue {
     pub events_max: u32,
     /// 16 MiB by default.
     pub bytes_max: u64,
+    /// For all partitions of the projection on this host together; 32 MiB by default.
+    pub all_bytes_max: u64,
 }
 
 /// What one plugin instance may use; beyond it, the call fails.
@@ -127,6 +129,7 @@ impl Default for Queue {
         Queue {
             events_max: 40_000,
             bytes_max: 16 << 20,
+            all_bytes_max: 32 << 20,
         }
     }
 }
@@ -334,6 +337,9 @@ fn queue(mut section: Section<'_>) -> Queue {
         bytes_max: section
             .read("bytes", values::size)
             .unwrap_or(default.bytes_max),
+        all_bytes_max: section
+            .read("all-bytes", values::size)
+            .unwrap_or(default.all_bytes_max),
     };
     section.finish();
     queue

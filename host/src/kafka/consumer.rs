@@ -28,7 +28,7 @@ use super::codes::{self, CREDENTIALS, Meaning};
 use super::{Connection, Error};
 use crate::pipeline::intake::{Command, Notice, SourceHandle, Start};
 use crate::pipeline::queue::{Item, Sent, Waker};
-use crate::record::{Event, Header, NextOffset, Offset, TopicPartition};
+use crate::record::{Event, HeaderRef, NextOffset, Offset, TopicPartition};
 
 mod context;
 mod partitions;
@@ -436,20 +436,16 @@ impl PollThread {
 }
 
 fn event(message: &BorrowedMessage<'_>) -> Event {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers
-            .iter()
-            .map(|header| Header {
-                name: header.key.into(),
-                value: header.value.map(Into::into),
-            })
-            .collect()
-    });
-    Event::new(
+    let headers = message.headers();
+    let headers = headers.iter().flat_map(|headers| headers.iter());
+    Event::copy(
         Offset(message.offset()),
         message.timestamp().to_millis().unwrap_or(0),
         message.key(),
         message.payload(),
-        headers,
+        headers.map(|header| HeaderRef {
+            name: header.key,
+            value: header.value,
+        }),
     )
 }

@@ -135,7 +135,7 @@ mod tests {
         let event = one(r#"{"headers": {"id": "7", "none": null}, "timestamp-ms": 12}"#);
         assert_eq!(event.timestamp_ms, 12);
         assert_eq!(event.header("id"), Some(b"7".as_slice()));
-        assert_eq!(event.headers().len(), 2);
+        assert_eq!(event.headers().count(), 2);
         assert_eq!(event.header("none"), None);
     }
 

@@ -36,7 +36,6 @@ pub struct Cache {
     /// One map a view, so that looking an id up needs no owned key.
     views: Vec<LruCache<DocumentId, Entry>>,
     bytes: usize,
-    bytes_max: usize,
     /// Entries of later commits are not stored yet.
     stored: CommitNumber,
 }
@@ -52,11 +51,10 @@ struct Entry {
 const ENTRY_BYTES: usize = 256;
 
 impl Cache {
-    pub fn new(views: usize, bytes_max: usize) -> Self {
+    pub fn new(views: usize) -> Self {
         Cache {
             views: (0..views).map(|_| LruCache::unbounded()).collect(),
             bytes: 0,
-            bytes_max,
             stored: CommitNumber(0),
         }
     }
@@ -123,10 +121,10 @@ impl Cache {
         }
     }
 
-    /// Lets documents go until the rest is within the limit.
-    pub fn trim(&mut self) {
+    /// Lets documents go until the rest takes `bytes_max` bytes at most.
+    pub fn trim(&mut self, bytes_max: usize) {
         for view in &mut self.views {
-            while self.bytes > self.bytes_max {
+            while self.bytes > bytes_max {
                 // The oldest entry is stored in all but rare cases. Where it is not, everything
                 // that was used since waits behind it, and a commit is on its way.
                 let evictable = view
@@ -178,42 +176,43 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_document_goes_first() {
-        let mut cache = Cache::new(1, 3 * (ENTRY_BYTES + 1) + 2000);
+        let bytes_max = 3 * (ENTRY_BYTES + 1) + 2000;
+        let mut cache = Cache::new(1);
         for id in ["a", "b"] {
             cache.insert_loaded(key(id), document(1000));
         }
         cache.touch(VIEW, "a");
         cache.insert_loaded(key("c"), document(1000));
         assert!(cache.peek(VIEW, "b").is_some(), "a batch may still need it");
-        cache.trim();
+        cache.trim(bytes_max);
 
         assert!(cache.peek(VIEW, "b").is_none());
         assert!(cache.peek(VIEW, "a").is_some() && cache.peek(VIEW, "c").is_some());
-        assert!(cache.bytes() <= 3 * (ENTRY_BYTES + 1) + 2000);
+        assert!(cache.bytes() <= bytes_max);
     }
 
     #[test]
     fn what_is_not_stored_stays_until_it_is() {
-        let mut cache = Cache::new(1, 1000);
+        let mut cache = Cache::new(1);
         cache.insert_folded(key("dirty"), document(2000), CommitNumber(1));
         cache.insert_folded(key("dirtier"), document(2000), CommitNumber(2));
-        cache.trim();
+        cache.trim(1000);
         assert!(cache.peek(VIEW, "dirty").is_some());
 
         cache.set_stored(CommitNumber(1));
-        cache.trim();
+        cache.trim(1000);
         assert!(cache.peek(VIEW, "dirty").is_none());
         assert!(cache.peek(VIEW, "dirtier").is_some());
 
         cache.set_stored(CommitNumber(2));
-        cache.trim();
+        cache.trim(1000);
         assert!(cache.peek(VIEW, "dirtier").is_none());
         assert_eq!(cache.bytes(), 0);
     }
 
     #[test]
     fn what_the_store_holds_can_be_forgotten_and_the_rest_stays() {
-        let mut cache = Cache::new(1, usize::MAX);
+        let mut cache = Cache::new(1);
         cache.insert_loaded(key("loaded"), document(10));
         cache.insert_folded(key("stored"), document(10), CommitNumber(1));
         cache.insert_folded(key("folded"), document(10), CommitNumber(2));
@@ -228,7 +227,7 @@ mod tests {
 
     #[test]
     fn replacing_and_clearing_keep_the_count_of_bytes() {
-        let mut cache = Cache::new(2, usize::MAX);
+        let mut cache = Cache::new(2);
         cache.insert_loaded(key("a"), document(10));
         cache.insert_loaded(key("a"), State::Absent);
         assert_eq!(cache.bytes(), ENTRY_BYTES + 1);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::outbox::{DEAD_LETTER_INDEX, Origin, Outgoing};
 use crate::parked::KeyEntry;
-use crate::record::{Event, Header};
+use crate::record::{Event, Header, HeaderRef};
 use crate::store::{CheckpointId, Entry};
 
 /// The outbox's entry for an event that is parked under `key`.
@@ -20,7 +20,7 @@ pub fn entry(topic: &Arc<str>, checkpoint: &CheckpointId, event: &Event, key: &K
         offset: event.offset,
         index: DEAD_LETTER_INDEX,
     };
-    let mut headers = event.headers().to_vec();
+    let mut headers: Vec<Header> = event.headers().map(HeaderRef::to_owned).collect();
     let message = if event.offset == key.first {
         key.reason.detail.clone()
     } else {

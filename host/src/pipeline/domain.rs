@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::backoff::Backoff;
+use super::budget::Share;
 use super::cache::{Cache, CommitNumber};
 use super::committer::{Handle as CommitterHandle, Outcome as CommitOutcome};
 use super::partition::Partition;
@@ -40,6 +41,7 @@ use crate::store::{CheckpointId, Store, ViewId};
 use crate::telemetry::health::Reachability;
 
 mod commit;
+mod documents;
 mod fault;
 mod fold;
 mod repair;
@@ -128,6 +130,7 @@ pub struct Domain {
     turn: usize,
     /// Shared with the lane while it folds.
     cache: Arc<Cache>,
+    cached: Share,
     pending: Pending,
     in_flight: Option<InFlight>,
     commits: CommitNumber,
@@ -201,12 +204,13 @@ const CONTENDED_COMMITS: u32 = 32;
 impl Domain {
     pub fn new(parts: Parts) -> Self {
         let context = &parts.context;
-        let cache = Cache::new(context.views.len(), context.cache_bytes_max);
+        let cache = Cache::new(context.views.len());
         let pending = Pending::new(Arc::clone(&context.views));
         Domain {
             members: Vec::new(),
             turn: 0,
             cache: Arc::new(cache),
+            cached: context.cached.share(),
             pending,
             in_flight: None,
             commits: CommitNumber(0),
@@ -416,6 +420,12 @@ impl Domain {
         self.members
             .iter_mut()
             .find(|member| member.partition.id() == partition)
+    }
+
+    /// Lets documents go for which there is no room.
+    fn trim_cache(&mut self) {
+        let bytes_max = self.cached.bytes_max();
+        self.cache_mut().trim(bytes_max);
     }
 
     fn cache_mut(&mut self) -> &mut Cache {

@@ -109,7 +109,7 @@ impl Worker {
         let (loaded, loaded_states) = std_mpsc::channel();
         let documents = LaneDocuments {
             cache,
-            overlay: Cache::new(self.views.len(), usize::MAX),
+            overlay: Cache::new(self.views.len()),
             loaded,
             encoding: self.projector.descriptor().encoding,
             store: Arc::clone(&self.store),
@@ -145,26 +145,29 @@ struct LaneDocuments {
 
 impl Documents for LaneDocuments {
     fn get_many(&mut self, view: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError> {
-        let unknown: Vec<DocumentId> = ids
-            .iter()
-            .filter(|id| self.find(view, id).is_none())
-            .map(|id| DocumentId::from(*id))
-            .collect();
-        if !unknown.is_empty() {
-            self.load(view, unknown)?;
+        if let Some(answers) = self.answers(view, ids) {
+            return Ok(answers);
         }
-        let answers = ids
-            .iter()
-            .map(|id| match self.find(view, id) {
-                Some(State::Present { encoded, .. }) => Some(encoded.clone()),
-                Some(State::Absent) | None => None,
-            })
-            .collect();
-        Ok(answers)
+        let unknown = ids.iter().filter(|id| self.find(view, id).is_none());
+        let unknown: Vec<DocumentId> = unknown.map(|id| DocumentId::from(*id)).collect();
+        self.load(view, unknown)?;
+        Ok(self
+            .answers(view, ids)
+            .expect("what was not known is loaded"))
     }
 }
 
 impl LaneDocuments {
+    /// `None` where a document is not known.
+    fn answers(&self, view: ViewIndex, ids: &[&str]) -> Option<Vec<Option<Bytes>>> {
+        ids.iter()
+            .map(|id| match self.find(view, id)? {
+                State::Present { encoded, .. } => Some(Some(encoded.clone())),
+                State::Absent => Some(None),
+            })
+            .collect()
+    }
+
     fn find(&self, view: ViewIndex, id: &str) -> Option<&State> {
         self.cache
             .peek(view, id)

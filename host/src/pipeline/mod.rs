@@ -30,6 +30,7 @@ use crate::store::{self, CheckpointId, Store, StoredDocument, ViewId};
 use crate::telemetry::health::Health;
 
 pub mod backoff;
+pub mod budget;
 pub mod cache;
 pub mod committer;
 pub mod dead_letter;
@@ -49,6 +50,7 @@ pub mod shadow;
 pub mod sieve;
 pub mod version;
 
+use budget::Budget;
 use cache::State;
 use lanes::Placement;
 use partition::BatchLimits;
@@ -69,8 +71,10 @@ pub struct Context {
     pub placement: Placement,
     pub batch: BatchLimits,
     pub queue: queue::Limits,
-    /// Documents kept between batches, per domain.
-    pub cache_bytes_max: usize,
+    /// For what the partitions' queues hold together.
+    pub queued: Arc<Budget>,
+    /// For documents that the domains keep between batches.
+    pub cached: Arc<Budget>,
     /// `None` where duplicates are folded, too.
     pub dedupe: Option<DedupeOptions>,
     pub parking: ParkingOptions,

@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::fast_hash::FastSet;
 use crate::record::{Event, NextOffset, Offset, TopicPartition};
 
 /// How much one batch may hold. What costs is a document's version, not an event, so many events
@@ -139,7 +140,7 @@ impl Partition {
             .narrowed
             .map_or(room.events_max, |narrowed| narrowed.min(room.events_max));
         let mut batch: Vec<Arc<Event>> = Vec::new();
-        let mut keys = std::collections::HashSet::new();
+        let mut keys = FastSet::default();
         let mut bytes = 0;
         for event in self.log.range(self.folded.events..) {
             bytes += event.size_bytes();
@@ -153,6 +154,11 @@ impl Partition {
             batch.push(Arc::clone(event));
         }
         batch
+    }
+
+    /// The waiting events, oldest first, without the first `skip` ones.
+    pub fn behind(&self, skip: usize) -> impl Iterator<Item = &Arc<Event>> {
+        self.log.iter().skip(self.folded.events + skip)
     }
 
     /// Notes that the oldest `events` waiting events are folded.

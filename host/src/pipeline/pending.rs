@@ -4,9 +4,9 @@
 //! Pure. Guarantee: each write's change says truly what the store holds before it (`base`), as
 //! far as this domain knows, so that no store ever has to upsert.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::fast_hash::FastMap;
 use crate::projection::{DocumentKey, Ownership};
 use crate::store::{Change, EntryChange, Guard, Provenance, StoredDocument, ViewId, Write};
 
@@ -22,7 +22,7 @@ pub struct TargetView {
 #[derive(Debug)]
 pub struct Pending {
     views: Arc<[TargetView]>,
-    writes: HashMap<DocumentKey, PendingWrite>,
+    writes: FastMap<DocumentKey, PendingWrite>,
     entries: Vec<EntryChange>,
     /// Of the bodies of both.
     bytes: usize,
@@ -40,7 +40,7 @@ impl Pending {
     pub fn new(views: Arc<[TargetView]>) -> Self {
         Pending {
             views,
-            writes: HashMap::new(),
+            writes: FastMap::default(),
             entries: Vec::new(),
             bytes: 0,
         }

@@ -1,6 +1,7 @@
 //! The queue of one partition, between the source that reads it and the domain that folds it.
 //!
-//! Guarantee: it is bounded by count and by bytes. Room is given back when an event's effects are
+//! Guarantee: it is bounded by count and by bytes, its own and those that all queues of the
+//! projection share. Room is given back when an event's effects are
 //! stored, not when the event is taken out, so that whatever waits anywhere in the pipeline counts.
 //! Sending never waits: when the queue is full the source is told so, pauses the partition, and is
 //! woken when half of the room is free again.
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
+use super::budget::Share;
 use crate::record::{Event, Generation, NextOffset, TopicPartition};
 
 /// How much of one partition may be in the pipeline.
@@ -69,6 +71,7 @@ pub struct Waker(Arc<dyn Fn() + Send + Sync>);
 #[derive(Debug)]
 struct Gate {
     limits: Limits,
+    share: Share,
     events: AtomicUsize,
     bytes: AtomicUsize,
     /// The source has paused, and wants to be woken.
@@ -87,12 +90,14 @@ pub fn channel(
     generation: Generation,
     next: NextOffset,
     limits: Limits,
+    share: Share,
     consumer: Arc<Notify>,
     waker: Waker,
 ) -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::channel(limits.events_max + SLACK);
     let gate = Arc::new(Gate {
         limits,
+        share,
         events: AtomicUsize::new(0),
         bytes: AtomicUsize::new(0),
         paused: AtomicBool::new(false),
@@ -220,17 +225,22 @@ impl Drop for Receiver {
 impl Gate {
     fn is_full(&self) -> bool {
         self.events.load(Ordering::SeqCst) >= self.limits.events_max
-            || self.bytes.load(Ordering::SeqCst) >= self.limits.bytes_max
+            || self.bytes.load(Ordering::SeqCst) >= self.bytes_max()
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.limits.bytes_max.min(self.share.bytes_max())
     }
 
     fn is_half_empty(&self) -> bool {
         self.events.load(Ordering::SeqCst) <= self.limits.events_max / 2
-            && self.bytes.load(Ordering::SeqCst) <= self.limits.bytes_max / 2
+            && self.bytes.load(Ordering::SeqCst) <= self.bytes_max() / 2
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Budget;
     use super::*;
     use crate::record::Offset;
 
@@ -242,6 +252,7 @@ mod tests {
             Generation(1),
             NextOffset(7),
             limits,
+            Budget::new(usize::MAX).share(),
             Arc::new(Notify::new()),
             Waker::new(move || {
                 counter.fetch_add(1, Ordering::SeqCst);
@@ -314,6 +325,32 @@ mod tests {
         let (sender, _receiver, _woken) = queue(limits);
         assert!(matches!(sender.send(event(0, 100)), Sent::Open));
         assert!(matches!(sender.send(event(1, 10_000)), Sent::Full));
+    }
+
+    #[test]
+    fn queues_that_share_a_budget_are_full_together() {
+        let budget = Budget::new(8192);
+        let queue = |partition| {
+            channel(
+                TopicPartition::new("flights", partition),
+                Generation(1),
+                NextOffset(0),
+                Limits {
+                    events_max: 1000,
+                    bytes_max: 8192,
+                },
+                budget.share(),
+                Arc::new(Notify::new()),
+                Waker::new(|| {}),
+            )
+        };
+        let (first, _first_receiver) = queue(0);
+        assert!(matches!(first.send(event(0, 4096)), Sent::Open));
+        let second = queue(1);
+        assert!(matches!(first.send(event(1, 1)), Sent::Full));
+        assert!(matches!(second.0.send(event(0, 100)), Sent::Open));
+        drop(second);
+        assert!(matches!(first.send(event(2, 1)), Sent::Open));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! views and events, each document once, bodies that every store takes, and messages that Kafka
 //! takes and the configuration allows (`messages`).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::document;
+use crate::fast_hash::FastSet;
 use crate::projection::{
     Body, Descriptor, DocumentId, DocumentKey, DocumentWrite, Encoding, Fault, FaultKind, Output,
     Ownership, Rejected, ViewIndex,
@@ -167,7 +167,7 @@ fn drafts(writes: &raw::Writes) -> Result<Vec<Draft<'_>>, String> {
 }
 
 fn check_unique(drafts: &[Draft<'_>]) -> Result<(), Fault> {
-    let mut seen = HashSet::with_capacity(drafts.len());
+    let mut seen = FastSet::with_capacity_and_hasher(drafts.len(), Default::default());
     for draft in drafts {
         if !seen.insert((draft.view, draft.id)) {
             let id = String::from_utf8_lossy(draft.id.unwrap_or_default());

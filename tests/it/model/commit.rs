@@ -83,7 +83,7 @@ impl Owner {
                 if let Some(number) = number {
                     self.cache.set_stored(number);
                 }
-                self.cache.trim();
+                self.cache.trim(self.cache_bytes_max);
                 Ok(After::GoesOn)
             }
             Outcome::Fenced => Ok(After::LetsGo),

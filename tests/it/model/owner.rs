@@ -55,6 +55,7 @@ pub(crate) struct Owner {
     pub(super) partition: Partition,
     pub(super) sieve: Sieve,
     pub(super) cache: Cache,
+    pub(super) cache_bytes_max: usize,
     pub(super) pending: Pending,
     pub(super) commits: CommitNumber,
     pub(super) in_flight: Option<CommitNumber>,
@@ -98,7 +99,8 @@ impl Owner {
             position: claim.next,
             partition: Partition::new(CHECKPOINT.partition.clone(), claim.next),
             sieve: Sieve::new(Some((options, window)), Parking::new(ROOMY, found.keys)),
-            cache: Cache::new(1, cache_bytes_max),
+            cache: Cache::new(1),
+            cache_bytes_max,
             pending: Pending::new(Arc::clone(&VIEWS)),
             commits: CommitNumber(0),
             in_flight: None,
@@ -171,7 +173,7 @@ impl Owner {
             self.pending.put_entry(EntryChange::Insert(entry));
         }
         self.partition.fold(sifted.events);
-        self.cache.trim();
+        self.cache.trim(self.cache_bytes_max);
         true
     }
 

@@ -271,6 +271,8 @@ impl Store for FaultyStore {
         view: &ViewId,
         ids: &[DocumentId],
     ) -> Result<Vec<Option<StoredDocument>>, Error> {
+        let ids_read = ids.iter().map(ToString::to_string).collect();
+        self.journal.note(Entry::Read(ids_read));
         self.connect().await?;
         self.inner.load(view, ids).await
     }

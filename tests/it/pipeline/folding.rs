@@ -2,7 +2,7 @@
 
 use crate::faulty::Hold;
 use crate::journal::Entry;
-use crate::ledger::Logic;
+use crate::ledger::{Logic, NOBODY, Trouble};
 use crate::scene::{Options, Scene};
 
 const LOGICS: [Logic; 3] = [Logic::ByKey, Logic::Shared, Logic::Both];
@@ -82,6 +82,35 @@ async fn folding_goes_on_while_a_commit_is_under_way() {
         scene.until_all_is_right().await;
         assert_folded_once(&scene, &host.journal.entries());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documents_of_the_next_batch_are_read_while_one_is_folded() {
+    let scene = Scene::new(Logic::ByKey, 1).await;
+    for offset in 0..60 {
+        let key = if offset < 35 { "a" } else { "b" };
+        scene.topic.transfer(0, key, NOBODY, 1);
+    }
+    // Were "b" read for its own batch only, the batch before would never end.
+    scene.troubles.set(0, 25, Trouble::WaitsForRead("b"));
+    let host = scene.host(Options {
+        cache_bytes: 1 << 20,
+        ..Options::default()
+    });
+    // With a commit under way and the next one full, all that is behind them waits.
+    host.store.set_hold(Hold::BeforeItHappens);
+    host.group.assign(&[0]).await;
+    host.journal
+        .until_any("the last event", |entry| *entry == Entry::Sent(0, 59))
+        .await;
+    host.store.set_hold(Hold::Nowhere);
+    scene.until_all_is_right().await;
+    let entries = host.journal.entries();
+    let asked = entries.iter().filter(|entry| match entry {
+        Entry::Read(ids) => ids.iter().any(|id| id == "b"),
+        _ => false,
+    });
+    assert_eq!(asked.count(), 1, "it is not read again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,8 @@ pub(crate) enum Entry {
     Resumed(i32),
     /// The projection has folded the events of a partition from the first to the last offset.
     Folded(i32, i64, i64),
+    /// The store was asked for these documents.
+    Read(Vec<String>),
     /// The projection did not take a batch.
     Faulted(i32),
     /// A commit has reached the store.

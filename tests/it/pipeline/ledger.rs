@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bson::raw::RawDocumentBuf;
 use bson::{Document, doc};
@@ -16,6 +17,7 @@ use projectionist::projection::{
     FaultKind, Output, Ownership, Projector, Rejected, View, ViewIndex,
 };
 use projectionist::record::Event;
+use projectionist_tests::wait;
 
 use crate::journal::{Entry, Journal};
 use crate::topic::{ID_HEADER, Topic};
@@ -49,6 +51,8 @@ pub(crate) enum Trouble {
     Reject,
     /// It does not say which event it was.
     Trap,
+    /// It goes on when the store is asked for the document of this id.
+    WaitsForRead(&'static str),
 }
 
 /// Where the projection fails. Cloning it shares it.
@@ -238,7 +242,8 @@ impl Troubles {
         let found = batch.events.iter().enumerate();
         let mut found = found.filter_map(|(index, event)| {
             let trouble = self.at(plugin, batch.partition.partition, event.offset.0)?;
-            Some((index, trouble))
+            let fails = !matches!(trouble, Trouble::WaitsForRead(_));
+            fails.then_some((index, trouble))
         });
         let (index, trouble) = found.next()?;
         let detail = "no such currency".to_owned();
@@ -250,6 +255,7 @@ impl Troubles {
         let (kind, event, also) = match trouble {
             Trouble::Reject => (FaultKind::Rejected, Some(index), also.collect()),
             Trouble::Trap => (FaultKind::Trap, None, Vec::new()),
+            Trouble::WaitsForRead(_) => unreachable!("it does not fail"),
         };
         Some(Fault {
             kind,
@@ -264,6 +270,22 @@ impl Troubles {
         let troubles = self.0.lock().expect("nobody panics here");
         let (trouble, only) = troubles.get(&(partition, offset))?;
         only.is_none_or(|only| only == plugin).then_some(*trouble)
+    }
+
+    /// Waits where the batch is to wait.
+    fn wait(&self, plugin: &str, batch: Batch<'_>, journal: &Journal) {
+        let partition = batch.partition.partition;
+        for event in batch.events {
+            let Some(Trouble::WaitsForRead(id)) = self.at(plugin, partition, event.offset.0) else {
+                continue;
+            };
+            let is_read = |entry: &Entry| matches!(entry, Entry::Read(ids) if ids.iter().any(|read| read == id));
+            let started = Instant::now();
+            while !journal.entries().iter().any(is_read) {
+                assert!(started.elapsed() < wait::DEADLINE, "\"{id}\" is not read");
+                std::thread::yield_now();
+            }
+        }
     }
 
     fn holds_a_trap(&self, plugin: &str, batch: Batch<'_>) -> bool {
@@ -384,6 +406,7 @@ impl Projector for Ledger {
         mut documents: Box<dyn Documents>,
     ) -> Result<Output, Error> {
         let partition = batch.partition.partition;
+        self.troubles.wait(&self.hash, batch, &self.journal);
         if let Some(mut fault) = self.troubles.of(&self.hash, batch) {
             self.journal.note(Entry::Faulted(partition));
             // A plugin may say what the others came to, and need not.

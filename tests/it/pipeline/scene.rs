@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use projectionist::parked::Action;
 use projectionist::parked::desk::{self, Desk, ParkedKey, Place};
+use projectionist::pipeline::budget::Budget;
 use projectionist::pipeline::committer::Options as CommitterOptions;
 use projectionist::pipeline::dedupe::IdSource;
 use projectionist::pipeline::lanes::Placement;
@@ -60,6 +61,7 @@ pub(crate) struct Host {
 pub(crate) struct Options {
     pub(crate) batch_events_max: usize,
     pub(crate) queue: Limits,
+    pub(crate) cache_bytes: usize,
     pub(crate) lanes: usize,
     pub(crate) commits_in_flight_max: usize,
     pub(crate) drain_timeout: Duration,
@@ -75,6 +77,8 @@ impl Default for Options {
                 events_max: 1000,
                 bytes_max: usize::MAX,
             },
+            // Little, so that documents are read again.
+            cache_bytes: 2048,
             lanes: 1,
             commits_in_flight_max: 2,
             drain_timeout: wait::DEADLINE,
@@ -194,8 +198,8 @@ impl Scene {
                 bytes_max: 1024 * 1024,
             },
             queue: options.queue,
-            // Little, so that documents are read again.
-            cache_bytes_max: 2048,
+            queued: Budget::new(usize::MAX),
+            cached: Budget::new(options.cache_bytes),
             dedupe: options.dedupe.clone(),
             parking: options.parking.clone(),
             health: health.clone(),

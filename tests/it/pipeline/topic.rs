@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use projectionist::pipeline::intake::{Bounds, Positions, PositionsError};
-use projectionist::record::{Event, Header, NextOffset, Offset, TopicPartition};
+use projectionist::record::{Event, Header, HeaderRef, NextOffset, Offset, TopicPartition};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
@@ -77,7 +77,8 @@ impl Topic {
         let event = events.iter().find(|event| event.offset.0 == offset);
         let event = event.expect("there is such an event");
         let key = std::str::from_utf8(event.key().expect("it has a key")).expect("it is text");
-        self.append_record(partition, key, event.value(), event.headers().to_vec())
+        let headers = event.headers().map(HeaderRef::to_owned).collect();
+        self.append_record(partition, key, event.value(), headers)
     }
 
     fn append_record(

@@ -55,7 +55,7 @@ fn the_guide_names_the_defaults_in_force() {
         assert_eq!(&default["v"], value, "{key}");
         compared += 1;
     }
-    assert_eq!(compared, 33);
+    assert_eq!(compared, 34);
 }
 
 #[test]

@@ -142,12 +142,11 @@ impl Domain {
         self.suspect = None;
         self.contended = self.contended.saturating_sub(1);
         let contended = self.contended > 0;
-        let cache = self.cache_mut();
-        cache.set_stored(in_flight.number);
+        self.cache_mut().set_stored(in_flight.number);
         if contended {
-            cache.clear();
+            self.cache_mut().clear();
         } else {
-            cache.trim();
+            self.trim_cache();
             self.backoff.reset();
         }
     }

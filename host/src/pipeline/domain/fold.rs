@@ -10,8 +10,9 @@ use super::super::dedupe::{IdHash, stored};
 use super::super::lane::{Fold, Lane};
 use super::super::partition::BatchLimits;
 use super::super::sieve::{Ids, Sifted};
-use super::super::{DomainLayout, dead_letter, host_error, outbox, read_documents};
+use super::super::{DomainLayout, dead_letter, host_error, outbox};
 use super::{Domain, Member, Reason, checkpoint_id};
+use crate::fast_hash::FastSet;
 use crate::parked;
 use crate::projection::{
     DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, Output, ViewIndex,
@@ -118,7 +119,7 @@ impl Domain {
             Err(Unfolded::Ended(reason)) => self.stop_all(&reason),
             Err(Unfolded::SharedKeys) => self.give_up_sole_writing(&batch.partition).await,
         }
-        self.cache_mut().trim();
+        self.trim_cache();
         true
     }
 
@@ -192,24 +193,34 @@ impl Domain {
         events: Vec<Arc<Event>>,
     ) -> Result<(), Unfolded> {
         self.prefetch(&events).await?;
+        let ahead = match folder {
+            Folder::Own => self.ahead(partition, events.len()),
+            Folder::Repair(_) => Vec::new(),
+        };
         let fold = |events| Fold {
             partition: partition.clone(),
             events,
             cache: Arc::clone(&self.cache),
         };
         let running = &self.parts.running;
-        let folded = match (folder, running.beside()) {
-            (Folder::Repair(Some(lane)), _) => lane.fold(fold(events)).await,
-            (Folder::Own, Some(beside)) => {
-                let tried = fold(events.clone());
-                let active = running.lanes.fold(fold(events));
-                beside.fold(&running.version, active, tried).await
-            }
-            (Folder::Own, None) | (Folder::Repair(None), _) => {
-                running.lanes.fold(fold(events)).await
+        let folding = async {
+            match (folder, running.beside()) {
+                (Folder::Repair(Some(lane)), _) => lane.fold(fold(events)).await,
+                (Folder::Own, Some(beside)) => {
+                    let tried = fold(events.clone());
+                    let active = running.lanes.fold(fold(events));
+                    beside.fold(&running.version, active, tried).await
+                }
+                (Folder::Own, None) | (Folder::Repair(None), _) => {
+                    running.lanes.fold(fold(events)).await
+                }
             }
         };
+        let (folded, read_ahead) = tokio::join!(folding, self.read_ahead(ahead));
         let folded = folded.map_err(|error| Unfolded::Ended(error.to_string()))?;
+        for (key, state) in read_ahead {
+            self.cache_mut().insert_loaded(key, state);
+        }
         for (key, state) in folded.loaded {
             self.cache_mut().insert_loaded(key, state);
         }
@@ -228,11 +239,11 @@ impl Domain {
 
     /// Takes the results of a fold over.
     async fn take_in(&mut self, source: &Source<'_>, output: Output) -> Result<(), Unfolded> {
-        self.load_blind_writes(&output.writes).await?;
-        if self.meets_another_writer(source.partition, &output.writes) {
+        let current = self.current(&output.writes).await?;
+        if self.is_anothers(source.partition, &current) {
             return Err(Unfolded::SharedKeys);
         }
-        self.absorb(source, output.writes);
+        self.absorb(source, output.writes, current);
         let checkpoint = checkpoint_id(&self.parts.context, source.partition);
         for entry in outbox::entries(&checkpoint, source.events, output.messages) {
             self.pending.put_entry(EntryChange::Insert(entry));
@@ -346,73 +357,13 @@ impl Domain {
         any.then_some(room)
     }
 
-    /// Reads the documents that a batch will want, where its keys name them, in one call.
-    async fn prefetch(&mut self, events: &[Arc<Event>]) -> Result<(), HostError> {
-        if self.parts.context.layout != DomainLayout::PerPartition {
-            return Ok(());
-        }
-        let mut seen = HashSet::new();
-        let ids: Vec<&str> = events
-            .iter()
-            .filter_map(|event| std::str::from_utf8(event.key()?).ok())
-            .filter(|id| seen.insert(*id))
-            .collect();
-        for view in 0..self.parts.context.views.len() {
-            let view = ViewIndex(u32::try_from(view).expect("views are few"));
-            let mut unknown: Vec<DocumentId> = Vec::new();
-            for id in &ids {
-                if self.cache.peek(view, id).is_none() {
-                    unknown.push(DocumentId::from(*id));
-                } else {
-                    self.cache_mut().touch(view, id);
-                }
-            }
-            self.load(view, unknown).await?;
-        }
-        Ok(())
-    }
-
-    async fn load(&mut self, view: ViewIndex, ids: Vec<DocumentId>) -> Result<(), HostError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let context = &self.parts.context;
-        let target = &context.views[view.0 as usize].id;
-        let encoding = self.parts.running.version.descriptor.encoding;
-        let states = read_documents(&*self.parts.store, target, &ids, encoding).await?;
-        self.parts.store_reachability.reached();
-        for (id, state) in ids.into_iter().zip(states) {
-            self.cache_mut()
-                .insert_loaded(DocumentKey { view, id }, state);
-        }
-        Ok(())
-    }
-
-    /// Reads the documents that the plugin wrote without having read them: do they exist?
-    async fn load_blind_writes(&mut self, writes: &[DocumentWrite]) -> Result<(), HostError> {
-        for view in 0..self.parts.context.views.len() {
-            let view = ViewIndex(u32::try_from(view).expect("views are few"));
-            let unknown: Vec<DocumentId> = writes
-                .iter()
-                .map(|write| &write.key)
-                .filter(|key| key.view == view && self.cache.peek(view, &key.id).is_none())
-                .map(|key| Arc::clone(&key.id))
-                .collect();
-            self.load(view, unknown).await?;
-        }
-        Ok(())
-    }
-
     /// Whether another partition has shaped one of these documents, where none should have. The
     /// first that comes to a document of another's finds out here, before it writes: it has read
     /// the document just now, or knew of none, was refused the insertion, and has read it since.
-    fn meets_another_writer(&self, partition: &TopicPartition, writes: &[DocumentWrite]) -> bool {
-        let is_anothers =
-            |write: &DocumentWrite| match self.cache.peek(write.key.view, &write.key.id) {
-                Some(State::Present { provenance, .. }) => provenance.partition != *partition,
-                Some(State::Absent) | None => false,
-            };
-        self.parts.context.layout == DomainLayout::PerPartition && writes.iter().any(is_anothers)
+    fn is_anothers(&self, partition: &TopicPartition, current: &[Option<Provenance>]) -> bool {
+        let mut current = current.iter().flatten();
+        self.parts.context.layout == DomainLayout::PerPartition
+            && current.any(|provenance| provenance.partition != *partition)
     }
 
     /// Lets go of a partition that is not the only writer of its documents.
@@ -422,21 +373,14 @@ impl Domain {
         self.retract_when_known();
     }
 
-    /// Takes the plugin's writes over, into the cache and the next commit.
-    fn absorb(&mut self, source: &Source<'_>, writes: Vec<DocumentWrite>) {
-        // All before any: the cache may let some go as others come in.
-        let current: Vec<Option<Provenance>> = writes
-            .iter()
-            .map(
-                |write| match self.cache.peek(write.key.view, &write.key.id) {
-                    Some(State::Present { provenance, .. }) => Some(provenance.clone()),
-                    Some(State::Absent) => None,
-                    None => {
-                        unreachable!("a written document was read, and reads are kept till here")
-                    }
-                },
-            )
-            .collect();
+    /// Takes the plugin's writes over, into the cache and the next commit. `current` is where the
+    /// documents come from that they change.
+    fn absorb(
+        &mut self,
+        source: &Source<'_>,
+        writes: Vec<DocumentWrite>,
+        current: Vec<Option<Provenance>>,
+    ) {
         let commit = CommitNumber(self.commits.0 + 1);
         for (write, current) in writes.into_iter().zip(current) {
             let provenance = Provenance {

@@ -30,6 +30,7 @@ impl Runner {
             generation,
             claimed.next,
             self.setup.context.queue,
+            self.setup.context.queued.share(),
             Arc::clone(&domain.notify),
             self.setup.source.waker.clone(),
         );

@@ -26,7 +26,8 @@ use crate::store::{Change, Commit, CommitError, Error, Guard, Write};
 struct Attempt<'c> {
     store: &'c MongoStore,
     commit: &'c Commit,
-    commands: &'c [Command],
+    /// For the next run, where they are built already: a run hands them to the driver.
+    commands: Option<Vec<Command>>,
     session: Lease<'c>,
     /// Writes, or changes of entries (by index), of which one did not find what it expected.
     suspects: Vec<usize>,
@@ -51,7 +52,7 @@ impl MongoStore {
         let mut attempt = Attempt {
             store: self,
             commit,
-            commands: &commands,
+            commands: Some(commands),
             session,
             suspects: Vec::new(),
             culprit: None,
@@ -85,10 +86,13 @@ impl Attempt<'_> {
         if let Err(failure) = self.session.begin().await {
             return self.run_failed(failure);
         }
-        for command in self.commands {
+        let commands = self.commands.take();
+        let commands = commands
+            .unwrap_or_else(|| command::build(self.commit).expect("it could be built before"));
+        for command in commands {
             let database = &self.store.database;
             let request = database
-                .run_raw_command(command.body.clone())
+                .run_raw_command(command.body)
                 .session(self.session.session());
             let event = match within(REQUEST_TIMEOUT, request).await {
                 Ok(reply) => {

@@ -6,8 +6,6 @@
 //!
 //! Not here: caching.
 
-use std::collections::HashMap;
-
 use bson::raw::cstr;
 use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 use bson::rawdoc;
@@ -15,6 +13,7 @@ use futures_util::StreamExt;
 
 use super::error::Failure;
 use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT};
+use crate::fast_hash::FastMap;
 use crate::projection::DocumentId;
 use crate::store::bson_writer::BsonWriter;
 use crate::store::envelope::{Invalid, Opener};
@@ -201,8 +200,8 @@ pub(super) fn ids_filter<'i>(ids: impl IntoIterator<Item = &'i str>) -> RawDocum
 }
 
 /// Where each id's document goes; the first place of an id that is asked for twice.
-fn places(ids: &[DocumentId]) -> HashMap<&str, usize> {
-    let mut places = HashMap::with_capacity(ids.len());
+fn places(ids: &[DocumentId]) -> FastMap<&str, usize> {
+    let mut places = FastMap::with_capacity_and_hasher(ids.len(), Default::default());
     for (index, id) in ids.iter().enumerate() {
         places.entry(&**id).or_insert(index);
     }
