@@ -14,6 +14,7 @@ pub mod kit;
 pub mod parked;
 pub mod pipeline;
 pub mod plugin;
+pub mod policy;
 pub mod projection;
 pub mod record;
 pub mod registry;

@@ -437,7 +437,8 @@ impl PollThread {
 
 fn event(message: &BorrowedMessage<'_>) -> Event {
     let headers = message.headers();
-    let headers = headers.iter().flat_map(|headers| headers.iter());
+    let indices = 0..headers.map_or(0, Headers::count);
+    let headers = indices.filter_map(|index| Some(headers?.get(index)));
     Event::copy(
         Offset(message.offset()),
         message.timestamp().to_millis().unwrap_or(0),

@@ -34,8 +34,7 @@ pub fn key_to_json(key: &ParkedKey) -> Value {
 pub fn event_to_json(event: &Event) -> Value {
     let headers = event
         .headers()
-        .iter()
-        .map(|header| json!({ "name": &*header.name, "value": bytes(header.value.as_deref()) }));
+        .map(|header| json!({ "name": header.name, "value": bytes(header.value) }));
     let value = event.value();
     let parsed = value.and_then(|value| serde_json::from_slice(value).ok());
     json!({

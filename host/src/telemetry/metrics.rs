@@ -132,8 +132,49 @@ fn describe() {
         "projectionist_unreachable_total",
         "Calls to Kafka or a store that were not answered"
     );
+    describe_policies();
     describe_counter!(
         "projectionist_plugin_count_total",
         "What plugins count themselves"
+    );
+}
+
+fn describe_policies() {
+    describe_gauge!(
+        "projectionist_policy_working",
+        "1 while a policy is asked, 0 while the built-in one stands in for it"
+    );
+    describe_counter!(
+        "projectionist_policy_faults_total",
+        "Answers of policies that were none, by what was wrong"
+    );
+    describe_counter!(
+        "projectionist_picks_total",
+        "Reads that a target was picked for, by whom"
+    );
+    describe_counter!(
+        "projectionist_target_reads_total",
+        "Reads of each target, by how they went"
+    );
+    describe_counter!(
+        "projectionist_target_ejections_total",
+        "Times that a target was ejected because it failed"
+    );
+    describe_gauge!(
+        "projectionist_target_in_flight",
+        "Reads that a target has not answered yet"
+    );
+    describe_histogram!(
+        "projectionist_target_read_seconds",
+        Unit::Seconds,
+        "Time of an answered read, from the pick on"
+    );
+    describe_counter!(
+        "projectionist_slot_moves_total",
+        "Slots that were moved between lanes"
+    );
+    describe_gauge!(
+        "projectionist_lane_load_ratio",
+        "Share of a second that a lane has folded, of the last second"
     );
 }

@@ -50,8 +50,8 @@ fn fill_topic(events: &[Event], partitions: i32) -> Result<MockBroker, Failure> 
     let records = events.iter().map(|event| Record {
         key: event.record.key(),
         value: event.record.value(),
-        headers: (event.record.headers().iter())
-            .map(|header| (&*header.name, header.value.as_deref()))
+        headers: (event.record.headers())
+            .map(|header| (header.name, header.value))
             .collect(),
         timestamp_ms: event.record.timestamp_ms,
     });

@@ -12,11 +12,8 @@ use super::super::partition::BatchLimits;
 use super::super::sieve::{Ids, Sifted};
 use super::super::{DomainLayout, dead_letter, host_error, outbox};
 use super::{Domain, Member, Reason, checkpoint_id};
-use crate::fast_hash::FastSet;
 use crate::parked;
-use crate::projection::{
-    DocumentId, DocumentKey, DocumentWrite, Error, Fault, HostError, Output, ViewIndex,
-};
+use crate::projection::{DocumentWrite, Error, Fault, HostError, Output};
 use crate::record::{Event, TopicPartition};
 use crate::store::{EntryChange, Provenance, StoredDocument, Table};
 use crate::telemetry::health::describe;
