@@ -1,8 +1,10 @@
-//! The three functions that the host calls, for any projection: what [`export!`](crate::export)
-//! is made of.
+//! The functions that the host calls, for any projection: what [`export!`](crate::export)
+//! is made of. Those of policies are in [`policies`](crate::policies).
 
 use std::cell::RefCell;
 use std::sync::Once;
+
+use serde::de::DeserializeOwned;
 
 use crate::bindings::exports::projectionist::plugin::projection::{
     Batch, Descriptor, Encoding, Output, View,
@@ -56,19 +58,23 @@ pub fn project<P: Projection>(slot: &Configured<P>, batch: &Batch) -> Result<Out
     fold::project(projection, batch, &mut HostDocuments)
 }
 
-/// Makes a projection from the text of its configuration; no text is an empty object.
+/// Makes a projection from the text of its configuration.
 pub(crate) fn from_config<P: Projection>(config: &str) -> Result<P, String> {
+    P::new(read_config(P::NAME, config)?)
+}
+
+/// Reads the configuration of the plugin `name`; no text is an empty object.
+pub(crate) fn read_config<C: DeserializeOwned>(name: &str, config: &str) -> Result<C, String> {
     let config = match config.trim() {
         "" => "{}",
         config => config,
     };
-    let config = serde_json::from_str(config)
-        .map_err(|error| format!("the configuration is not what {} reads: {error}", P::NAME))?;
-    P::new(config)
+    serde_json::from_str(config)
+        .map_err(|error| format!("the configuration is not what {name} reads: {error}"))
 }
 
 /// A panic ends in a trap, which has no text: the text goes to the log before it.
-fn report_panics() {
+pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
     if cfg!(target_family = "wasm") {
         ONCE.call_once(|| {

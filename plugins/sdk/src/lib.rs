@@ -1,4 +1,4 @@
-//! Write Projectionist plugins in Rust.
+//! Write Projectionist plugins in Rust: projections, and policies that balance ([`policy`]).
 //!
 //! A projection folds events into documents. Its author writes the types of both and the function
 //! from one to the other; this crate does the rest of the contract in `wit/plugin.wit`: it decodes
@@ -142,6 +142,9 @@ pub mod guest;
 pub mod host;
 mod ids;
 mod message;
+#[doc(hidden)]
+pub mod policies;
+pub mod policy;
 mod projection;
 pub mod testing;
 

@@ -38,6 +38,8 @@ use crate::column::Column;
 use crate::fold::{self, Documents};
 use crate::guest;
 use crate::message::Message;
+use crate::policies;
+use crate::policy::{Placement, Routing};
 use crate::projection::Projection;
 
 /// A projection with its documents in memory.
@@ -238,4 +240,20 @@ impl Documents for Memory {
         }
         found
     }
+}
+
+/// A routing policy with its configuration, to be asked in a test.
+///
+/// # Errors
+/// What the policy says of a wrong configuration.
+pub fn routing<P: Routing>(config: &str) -> Result<P, String> {
+    policies::routing(config)
+}
+
+/// A placement policy with its configuration, to be asked in a test.
+///
+/// # Errors
+/// What the policy says of a wrong configuration.
+pub fn placement<P: Placement>(config: &str) -> Result<P, String> {
+    policies::placement(config)
 }

@@ -79,7 +79,7 @@ macro_rules! sdk {
 }
 
 /// The Rust SDK without its own tests.
-pub(super) const SDK: [File; 11] = sdk![
+pub(super) const SDK: [File; 13] = sdk![
     "bindings.rs",
     "column.rs",
     "event.rs",
@@ -89,6 +89,8 @@ pub(super) const SDK: [File; 11] = sdk![
     "ids.rs",
     "lib.rs",
     "message.rs",
+    "policies.rs",
+    "policy.rs",
     "projection.rs",
     "testing.rs"
 ];
