@@ -9,7 +9,7 @@ set -euo pipefail
 
 # Every guest crate there is; the one place to add another.
 GUESTS=(aircraft airports count debezium ledger-accounts ledger-statements mirror
-    mirror-by-fields misbehaving orders payments placement-first routing-first stock tally
+    mirror-by-fields misbehaving misbehaving-placement misbehaving-routing orders payments placement-first routing-first stock tally
     tally-lenient)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -24,7 +24,7 @@ use super::instance::Instance;
 use super::kind::Kind;
 use super::limits::Limits;
 use super::logs::Logs;
-use super::policy::{Policy, Silent};
+use super::policy::{self, Silent};
 use super::{contract, descriptor, language, module};
 
 /// For the instance that is only asked what it is: the projection's own limits are not known
@@ -41,7 +41,7 @@ pub(super) struct Admitted {
 /// Ready to start.
 pub(super) enum Compiled {
     Projection(ProjectionPluginPre<Guest>),
-    Policy(Policy),
+    Policy(policy::Compiled),
 }
 
 /// Takes a plugin file through every check and tells what it is. `name` is for messages.
@@ -88,8 +88,8 @@ fn link(engine: &Engine, kind: Kind, component: &Component) -> Result<Compiled, 
             .instantiate_pre(component)
             .and_then(ProjectionPluginPre::new)
             .map(Compiled::Projection),
-        Kind::Placement => Policy::placement(engine, component).map(Compiled::Policy),
-        Kind::Routing => Policy::routing(engine, component).map(Compiled::Policy),
+        Kind::Placement => policy::Compiled::placement(engine, component).map(Compiled::Policy),
+        Kind::Routing => policy::Compiled::routing(engine, component).map(Compiled::Policy),
     };
     linked.map_err(|error| Problem::Mismatch(format!("{error:#}")))
 }

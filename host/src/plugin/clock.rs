@@ -4,7 +4,8 @@
 //! look is charged to it. Two things are not the guest's doing and are left out: time inside
 //! host calls that wait for documents ([`Clock::pause`]), and stretches in which the whole
 //! process stood still (stopped by a debugger, a paused virtual machine): no single charge is
-//! more than [`CHARGE_MAX`], and a process that stands still has no ticks.
+//! more than [`CHARGE_MAX`], and a process that stands still has no ticks. Nor is one as much as a
+//! limit: a guest whose thread was put off for a while is stopped only if it still runs a tick later.
 //!
 //! Pure: times come in as arguments.
 
@@ -58,7 +59,8 @@ impl Clock {
     }
 
     fn charge(&mut self, now: Instant) {
-        self.used += now.saturating_duration_since(self.since).min(CHARGE_MAX);
+        let charge = now.saturating_duration_since(self.since);
+        self.used += charge.min(CHARGE_MAX).min(self.limit);
         self.since = now;
     }
 }
@@ -100,6 +102,14 @@ mod tests {
         let start = Instant::now();
         let mut clock = Clock::start(LIMIT, start);
         assert_eq!(clock.tick(start + Duration::from_secs(3600)), Ok(()));
+    }
+
+    #[test]
+    fn a_short_limit_is_not_used_up_while_the_thread_waits_for_its_turn() {
+        let start = Instant::now();
+        let mut clock = Clock::start(TICK, start);
+        assert_eq!(clock.tick(start + 4 * TICK), Ok(()));
+        assert!(clock.tick(start + 5 * TICK).is_err());
     }
 
     #[test]

@@ -7,20 +7,19 @@ use bytesize::ByteSize;
 use super::kind::Kind;
 use super::module::MODULE_BYTES_MAX;
 
-/// Why there is no projection. What goes wrong later, in a batch, is a
-/// [`projection::Error`](crate::projection::Error).
+/// Why a plugin does not run. What goes wrong later, in a batch, is a
+/// [`projection::Error`](crate::projection::Error); in a pick, a [`policy::Fault`](crate::policy::Fault).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is at fault, whatever the configuration; another one is needed.
     #[error("plugin \"{plugin}\" {problem}")]
     Refused { plugin: String, problem: Problem },
-    /// The plugin does not take the configuration that this projection has for it.
-    #[error(
-        "plugin \"{plugin}\" does not take the configuration of projection \"{projection}\": {detail}"
-    )]
+    /// The plugin does not take the configuration that there is for it.
+    #[error("plugin \"{plugin}\" does not take the configuration of {whose}: {detail}")]
     Configuration {
         plugin: String,
-        projection: String,
+        /// With its kind, as in `projection "orders"`.
+        whose: String,
         /// Where it breaks the plugin's schema, the plugin's own words, or how it ended.
         detail: String,
     },
@@ -70,6 +69,8 @@ pub enum Problem {
     Version { does: &'static str, name: String },
     #[error("is a {0}, not a projection; name it where the configuration asks for a policy")]
     Policy(Kind),
+    #[error("is a {found}, not a {wanted}; name a {wanted} here")]
+    OtherKind { found: Kind, wanted: Kind },
     #[error(
         "is a {0} and imports {1}, which projections alone may; a policy may import \"host\" and nothing else"
     )]
@@ -103,7 +104,7 @@ impl Error {
     pub(super) fn configuration(plugin: &str, projection: &str, detail: String) -> Self {
         Error::Configuration {
             plugin: plugin.to_owned(),
-            projection: projection.to_owned(),
+            whose: format!("projection \"{projection}\""),
             detail,
         }
     }

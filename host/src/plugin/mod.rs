@@ -1,4 +1,4 @@
-//! Admits plugins, which are Wasm components, and runs projections: the only user of wasmtime.
+//! Admits plugins, which are Wasm components, and runs them: the only user of wasmtime.
 //!
 //! - An [`Engine`] runs plugins and keeps time for them. There is one in a process.
 //! - A [`Workshop`] takes files and compiles them, in processes of their own. An engine without
@@ -8,6 +8,8 @@
 //! - A [`Program`] is the file of a projection that has passed: compiled, ready to start.
 //! - A [`Projection`] is a program with its configuration: what the pipeline calls, as a
 //!   [`Projector`](crate::projection::Projector). Each lane has its own.
+//! - A [`Policy`] is the file of a policy that has passed; a [`Routing`] or a [`Placement`] is one
+//!   with its configuration, of which `balance` starts instances.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -60,9 +62,11 @@ mod limits;
 mod logs;
 mod module;
 mod output;
+mod placement;
 mod policy;
 mod program;
 mod projector;
+mod routing;
 mod schema;
 mod tail;
 mod wasi;
@@ -77,7 +81,10 @@ pub use instance::LastCall;
 pub use kind::Kind;
 pub use limits::Limits;
 pub use module::MODULE_BYTES_MAX;
+pub use placement::Placement;
+pub use policy::Policy;
 pub use program::Program;
 pub use projector::Projection;
+pub use routing::{PICK_TIME_MAX, Routing};
 pub use tail::{LINES_MAX, Line, Tail, Tails};
 pub use workshop::{Failure, Workshop, compile_child};
