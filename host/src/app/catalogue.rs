@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Error, VIEW_VERSION, versions};
@@ -23,6 +23,8 @@ pub struct Plugin {
     pub name: Arc<str>,
     pub projection: config::Projection,
     pub program: Arc<Program>,
+    /// Who places keys; `None` for the built-in way.
+    pub placement: Option<plugin::Placement>,
     /// The plugin's file.
     pub bytes: Vec<u8>,
 }
@@ -42,18 +44,31 @@ impl Catalogue {
         let mut plugins = Vec::new();
         let mut problems = Vec::new();
         for (name, projection) in &config.projections {
-            match load(&engine, name, projection) {
-                Ok((program, bytes)) => plugins.push(Plugin {
+            let loaded =
+                load(&engine, name, projection).map_err(|message| (&projection.plugin, message));
+            let placement = match &projection.placement {
+                None => Ok(None),
+                Some(placement) => load_placement(&engine, name, placement)
+                    .map(Some)
+                    .map_err(|message| (&placement.policy, message)),
+            };
+            match (loaded, placement) {
+                (Ok((program, bytes)), Ok(placement)) => plugins.push(Plugin {
                     name: name.as_str().into(),
                     projection: projection.clone(),
                     program,
+                    placement,
                     bytes,
                 }),
-                Err(message) => problems.push(Problem {
-                    projection: name.clone(),
-                    path: projection.plugin.clone(),
-                    message,
-                }),
+                (loaded, placement) => {
+                    for (path, message) in loaded.err().into_iter().chain(placement.err()) {
+                        problems.push(Problem {
+                            projection: name.clone(),
+                            path: path.clone(),
+                            message,
+                        });
+                    }
+                }
             }
         }
         problems.extend(shared_views(&plugins));
@@ -118,20 +133,34 @@ fn load(
     name: &str,
     projection: &config::Projection,
 ) -> Result<(Arc<Program>, Vec<u8>), String> {
-    let path = &projection.plugin;
-    let file = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy();
-    let bytes = plugin::read_file(path).map_err(|error| match error {
-        Unread::Io { source, .. } => format!(
-            "cannot be read: {source}; build the plugin, or correct projections.{name}.plugin"
-        ),
-        Unread::Refused(error) => describe(&error),
-    })?;
+    let (file, bytes) = read(&projection.plugin, name, "plugin")?;
     let program = Program::load(engine, &file, &bytes).map_err(|error| describe(&error))?;
     versions::configure(name, projection, &program).map_err(|error| describe(&error))?;
     Ok((program, bytes))
+}
+
+fn load_placement(
+    engine: &Arc<Engine>,
+    name: &str,
+    placement: &config::Placement,
+) -> Result<plugin::Placement, String> {
+    let (file, bytes) = read(&placement.policy, name, "placement.policy")?;
+    let policy = plugin::Policy::load(engine, &file, &bytes, plugin::Placement::KIND);
+    let policy = policy.map_err(|error| describe(&error))?;
+    let configured = plugin::Placement::new(policy, name, placement.config.expose());
+    configured.map_err(|error| describe(&error))
+}
+
+/// A file's name and its bytes. `key` is the one of the projection that names it.
+fn read(path: &Path, projection: &str, key: &str) -> Result<(String, Vec<u8>), String> {
+    let file = path.file_name().unwrap_or(path.as_os_str());
+    let bytes = plugin::read_file(path).map_err(|error| match error {
+        Unread::Io { source, .. } => format!(
+            "cannot be read: {source}; build the plugin, or correct projections.{projection}.{key}"
+        ),
+        Unread::Refused(error) => describe(&error),
+    })?;
+    Ok((file.to_string_lossy().into_owned(), bytes))
 }
 
 /// Two projections that write one view would overwrite one another's documents.

@@ -1,11 +1,15 @@
 //! One projection's consumer and runner.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::versions::{Follower, configure};
 use super::{Error, Plugin, VIEW_VERSION, connection, options, store_name};
+use crate::balance::placement::{Lanes, Placer};
+use crate::balance::slots::Load;
 use crate::config::{self, Config};
 use crate::kafka::consumer;
 use crate::kafka::metadata::Metadata;
@@ -44,6 +48,7 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
         name,
         projection,
         program,
+        placement,
         bytes: _,
     } = plugin;
     let descriptor = Arc::clone(program.descriptor());
@@ -57,7 +62,7 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
         copy: projection.store.as_str().into(),
         views: target_views(&descriptor, topics, VIEW_VERSION),
         layout: DomainLayout::of(&descriptor, topics),
-        placement: Placement::hash(options::count(projection.lanes)),
+        placement: place(&name, &projection, placement),
         batch,
         queue: options::queue(&projection.queue),
         queued: Budget::new(options::bytes(projection.queue.all_bytes_max)),
@@ -97,6 +102,27 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
         owner: config.host.name.as_str().into(),
         drain_timeout: config.host.drain_timeout,
     }))
+}
+
+/// Who places keys. A policy's placer runs for as long as somebody reads its table.
+fn place(
+    name: &Arc<str>,
+    projection: &config::Projection,
+    policy: Option<plugin::Placement>,
+) -> Placement {
+    let lanes = options::count(projection.lanes);
+    let (Some(policy), Some(config)) = (policy, &projection.placement) else {
+        return Placement::hash(lanes);
+    };
+    let lanes = Lanes {
+        projection: Arc::clone(name),
+        count: lanes,
+        move_budget: config.move_budget,
+    };
+    let load = Arc::new(Load::default());
+    let (placer, table) = Placer::new(lanes, Arc::new(policy), Arc::clone(&load), Instant::now());
+    tokio::spawn(placer.run(CancellationToken::new()));
+    Placement::new(table, load)
 }
 
 /// Makes instances of other plugins than the projection's own, with its configuration.

@@ -14,7 +14,7 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
-    dedupe, parking, plugins, tokens, trial, values,
+    dedupe, parking, placement, plugins, tokens, trial, values,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -90,6 +90,9 @@ fn projection(projection: &Projection) -> Table {
         ("parking", parking::to_toml(&projection.parking).into()),
         ("trial", trial::to_toml(&projection.trial).into()),
     ]);
+    if let Some(placement) = &projection.placement {
+        entries.insert("placement".to_owned(), placement::to_toml(placement).into());
+    }
     if let Some(dedupe) = &projection.dedupe {
         entries.insert("dedupe".to_owned(), dedupe::to_toml(dedupe).into());
     }
@@ -179,7 +182,7 @@ pub(super) fn size(bytes: u64) -> Value {
     })
 }
 
-fn json(value: &serde_json::Value) -> Value {
+pub(super) fn json(value: &serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => unreachable!("TOML, where it comes from, has no null"),
         serde_json::Value::Bool(boolean) => Value::Boolean(*boolean),

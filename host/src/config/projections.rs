@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::dedupe::{self, Dedupe};
 use super::parking::{self, Parking};
+use super::placement::{self, Placement};
 use super::plugin_config::{self, PluginConfig};
 use super::reader::{Field, Section};
 use super::stores::Stores;
@@ -30,6 +31,8 @@ pub struct Projection {
     /// Instances of the plugin that fold a partition's events at the same time, where every view is
     /// `by-key`; 1 by default, 64 at most.
     pub lanes: u32,
+    /// Who spreads keys over the lanes. `None`, the default, gives each lane as many slots of keys.
+    pub placement: Option<Placement>,
     /// Handed to the plugin; an empty object by default.
     pub config: PluginConfig,
     pub messages: Messages,
@@ -194,6 +197,7 @@ fn read_projection(
         .read("cache-bytes", values::size)
         .unwrap_or(CACHE_BYTES_MAX);
     let lanes = lanes(&mut section);
+    let placement = placement::read(section.section("placement"), lanes);
     let config = section.field("config");
     let config = config.and_then(|field| plugin_config::read(&field));
 
@@ -214,6 +218,7 @@ fn read_projection(
         group_id,
         cache_bytes_max,
         lanes,
+        placement,
         config: config.unwrap_or_default(),
         messages,
         batch,

@@ -109,6 +109,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             group_id: "projectionist-aircraft".to_owned(),
             cache_bytes_max: 64 * 1024 * 1024,
             lanes: 1,
+            placement: None,
             config: PluginConfig::default(),
             messages: Messages::default(),
             batch: Batch::default(),
@@ -158,6 +159,13 @@ fn every_key_is_read() {
     assert_eq!(projection.store, "local");
     assert_eq!(projection.group_id, "readers");
     assert_eq!(projection.cache_bytes_max, 512_000);
+    assert_eq!(projection.lanes, 4);
+    let placement = Placement {
+        policy: PathBuf::from("/etc/projectionist/policies/least-loaded.wasm"),
+        move_budget: 9,
+        config: PluginConfig::default(),
+    };
+    assert_eq!(projection.placement, Some(placement));
     assert_eq!(
         *projection.config.expose(),
         json!({
