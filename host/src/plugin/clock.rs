@@ -4,8 +4,9 @@
 //! look is charged to it. Two things are not the guest's doing and are left out: time inside
 //! host calls that wait for documents ([`Clock::pause`]), and stretches in which the whole
 //! process stood still (stopped by a debugger, a paused virtual machine): no single charge is
-//! more than [`CHARGE_MAX`], and a process that stands still has no ticks. Nor is one as much as a
-//! limit: a guest whose thread was put off for a while is stopped only if it still runs a tick later.
+//! more than [`CHARGE_MAX`], and a process that stands still has no ticks. Nor is one more than half of
+//! the limit: a guest whose thread was put off for a while is stopped only if it still runs two
+//! ticks later.
 //!
 //! Pure: times come in as arguments.
 
@@ -60,7 +61,7 @@ impl Clock {
 
     fn charge(&mut self, now: Instant) {
         let charge = now.saturating_duration_since(self.since);
-        self.used += charge.min(CHARGE_MAX).min(self.limit);
+        self.used += charge.min(CHARGE_MAX).min(self.limit / 2);
         self.since = now;
     }
 }
@@ -109,7 +110,8 @@ mod tests {
         let start = Instant::now();
         let mut clock = Clock::start(TICK, start);
         assert_eq!(clock.tick(start + 4 * TICK), Ok(()));
-        assert!(clock.tick(start + 5 * TICK).is_err());
+        assert_eq!(clock.tick(start + 9 * TICK), Ok(()));
+        assert!(clock.tick(start + 10 * TICK).is_err());
     }
 
     #[test]
