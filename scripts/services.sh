@@ -61,6 +61,8 @@ source "$ROOT/scripts/services/docker.sh"
 source "$ROOT/scripts/services/kafka.sh"
 # shellcheck source=scripts/services/mongodb.sh
 source "$ROOT/scripts/services/mongodb.sh"
+# shellcheck source=scripts/services/nginx.sh
+source "$ROOT/scripts/services/nginx.sh"
 
 # --- What is known of a service --------------------------------------------------------------
 #
@@ -129,6 +131,9 @@ start() {
     if [[ ! -d ${PROJECTIONIST_TEST_KAFKA_JARS:-} ]] && ! (kafka_fetch); then
         warn "tests that start a broker of their own will fail;" \
             "name a folder with the jars of Kafka $KAFKA_VERSION in PROJECTIONIST_TEST_KAFKA_JARS"
+    fi
+    if [[ ! -x ${PROJECTIONIST_TEST_NGINX:-} ]] && ! (nginx_fetch); then
+        warn "tests that compare policies with nginx will fail; $(nginx_way_out)"
     fi
     for pid in ${pids[@]+"${pids[@]}"}; do
         wait "$pid" || failed=1
@@ -257,6 +262,7 @@ env_lines() {
 program_lines() {
     if [[ -x $MONGOD && ! -x ${PROJECTIONIST_TEST_MONGOD:-} ]]; then printf 'export PROJECTIONIST_TEST_MONGOD=%q\n' "$MONGOD"; fi
     if [[ -d $KAFKA_JARS && ! -d ${PROJECTIONIST_TEST_KAFKA_JARS:-} ]]; then printf 'export PROJECTIONIST_TEST_KAFKA_JARS=%q\n' "$KAFKA_JARS"; fi
+    if [[ -x $NGINX && ! -x ${PROJECTIONIST_TEST_NGINX:-} ]]; then printf 'export PROJECTIONIST_TEST_NGINX=%q\n' "$NGINX"; fi
 }
 
 # Fetches what tests need that start all of their servers themselves. Nothing is started.

@@ -19,7 +19,12 @@ const REQUEST: Request<'static> = Request {
 };
 
 /// `None` is the built-in policy.
-const POLICIES: [(&str, Option<&str>); 2] = [("built-in", None), ("first", Some("routing_first"))];
+const POLICIES: [(&str, Option<&str>); 4] = [
+    ("built-in", None),
+    ("first", Some("routing_first")),
+    ("round-robin", Some("round_robin")),
+    ("least-time", Some("least_time")),
+];
 
 fn source(file: &str) -> Arc<dyn Source<dyn RoutingPolicy>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod ledger;
 pub mod mongo;
 pub mod mongod;
+pub mod nginx;
 pub mod replica_set;
 pub mod signal;
 pub mod tally;
