@@ -154,3 +154,46 @@ fn a_new_project_is_written_once() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("accounts is there and not empty"), "{text}");
 }
+
+/// The sources of the templates are built as guests of this repository, so what a project starts
+/// from is known to build.
+#[test]
+fn a_new_policy_is_written_and_the_host_takes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary())
+            .args(arguments)
+            .current_dir(folder.path())
+            .output();
+        said(&output.expect("the host is built"))
+    };
+    for (kind, described) in [
+        ("routing", "routing policy"),
+        ("placement", "placement policy"),
+    ] {
+        let (code, text) = run(&["plugin", "new", kind, "--lang", "rust", "--kind", kind]);
+        assert_eq!(code, Some(0), "{text}");
+        let written = folder.path().join(kind).join("src/lib.rs");
+        let written = fs::read_to_string(written).expect("the policy's source");
+        assert!(
+            written.contains(&format!("const NAME: &str = \"{kind}\";")),
+            "{written}"
+        );
+
+        let file = guests::path(&format!("template_{kind}"))
+            .display()
+            .to_string();
+        let config = format!("{kind}/config.json");
+        let (code, text) = run(&["plugin", "check", &file, "--config", &config]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(described), "{text}");
+        fs::write(folder.path().join("wrong.json"), "{}").expect("a file");
+        let (code, text) = run(&["plugin", "check", &file, "--config", "wrong.json"]);
+        assert_eq!(code, Some(64), "{text}");
+        assert!(text.contains("is missing"), "{text}");
+    }
+
+    let (code, text) = run(&["plugin", "new", "mine", "--lang", "c", "--kind", "routing"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("say --lang rust"), "{text}");
+}

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod templates;
 
-use templates::{CONTRACT, SDK, SDK_CHANGES};
+use templates::{CONTRACT, File, SDK, SDK_CHANGES};
 use wit_component::{StringEncoding, metadata};
 use wit_parser::Resolve;
 
@@ -28,6 +28,13 @@ pub enum Language {
     Python,
     Go,
     C,
+}
+
+/// The policies that there is a template for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyKind {
+    Routing,
+    Placement,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +59,27 @@ pub enum Error {
 /// A name that no view could have, a folder that has something in it, or a file that cannot be
 /// written.
 pub fn create(parent: &Path, name: &str, language: Language) -> Result<PathBuf, Error> {
+    let root = create_with(parent, name, files(name, language))?;
+    if matches!(language, Language::Go | Language::C) {
+        write(&root.join(ENCODED_CONTRACT), &encoded_contract())?;
+    }
+    Ok(root)
+}
+
+/// The same for a policy, in Rust.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_policy(parent: &Path, name: &str, kind: PolicyKind) -> Result<PathBuf, Error> {
+    create_with(parent, name, policy_files(name, kind))
+}
+
+fn create_with(parent: &Path, name: &str, files: Vec<Filled>) -> Result<PathBuf, Error> {
     check_name(name)?;
     let root = parent.join(name);
     check_free(&root)?;
-    for (path, text) in files(name, language) {
+    for (path, text) in files {
         write(&root.join(path), text.as_bytes())?;
-    }
-    if matches!(language, Language::Go | Language::C) {
-        write(&root.join(ENCODED_CONTRACT), &encoded_contract())?;
     }
     Ok(root)
 }
@@ -87,21 +107,37 @@ fn check_free(root: &Path) -> Result<(), Error> {
     }
 }
 
-fn files(name: &str, language: Language) -> Vec<(&'static str, String)> {
+/// Path and text of a file, with the plugin's name in it.
+type Filled = (&'static str, String);
+
+fn files(name: &str, language: Language) -> Vec<Filled> {
+    let mut files = fill(name, templates::of(language));
+    if language == Language::Rust {
+        files.extend(sdk());
+    }
+    files
+}
+
+fn policy_files(name: &str, kind: PolicyKind) -> Vec<Filled> {
+    let mut files = fill(name, templates::of_policy(kind));
+    files.extend(sdk());
+    files
+}
+
+fn fill(name: &str, template: &[File]) -> Vec<Filled> {
     let file = name.replace('-', "_");
     let fill = |text: &str| text.replace("{{name}}", name).replace("{{file}}", &file);
-    let template = templates::of(language).iter();
-    let mut files: Vec<_> = template.map(|(path, text)| (*path, fill(text))).collect();
-    if language == Language::Rust {
-        let copy = |(path, text): (&'static str, &str)| {
-            let change = |text: String, (old, new): &(&str, &str)| text.replace(old, new);
-            let text = SDK_CHANGES.iter().fold(text.to_owned(), change);
-            (path, text)
-        };
-        files.extend(SDK.map(copy));
-    }
-    files.push((CONTRACT.0, CONTRACT.1.to_owned()));
-    files
+    let filled = template.iter().map(|(path, text)| (*path, fill(text)));
+    let contract = (CONTRACT.0, CONTRACT.1.to_owned());
+    filled.chain([contract]).collect()
+}
+
+fn sdk() -> impl Iterator<Item = Filled> {
+    SDK.into_iter().map(|(path, text)| {
+        let change = |text: String, (old, new): &(&str, &str)| text.replace(old, new);
+        let text = SDK_CHANGES.iter().fold(text.to_owned(), change);
+        (path, text)
+    })
 }
 
 /// The world of projections as a section of a module has it: a custom section "component-type"
@@ -164,6 +200,12 @@ mod tests {
                     !text.contains("{{name}}") && !text.contains("{{file}}"),
                     "{language:?}: {path}"
                 );
+            }
+        }
+        for kind in [PolicyKind::Routing, PolicyKind::Placement] {
+            for (path, text) in policy_files("nearest", kind) {
+                let is_filled = !text.contains("{{name}}") && !text.contains("{{file}}");
+                assert!(is_filled, "{kind:?}: {path}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `projectionist plugin check`: every check of the host, without one that runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
@@ -8,7 +9,9 @@ use clap::Args;
 
 use super::{engine, read_config, refused};
 use crate::cli::{Failure, print_line};
-use crate::plugin::{self, About, Limits, Program, Projection, Unread};
+use crate::plugin::{
+    self, About, Engine, Kind, Limits, Placement, Policy, Program, Projection, Routing, Unread,
+};
 use crate::projection::Ownership;
 
 #[derive(Debug, Args)]
@@ -41,13 +44,7 @@ impl Check {
         let engine = engine()?;
         let about = match config {
             None => plugin::examine(&engine, &name, &bytes).map_err(refused)?,
-            Some(config) => {
-                let program = Program::load(&engine, &name, &bytes).map_err(refused)?;
-                let about = program.about().clone();
-                Projection::new(program, &about.name, &config, Limits::default())
-                    .map_err(refused)?;
-                about
-            }
+            Some(config) => configured(&engine, &name, &bytes, &config).map_err(refused)?,
         };
         let text = if self.json {
             serde_json::to_string(&about).context("cannot print what the plugin is")?
@@ -57,6 +54,31 @@ impl Check {
         print_line(text.as_bytes())?;
         Ok(())
     }
+}
+
+/// Has the plugin take a configuration, whatever it is.
+fn configured(
+    engine: &Arc<Engine>,
+    name: &str,
+    bytes: &[u8],
+    config: &serde_json::Value,
+) -> Result<About, plugin::Error> {
+    let about = plugin::examine(engine, name, bytes)?;
+    match about.kind {
+        Kind::Projection => {
+            let program = Program::load(engine, name, bytes)?;
+            Projection::new(program, &about.name, config, Limits::default())?;
+        }
+        Kind::Placement => {
+            let policy = Policy::load(engine, name, bytes, Kind::Placement)?;
+            Placement::new(policy, &about.name, config)?;
+        }
+        Kind::Routing => {
+            let policy = Policy::load(engine, name, bytes, Kind::Routing)?;
+            Routing::new(policy, &about.name, config)?;
+        }
+    }
+    Ok(about)
 }
 
 /// What a plugin is, in a few lines for people.

@@ -1,7 +1,7 @@
 //! The files of the templates. `{{name}}` stands for the plugin's name, `{{file}}` for that of the
 //! .wasm file without its end.
 
-use super::Language;
+use super::{Language, PolicyKind};
 
 /// Path and text of a file.
 pub(super) type File = (&'static str, &'static str);
@@ -13,6 +13,14 @@ pub(super) fn of(language: Language) -> &'static [File] {
         Language::Python => &PYTHON,
         Language::Go => &GO,
         Language::C => &C,
+    }
+}
+
+/// Those of policies are in Rust.
+pub(super) fn of_policy(kind: PolicyKind) -> &'static [File] {
+    match kind {
+        PolicyKind::Routing => &ROUTING,
+        PolicyKind::Placement => &PLACEMENT,
     }
 }
 
@@ -37,6 +45,35 @@ const RUST: [File; 7] = template![
     "Cargo.toml", "README.md", "src/lib.rs", "sdk/Cargo.toml", "fixtures/payments.expected.json";
     (".gitignore", "/target\n")
 ];
+
+macro_rules! policy {
+    ($folder:literal) => {
+        [
+            policy!($folder, "README.md"),
+            policy!($folder, "config.json"),
+            policy!($folder, "src/lib.rs"),
+            (
+                "Cargo.toml",
+                include_str!("../../../templates/rust/Cargo.toml"),
+            ),
+            (
+                "sdk/Cargo.toml",
+                include_str!("../../../templates/rust/sdk/Cargo.toml"),
+            ),
+            (".gitignore", "/target\n"),
+        ]
+    };
+    ($folder:literal, $file:literal) => {
+        (
+            $file,
+            include_str!(concat!("../../../templates/", $folder, "/", $file)),
+        )
+    };
+}
+
+const ROUTING: [File; 6] = policy!("rust-routing");
+
+const PLACEMENT: [File; 6] = policy!("rust-placement");
 
 const JS: [File; 11] = template![
     "js":
