@@ -11,6 +11,7 @@ use crate::config::{self, Config, Problems};
 use crate::telemetry::health::describe;
 use crate::telemetry::logging;
 
+mod balance;
 mod check;
 mod client;
 mod demo;
@@ -47,6 +48,8 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try policies out before they are used
+    Balance(balance::Balance),
     /// Run the projections of a configuration until SIGTERM or SIGINT
     Run(ConfigFile),
     /// Check a configuration and the plugins that it names, and tell all problems at once
@@ -82,6 +85,7 @@ enum Failure {
 /// Runs a command. What it has to say, it has said when this returns.
 pub fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
+        Command::Balance(balance) => balance.run(),
         Command::Run(file) => run::run(&file.config),
         Command::Check(check) => check.run(),
         Command::Demo(demo) => demo.run(),

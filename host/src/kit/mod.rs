@@ -6,6 +6,7 @@
 //! - [`fixtures`] finds cases in a folder and compares what they come to with what they should.
 //! - [`project`] writes the project that a plugin starts from, and [`build`] builds it.
 //! - [`bench`] tells what a plugin costs.
+//! - [`simulation`] tries policies out on a load.
 //!
 //! Not here: commands and what they print (`cli::plugin`).
 
@@ -14,6 +15,7 @@ pub mod build;
 pub mod events;
 pub mod fixtures;
 pub mod project;
+pub mod simulation;
 
 mod desk;
 mod memory;
