@@ -5,12 +5,15 @@
 //! back gives the relaxed extended form. For every document that [`from_json`] accepts,
 //! `from_json(to_json(d)) == d`.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use bson::raw::{CStr, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 use serde::ser::{self, Serialize, SerializeMap, SerializeSeq, Serializer};
+
+mod from_json;
+mod plain;
+
+pub use from_json::{FromJson, JsonReader};
+
+use plain::Seen;
 
 /// Fields that belong to the host.
 pub const RESERVED_FIELDS: [&str; 2] = ["_id", "_m"];
@@ -39,33 +42,23 @@ pub enum Error {
     TooLarge { bytes: usize },
 }
 
-/// A document read from JSON.
-#[derive(Debug)]
-pub struct FromJson {
-    pub body: RawDocumentBuf,
-    /// True where the text named BSON types in MongoDB's extended form, of which there are
-    /// several for one value: [`to_json`] may then spell the same document differently.
-    pub extended: bool,
-}
-
-/// Reads one JSON object as a document's body.
+/// Reads one JSON object as a document's body. [`JsonReader`] is for many of them.
 pub fn from_json(json: &[u8]) -> Result<FromJson, Error> {
-    let mut extended = false;
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let body = DocumentSeed {
-        extended: &mut extended,
-    }
-    .deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    check(&body)?;
-    Ok(FromJson { body, extended })
+    JsonReader::default().read(json)
 }
 
 /// Reads BSON bytes as a document's body, and validates them to the last element.
 pub fn from_bson(bytes: &[u8]) -> Result<RawDocumentBuf, Error> {
+    let seen = plain::look(bytes);
+    if let Seen::Reserved(field) = seen {
+        return Err(Error::ReservedField(field.to_owned()));
+    }
     let body = RawDocumentBuf::from_bytes(bytes.to_vec())?;
-    validate(RawBsonRef::Document(&body), 0)?;
-    check(&body)?;
+    if seen == Seen::Unclear {
+        validate(RawBsonRef::Document(&body), 0)?;
+        check_names(&body)?;
+    }
+    check_size(bytes.len())?;
     Ok(body)
 }
 
@@ -81,14 +74,17 @@ pub fn to_json_pretty(document: &RawDocument) -> Result<Vec<u8>, Error> {
     )))?)
 }
 
-fn check(body: &RawDocument) -> Result<(), Error> {
+fn check_names(body: &RawDocument) -> Result<(), Error> {
     for element in body.iter() {
         let (name, _) = element?;
         if RESERVED_FIELDS.contains(&name.as_str()) {
             return Err(Error::ReservedField(name.as_str().to_owned()));
         }
     }
-    let bytes = body.as_bytes().len();
+    Ok(())
+}
+
+fn check_size(bytes: usize) -> Result<(), Error> {
     if bytes > DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX {
         return Err(Error::TooLarge { bytes });
     }
@@ -116,154 +112,6 @@ fn validate(value: RawBsonRef<'_>, depth: usize) -> Result<(), Error> {
         _ => {}
     }
     Ok(())
-}
-
-/// Reads a JSON object into a document.
-struct DocumentSeed<'e> {
-    extended: &'e mut bool,
-}
-
-/// Reads any JSON value into BSON.
-struct ValueSeed<'e> {
-    extended: &'e mut bool,
-}
-
-impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
-    type Value = RawDocumentBuf;
-
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<RawDocumentBuf, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for DocumentSeed<'_> {
-    type Value = RawDocumentBuf;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawDocumentBuf, A::Error> {
-        let mut document = RawDocumentBuf::new();
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            if key.0.starts_with('$') {
-                return Err(de::Error::custom(format!(
-                    "field \"{}\" of the document starts with \"$\"",
-                    key.0
-                )));
-            }
-            append(&mut document, &key.0, &mut map, self.extended)?;
-        }
-        Ok(document)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = RawBson;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawBson, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = RawBson;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<RawBson, E> {
-        Ok(RawBson::Boolean(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<RawBson, E> {
-        Ok(RawBson::Int64(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<RawBson, E> {
-        i64::try_from(value).map(RawBson::Int64).map_err(|_| {
-            E::custom(format!(
-                "{value} is more than a 64-bit signed integer holds"
-            ))
-        })
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<RawBson, E> {
-        Ok(RawBson::Double(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<RawBson, E> {
-        Ok(RawBson::String(value.to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<RawBson, E> {
-        Ok(RawBson::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawBson, A::Error> {
-        let mut array = RawArrayBuf::new();
-        while let Some(item) = items.next_element_seed(ValueSeed {
-            extended: self.extended,
-        })? {
-            array.push(item);
-        }
-        Ok(RawBson::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBson, A::Error> {
-        let mut document = RawDocumentBuf::new();
-        let mut first = true;
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            if key.0.starts_with('$') {
-                if !first {
-                    return Err(de::Error::custom(format!(
-                        "field \"{}\" starts with \"$\" but is not the first of its object",
-                        key.0
-                    )));
-                }
-                *self.extended = true;
-                return extended_value(&key.0, map);
-            }
-            first = false;
-            append(&mut document, &key.0, &mut map, self.extended)?;
-        }
-        Ok(RawBson::Document(document))
-    }
-}
-
-/// An object key, borrowed from the text where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn append<'de, A: MapAccess<'de>>(
-    document: &mut RawDocumentBuf,
-    key: &str,
-    map: &mut A,
-    extended: &mut bool,
-) -> Result<(), A::Error> {
-    let name: &CStr = key.try_into().map_err(de::Error::custom)?;
-    let value = map.next_value_seed(ValueSeed { extended })?;
-    document.append(name, &value);
-    Ok(())
-}
-
-/// Reads the rest of an object whose first key starts with `$`.
-fn extended_value<'de, A: MapAccess<'de>>(first: &str, mut map: A) -> Result<RawBson, A::Error> {
-    let mut object = serde_json::Map::new();
-    object.insert(first.to_owned(), map.next_value()?);
-    while let Some((key, value)) = map.next_entry::<String, serde_json::Value>()? {
-        object.insert(key, value);
-    }
-    match bson::Bson::try_from(object).map_err(de::Error::custom)? {
-        bson::Bson::Document(_) => Err(de::Error::custom(format!(
-            "\"{first}\" names no type of MongoDB's extended JSON"
-        ))),
-        value => RawBson::try_from(value).map_err(de::Error::custom),
-    }
 }
 
 /// Serializes BSON as relaxed extended JSON.

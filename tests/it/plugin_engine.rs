@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bson::rawdoc;
 use bytes::Bytes;
 use projectionist::plugin::{Engine, Error, Limits, Program, Projection};
 use projectionist::projection::{
-    Batch, Documents, Error as ProjectError, Fault, FaultKind, HostError, Output, Projector,
-    ViewIndex,
+    Batch, DocumentWrite, Documents, Error as ProjectError, Fault, FaultKind, HostError, Output,
+    Projector, ViewIndex,
 };
 use projectionist::record::{Event, Header, Offset, TopicPartition};
 use projectionist_tests::guests::guest;
@@ -157,6 +158,55 @@ fn events_come_out_as_documents() {
     );
     let body = output.writes[0].body.as_ref().expect("not a deletion");
     assert_eq!(body.bson.get_i64("n").expect("a number"), 3);
+}
+
+#[test]
+fn documents_are_the_same_in_either_encoding() {
+    let fold = |name: &str| {
+        let program = Program::load(engine(), name, &guest(name)).expect(name);
+        let config = serde_json::json!({});
+        let projection = Projection::new(program, name, &config, Limits::default());
+        let mut lane = Lane {
+            projection: projection.expect(name),
+            documents: HashMap::new(),
+        };
+        let events = [
+            event(0, "a", r#"{"n":7}"#),
+            event(1, "ü", r#"{"n":1}"#),
+            event(2, "a", r#"{"n":0}"#),
+        ];
+        let first = lane.project(&events).expect("numbers");
+        for write in &first.writes {
+            let body = write.body.as_ref().expect("a document");
+            let id = write.key.id.to_string();
+            lane.documents.insert(id, body.encoded.clone());
+        }
+        // One that is there, one that is not, and one that goes.
+        let events = [
+            event(3, "a", r#"{"n":5}"#),
+            event(4, "b", r#"{"n":2}"#),
+            record(5, Some("ü"), None, &[]),
+        ];
+        lane.project(&events).expect("numbers")
+    };
+    let (json, bson) = (fold("tally"), fold("tally_bson"));
+
+    let stored = |output: &Output| -> Vec<_> {
+        let body = |write: &DocumentWrite| write.body.as_ref().map(|body| body.bson.clone());
+        output
+            .writes
+            .iter()
+            .map(|write| (write.key.clone(), write.event, body(write)))
+            .collect()
+    };
+    assert_eq!(stored(&bson), stored(&json));
+    let a = bson.writes[0].body.as_ref().expect("a document");
+    assert_eq!(
+        a.bson,
+        rawdoc! { "count": 3_i64, "sum": 12_i64, "chain": 7_i64 * 31 * 31 + 5 }
+    );
+    assert_eq!(&a.encoded[..], a.bson.as_bytes());
+    assert_eq!(bson.writes[2].body, None);
 }
 
 #[test]

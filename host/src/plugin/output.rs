@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::document;
+use crate::document::{self, JsonReader};
 use crate::fast_hash::FastSet;
 use crate::projection::{
     Body, Descriptor, DocumentId, DocumentKey, DocumentWrite, Encoding, Fault, FaultKind, Output,
@@ -98,9 +98,10 @@ fn check_rest(answer: &raw::Output, question: &Question<'_>) -> Result<Output, F
         ));
     }
     check_unique(&drafts)?;
+    let mut reader = JsonReader::default();
     let writes = drafts
         .iter()
-        .map(|draft| write(draft, question))
+        .map(|draft| write(draft, question, &mut reader))
         .collect::<Result<Vec<_>, Fault>>()?;
     Ok(Output {
         writes,
@@ -183,7 +184,11 @@ fn check_unique(drafts: &[Draft<'_>]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn write(draft: &Draft<'_>, question: &Question<'_>) -> Result<DocumentWrite, Fault> {
+fn write(
+    draft: &Draft<'_>,
+    question: &Question<'_>,
+    reader: &mut JsonReader,
+) -> Result<DocumentWrite, Fault> {
     let events = question.events.len();
     let Some(event) = event_index(draft.event, events) else {
         let problem = format!("a write names event {} of a batch of {events}", draft.event);
@@ -211,7 +216,7 @@ fn write(draft: &Draft<'_>, question: &Question<'_>) -> Result<DocumentWrite, Fa
     }
     let body = draft
         .document
-        .map(|bytes| body(bytes, question.descriptor.encoding))
+        .map(|bytes| body(bytes, question.descriptor.encoding, reader))
         .transpose()
         .map_err(|error| {
             blame(format!(
@@ -262,10 +267,14 @@ fn check_owner(id: &str, event: &Event) -> Result<(), String> {
 }
 
 /// Copies the bytes out of the answer, so that one cached document does not keep all of it.
-fn body(bytes: &[u8], encoding: Encoding) -> Result<Body, document::Error> {
+fn body(
+    bytes: &[u8],
+    encoding: Encoding,
+    reader: &mut JsonReader,
+) -> Result<Body, document::Error> {
     match encoding {
         Encoding::Json => {
-            let document::FromJson { body, extended } = document::from_json(bytes)?;
+            let document::FromJson { body, extended } = reader.read(bytes)?;
             let encoded = if extended {
                 Bytes::from(document::to_json(&body)?)
             } else {

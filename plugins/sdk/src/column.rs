@@ -5,7 +5,18 @@
 //! Not here: checking a column of unknown origin. The host makes the ones that a plugin reads; a
 //! malformed one panics.
 
+use std::ops::Range;
+use std::str::Utf8Error;
+
 pub(crate) use crate::bindings::projectionist::plugin::columns::Column;
+
+/// A column of texts. Looking through all of them at once is faster than through each string in
+/// each of them.
+pub(crate) struct Texts<'a> {
+    column: &'a Column,
+    /// All of the bytes, if they are UTF-8.
+    all: Option<&'a str>,
+}
 
 /// Walks a column from its first item to its last.
 pub(crate) struct Items<'a> {
@@ -65,11 +76,15 @@ impl Column {
 
     /// One item's bytes, without asking whether it is missing (then there are none).
     pub(crate) fn bytes_of(&self, index: usize) -> &[u8] {
+        &self.bytes[self.place_of(index)]
+    }
+
+    fn place_of(&self, index: usize) -> Range<usize> {
         let start = match index {
             0 => 0,
             _ => self.ends[index - 1] as usize,
         };
-        &self.bytes[start..self.ends[index] as usize]
+        start..self.ends[index] as usize
     }
 
     pub(crate) fn iter(&self) -> Items<'_> {
@@ -79,6 +94,23 @@ impl Column {
             start: 0,
             missing_seen: 0,
         }
+    }
+}
+
+impl<'a> Texts<'a> {
+    pub(crate) fn of(column: &'a Column) -> Self {
+        let all = str::from_utf8(&column.bytes).ok();
+        Texts { column, all }
+    }
+
+    /// One item by its index; `None` where it is missing.
+    pub(crate) fn get(&self, index: usize) -> Option<Result<&'a str, Utf8Error>> {
+        let bytes = self.column.get(index)?;
+        // Nothing where an item ends within a character. Then neither part of it is one.
+        let text = self
+            .all
+            .and_then(|all| all.get(self.column.place_of(index)));
+        Some(text.map_or_else(|| str::from_utf8(bytes), Ok))
     }
 }
 
@@ -123,6 +155,28 @@ mod tests {
             prop_assert_eq!(&walked, &items);
             prop_assert_eq!(&fetched, &items);
         }
+    }
+
+    #[test]
+    fn a_text_is_one_whatever_the_others_are() {
+        let items: [&[u8]; 5] = ["ü".as_bytes(), b"a", b"\xff", b"\xc3", b"\xbc"];
+        let texts = |range: Range<usize>| {
+            let mut column = Column::new();
+            for item in &items[range.clone()] {
+                column.push(item);
+            }
+            column.push_missing();
+            let texts = Texts::of(&column);
+            assert!(texts.get(range.len()).is_none());
+            let text = |index| texts.get(index).expect("there").ok().map(str::to_owned);
+            (0..range.len()).map(text).collect::<Vec<_>>()
+        };
+
+        let (u, a) = (Some("ü".to_owned()), Some("a".to_owned()));
+        assert_eq!(texts(0..2), [u.clone(), a.clone()]);
+        assert_eq!(texts(0..3), [u, a, None]);
+        // Together they are a character.
+        assert_eq!(texts(3..5), [None, None]);
     }
 
     #[test]

@@ -17,11 +17,14 @@
 //!   documents so, the answer only names those that are known by then, and the host asks again for
 //!   the rest.
 
+use std::str::Utf8Error;
+
 use hashbrown::{HashMap, HashSet};
 
 use crate::bindings::exports::projectionist::plugin::projection::Reject as RejectedEvent;
 use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output, Writes};
-use crate::column::Column;
+use crate::column::{Column, Texts};
+use crate::encoding::{self, Stored, read_json};
 use crate::event::{Event, Source};
 use crate::ids::{Ids, Interner};
 use crate::message::Outbox;
@@ -110,14 +113,15 @@ pub(crate) fn project<P: Projection>(
         Column::new()
     };
     let sent = outbox.len();
-    let mut folded = fold(projection, &decoded, &stored, &Known::default());
+    let documents = Stored::of(&stored, P::ENCODING);
+    let mut folded = fold(projection, &decoded, &documents, &Known::default());
     if folded.is_spoilt() {
         outbox.truncate(sent);
         let rejects = folded.rejects.into_iter();
         let known = rejects
             .map(|reject| (reject.event, reject.reason))
             .collect();
-        folded = fold(projection, &decoded, &stored, &known);
+        folded = fold(projection, &decoded, &documents, &known);
     }
     if folded.is_spoilt() {
         return Ok(Output {
@@ -133,7 +137,7 @@ pub(crate) fn project<P: Projection>(
     }
     outbox.leave_out(&behind(&folded.rejects, batch));
     Ok(Output {
-        writes: writes(folded.states, ids, &stored)?,
+        writes: writes::<P>(folded.states, ids, &stored)?,
         messages: outbox.take(),
         rejects: folded.rejects,
     })
@@ -176,7 +180,10 @@ fn decode<'a, P: Projection>(
         ids: Interner::new(),
         outbox,
     };
-    for ((index, key), value) in (0..).zip(batch.keys.iter()).zip(batch.values.iter()) {
+    let values = Texts::of(&batch.values);
+    for (position, key) in batch.keys.iter().enumerate() {
+        let index = u32::try_from(position).expect("a plugin's memory has 32-bit addresses");
+        let value = values.get(position);
         let before = decoded.touched.len();
         let mut ids = Ids::new(&mut decoded.ids, &mut decoded.touched);
         let decided = match read_event(projection, key, value, index, source, &mut ids) {
@@ -206,19 +213,16 @@ fn decode<'a, P: Projection>(
 fn read_event<'a, P: Projection>(
     projection: &P,
     key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
+    value: Option<Result<&'a str, Utf8Error>>,
     index: u32,
     source: Source<'a>,
     ids: &mut Ids<'_>,
 ) -> Result<Event<'a, P::Event<'a>>, Reject> {
-    let value = value
-        .map(serde_json::from_slice)
-        .transpose()
-        .map_err(|error| {
-            Reject::because(format_args!(
-                "the value is not what this projection reads: {error}"
-            ))
-        })?;
+    let value = value.map(read_json).transpose().map_err(|error| {
+        Reject::because(format_args!(
+            "the value is not what this projection reads: {error}"
+        ))
+    })?;
     let event = Event::new(value, key, index, source);
     projection.ids(&event, ids)?;
     Ok(event)
@@ -227,7 +231,7 @@ fn read_event<'a, P: Projection>(
 fn fold<P: Projection>(
     projection: &P,
     decoded: &Decoded<'_, P>,
-    stored: &Column,
+    stored: &Stored<'_>,
     known: &Known,
 ) -> Folded<P::Document> {
     let mut states: Vec<State<P::Document>> = Vec::new();
@@ -307,7 +311,7 @@ impl Past {
         decoded: &Decoded<'_, P>,
         documents: &[u32],
         states: &mut [State<P::Document>],
-        stored: &Column,
+        stored: &Stored<'_>,
     ) -> bool {
         let cost = self.folded.len() * documents.len();
         let Some(left) = self.looks.checked_sub(cost) else {
@@ -381,7 +385,7 @@ fn fold_event<P: Projection>(
     touched: &[u32],
     ids: &Column,
     states: &mut [State<P::Document>],
-    stored: &Column,
+    stored: &Stored<'_>,
 ) -> Result<(), Reject> {
     for &number in touched {
         let number = number as usize;
@@ -393,23 +397,20 @@ fn fold_event<P: Projection>(
     Ok(())
 }
 
-fn fold_one<'s, P: Projection>(
+fn fold_one<P: Projection>(
     projection: &P,
     touching: &Touching<'_, P>,
     id: &str,
     state: &mut State<P::Document>,
-    stored: impl FnOnce() -> Option<&'s [u8]>,
+    stored: impl FnOnce() -> Option<Result<P::Document, String>>,
 ) -> Result<(), Reject> {
     if let State::Untouched = state {
-        let document = stored()
-            .map(serde_json::from_slice)
-            .transpose()
-            .map_err(|error| {
-                Reject::because(format_args!(
-                    "the stored document \"{id}\" is not what this projection reads: {error}; \
+        let document = stored().transpose().map_err(|error| {
+            Reject::because(format_args!(
+                "the stored document \"{id}\" is not what this projection reads: {error}; \
                  a new shape of document needs a new version of the view"
-                ))
-            })?;
+            ))
+        })?;
         *state = State::Folded {
             document,
             event: touching.index,
@@ -423,8 +424,8 @@ fn fold_one<'s, P: Projection>(
 }
 
 /// One write for each document that was folded, except where none existed and none shall.
-fn writes<D: serde::Serialize>(
-    states: Vec<State<D>>,
+fn writes<P: Projection>(
+    states: Vec<State<P::Document>>,
     ids: &Column,
     stored: &Column,
 ) -> Result<Writes, String> {
@@ -440,9 +441,10 @@ fn writes<D: serde::Serialize>(
         };
         match document {
             Some(document) => {
-                serde_json::to_writer(&mut writes.documents.bytes, &document).map_err(|error| {
+                let bytes = &mut writes.documents.bytes;
+                encoding::write(&document, P::ENCODING, bytes).map_err(|problem| {
                     let id = String::from_utf8_lossy(ids.bytes_of(number));
-                    format!("document \"{id}\" cannot be written as JSON: {error}")
+                    format!("document \"{id}\" {problem}")
                 })?;
                 writes.documents.end_item();
             }

@@ -7,7 +7,7 @@ use std::sync::Once;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::exports::projectionist::plugin::projection::{
-    Batch, Descriptor, Encoding, Output, View,
+    Batch, Descriptor, Output, View,
 };
 use crate::bindings::projectionist::plugin::documents;
 use crate::column::Column;
@@ -32,7 +32,7 @@ pub fn describe<P: Projection>() -> Descriptor {
         name: P::NAME.to_owned(),
         version: P::VERSION.to_owned(),
         description: P::DESCRIPTION.to_owned(),
-        encoding: Encoding::Json,
+        encoding: P::ENCODING,
         views: vec![View {
             name: P::VIEW.to_owned(),
             ownership: P::OWNERSHIP,

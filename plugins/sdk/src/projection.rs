@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use crate::bindings::exports::projectionist::plugin::projection::Ownership;
+pub use crate::bindings::exports::projectionist::plugin::projection::{Encoding, Ownership};
 use crate::event::Event;
 use crate::ids::Ids;
 
@@ -25,6 +25,8 @@ pub trait Projection: Sized + 'static {
     const VIEW: &'static str;
     /// With [`Ownership::ByKey`] a document's id must be its event's key, which the host checks.
     const OWNERSHIP: Ownership = Ownership::ByKey;
+    /// How documents go to the host and back: see the crate's page. Events are always JSON.
+    const ENCODING: Encoding = Encoding::Json;
     /// The headers that the projection reads; the host passes no others.
     const HEADERS: &'static [&'static str] = &[];
     /// JSON Schema of [`Config`](Self::Config), which the host holds the
@@ -35,7 +37,8 @@ pub trait Projection: Sized + 'static {
     type Config: DeserializeOwned;
     /// An event's value, read from JSON. It may borrow from the event: see the crate's page.
     type Event<'a>: Deserialize<'a>;
-    /// A stored document, read from JSON and written as a JSON object.
+    /// A stored document: what serde reads from a JSON object and writes as one, also where
+    /// [`ENCODING`](Self::ENCODING) is BSON.
     ///
     /// The host adds the fields `_id` and `_m`; a document cannot have fields of these names.
     type Document: Serialize + DeserializeOwned;

@@ -35,6 +35,7 @@ use serde::Serialize;
 
 use crate::bindings::exports::projectionist::plugin::projection::{Batch, Output};
 use crate::column::Column;
+use crate::encoding;
 use crate::fold::{self, Documents};
 use crate::guest;
 use crate::message::Message;
@@ -135,7 +136,7 @@ impl<P: Projection> Harness<P> {
     /// The first record that the projection rejects.
     ///
     /// # Panics
-    /// If a document cannot be written as JSON.
+    /// If a document cannot be written.
     pub fn project(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), Rejected> {
         let records: Vec<Record> = records.into_iter().collect();
         let mut output = self.fold(&records);
@@ -167,8 +168,8 @@ impl<P: Projection> Harness<P> {
     /// # Panics
     /// If the projection cannot read what it has written.
     pub fn document(&self, id: &str) -> Option<P::Document> {
-        let json = self.documents.0.get(id.as_bytes())?;
-        Some(serde_json::from_slice(json).expect("a projection reads what it has written"))
+        let bytes = self.documents.0.get(id.as_bytes())?;
+        Some(encoding::read(bytes, P::ENCODING).expect("a projection reads what it has written"))
     }
 
     /// All documents as JSON, by their ids.
@@ -177,8 +178,8 @@ impl<P: Projection> Harness<P> {
         self.documents
             .0
             .iter()
-            .map(|(id, json)| {
-                let json = serde_json::from_slice(json).expect("the SDK writes JSON");
+            .map(|(id, bytes)| {
+                let json = encoding::read(bytes, P::ENCODING).expect("the SDK wrote it");
                 (text(id), json)
             })
             .collect()

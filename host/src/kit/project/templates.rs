@@ -116,9 +116,14 @@ macro_rules! sdk {
 }
 
 /// The Rust SDK without its own tests.
-pub(super) const SDK: [File; 13] = sdk![
+pub(super) const SDK: [File; 18] = sdk![
     "bindings.rs",
+    "bson.rs",
+    "bson/error.rs",
+    "bson/read.rs",
+    "bson/write.rs",
     "column.rs",
+    "encoding.rs",
     "event.rs",
     "fold.rs",
     "guest.rs",

@@ -6,4 +6,4 @@ mod tally;
 use projectionist_sdk::export;
 use tally::Tally;
 
-export!(Tally<true>);
+export!(Tally<true, false>);

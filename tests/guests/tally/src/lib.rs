@@ -7,4 +7,4 @@ mod tally;
 use projectionist_sdk::export;
 use tally::Tally;
 
-export!(Tally<false>);
+export!(Tally<false, false>);

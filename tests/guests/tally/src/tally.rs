@@ -1,11 +1,11 @@
-//! The fold that two guests have in common.
+//! The fold that several guests have in common.
 //!
 //! Tests compute what they expect by other code: `chain` is `chain * 31 + n`, wrapping, from 0 on.
 
-use projectionist_sdk::{Event, Ids, NoConfig, Projection, Reject};
+use projectionist_sdk::{Encoding, Event, Ids, NoConfig, Projection, Reject};
 use serde::{Deserialize, Serialize};
 
-pub(crate) struct Tally<const NEGATIVE: bool>;
+pub(crate) struct Tally<const NEGATIVE: bool, const BSON: bool>;
 
 #[derive(Deserialize)]
 pub(crate) struct Number {
@@ -19,10 +19,14 @@ pub(crate) struct Document {
     chain: i64,
 }
 
-impl<const NEGATIVE: bool> Projection for Tally<NEGATIVE> {
+impl<const NEGATIVE: bool, const BSON: bool> Projection for Tally<NEGATIVE, BSON> {
     const NAME: &str = "tally";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const VIEW: &str = "tally";
+    const ENCODING: Encoding = match BSON {
+        true => Encoding::Bson,
+        false => Encoding::Json,
+    };
     type Config = NoConfig;
     type Event<'a> = Number;
     type Document = Document;
