@@ -110,3 +110,13 @@ pub(super) fn count(value: u32) -> usize {
 pub(super) fn bytes(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_has_room_for_the_tables_that_a_plugin_may_be_given() {
+        assert!(count(config::TABLE_ELEMENTS_LIMIT) <= plugin::TABLE_ELEMENTS_MAX);
+    }
+}

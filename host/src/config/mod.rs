@@ -64,7 +64,7 @@ pub use placement::Placement;
 pub use plugin_config::PluginConfig;
 pub use plugins::Plugins;
 pub use problem::{KeyPath, Place, Problem, Problems};
-pub use projections::{Batch, Limits, Messages, Projection, Queue};
+pub use projections::{Batch, Limits, Messages, Projection, Queue, TABLE_ELEMENTS_LIMIT};
 pub use secret::{REDACTED, Secret};
 pub use stores::Store;
 pub use tokens::{Role, Token};

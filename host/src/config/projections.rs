@@ -107,6 +107,9 @@ const LANES_MAX: u32 = 64;
 /// What 32-bit Wasm can address.
 const MEMORY_BYTES_LIMIT: u64 = 4 << 30;
 
+/// The most that the host has room for. The largest runtimes take some 10,000.
+pub const TABLE_ELEMENTS_LIMIT: u32 = 1_000_000;
+
 /// Kafka's limit on a topic's name.
 const TOPIC_LEN_MAX: usize = 249;
 
@@ -392,6 +395,10 @@ fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
             "memory",
             "must be more than the batch's bytes, which it has to hold",
         );
+    }
+    if limits.table_elements_max > TABLE_ELEMENTS_LIMIT {
+        let message = format!("must not be more than {TABLE_ELEMENTS_LIMIT}");
+        section.problem("table-elements", message);
     }
     if limits.call_base > limits.call_max {
         let call_max = humantime::format_duration(limits.call_max);

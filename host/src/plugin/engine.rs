@@ -11,6 +11,7 @@ use super::bindings::ProjectionPlugin;
 use super::bindings::placement::PlacementPolicy;
 use super::error::Error;
 use super::guest::Guest;
+use super::pool;
 use super::tail::Tails;
 use super::workshop::Workshop;
 
@@ -41,16 +42,22 @@ impl Engine {
     ///
     /// Fails where this machine cannot run Wasm at all.
     pub fn new() -> Result<Self, Error> {
-        Engine::build(None)
+        Engine::build(None, pooling().map_err(Error::engine)?)
     }
 
     /// Takes plugin files in child processes, whatever they are. Fails as [`Engine::new`] does.
     pub fn with_workshop(workshop: Workshop) -> Result<Self, Error> {
-        Engine::build(Some(workshop))
+        Engine::build(Some(workshop), pooling().map_err(Error::engine)?)
     }
 
-    fn build(workshop: Option<Workshop>) -> Result<Self, Error> {
+    /// Takes one plugin file in this process, whose memory has a limit that the pool would count
+    /// against.
+    pub(super) fn for_one_file() -> Result<Self, Error> {
         let wasmtime = wasmtime::Engine::new(&config()).map_err(Error::engine)?;
+        Engine::build(None, wasmtime)
+    }
+
+    fn build(workshop: Option<Workshop>, wasmtime: wasmtime::Engine) -> Result<Self, Error> {
         let mut projections = Linker::new(&wasmtime);
         ProjectionPlugin::add_to_linker::<_, HasSelf<Guest>>(&mut projections, |guest| guest)
             .map_err(Error::engine)?;
@@ -91,6 +98,21 @@ impl Engine {
     pub(super) fn policies(&self) -> &Linker<Guest> {
         &self.policies
     }
+}
+
+/// An engine whose instances start in places that are kept ready. The code that it runs is the
+/// same as any other's.
+fn pooling() -> wasmtime::Result<wasmtime::Engine> {
+    let mut pooling = config();
+    pooling.allocation_strategy(pool::strategy());
+    wasmtime::Engine::new(&pooling).or_else(|error| {
+        let engine = wasmtime::Engine::new(&config())?;
+        tracing::warn!(
+            "plugins start slower, for this system has no address space to keep for them (a limit \
+             such as that of `ulimit -v`): {error:#}"
+        );
+        Ok(engine)
+    })
 }
 
 fn config() -> Config {

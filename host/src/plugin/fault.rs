@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::projection::{self, Fault, FaultKind, HostError};
 
 use super::clock::TimeLimit;
 use super::limits::{HostMemory, SpaceLimit};
+use super::pool::Full;
 
 /// Of any text that a plugin gives the host to pass on.
 pub(super) const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -31,6 +32,9 @@ pub(super) fn ended(error: wasmtime::Error, last_error: Option<String>) -> proje
     };
     if error.is::<HostMemory>() {
         return HostError::Engine(error.into_boxed_dyn_error()).into();
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return HostError::Engine(Full(error).into()).into();
     }
     let kind = if error.is::<TimeLimit>() {
         FaultKind::Timeout

@@ -6,7 +6,13 @@ use bytesize::ByteSize;
 use wasmtime::ResourceLimiter;
 
 /// Of one instance. Modules are small in number: a limit keeps address space from running out.
-const MEMORIES_MAX: usize = 16;
+pub(super) const MEMORIES_MAX: usize = 16;
+
+/// Of one instance. A table takes its place in the pool, however few elements it has.
+pub(super) const TABLES_MAX: usize = 100;
+
+/// Of all tables of an instance together: the most that a projection's limit can be.
+pub const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
 /// Bounds for one projection. Time is the plugin's own: it stands still while the host reads
 /// documents for it.
@@ -186,6 +192,10 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         MEMORIES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
     }
 }
 

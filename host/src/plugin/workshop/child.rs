@@ -49,7 +49,7 @@ fn answer(worked: Result<(), Error>) -> Answer {
 }
 
 fn work(bytes: &[u8], artefact: &Path) -> Result<(), Error> {
-    let engine = Engine::new()?;
+    let engine = Engine::for_one_file()?;
     // The parent knows the plugin's name, and puts it before what is said here.
     let admitted = admission::admit_here(&engine, "plugin", bytes)?;
     let code = admitted.component.serialize().map_err(Error::engine)?;
