@@ -35,11 +35,13 @@ use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
 mod options;
+mod reach;
 mod runners;
 mod startup;
 mod versions;
 
 pub use catalogue::{Catalogue, Plugin};
+pub use reach::reach;
 
 /// Every projection builds the first version of its views.
 pub const VIEW_VERSION: u32 = 1;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::versions::Follower;
 use super::{Catalogue, Error, Plugin, open_store};
@@ -43,7 +43,11 @@ pub(super) async fn open_stores(
                 source,
             })
         });
-        stores.insert(name.clone(), opened.await?);
+        let opened = opened.await?;
+        if let Some(advice) = opened.advice().await {
+            info!(store = name, "{} {advice}", opened.address());
+        }
+        stores.insert(name.clone(), opened);
     }
     Ok(stores)
 }
@@ -72,9 +76,7 @@ pub(super) async fn find_topics(
     metadata: &Metadata,
     deadline: Instant,
 ) -> Result<(), Error> {
-    let dead_letters = projection.parking.dead_letter_topic.iter();
-    let sent_to = projection.messages.topics.iter().chain(dead_letters);
-    for topic in projection.topics.iter().chain(sent_to) {
+    for topic in projection.all_topics() {
         retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
     }
     Ok(())

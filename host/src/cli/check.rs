@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ConfigFile, Failure, load};
+use super::{ConfigFile, Failure, load, runtime};
 use crate::app;
 use crate::projection::Ownership;
 
@@ -13,6 +13,10 @@ pub(super) struct Check {
     /// Print the configuration in force: defaults filled in, secrets redacted
     #[arg(long)]
     print: bool,
+    /// Also ask Kafka and the stores, and tell what their settings mean for a host; changes
+    /// nothing there
+    #[arg(long, conflicts_with = "print")]
+    connect: bool,
 }
 
 impl Check {
@@ -40,6 +44,11 @@ impl Check {
                     Ownership::Shared => "any event may touch any document",
                 };
                 println!("  view \"{}\": {ownership}", view.name);
+            }
+        }
+        if self.connect {
+            for line in runtime()?.block_on(app::reach(&config, &catalogue))? {
+                println!("{line}");
             }
         }
         Ok(())

@@ -118,6 +118,13 @@ impl Projection {
     pub fn sends(&self) -> bool {
         !self.messages.topics.is_empty() || self.parking.dead_letter_topic.is_some()
     }
+
+    /// The topics that it reads, and those that it sends to.
+    pub fn all_topics(&self) -> impl Iterator<Item = &String> {
+        let dead_letters = self.parking.dead_letter_topic.iter();
+        let sent_to = self.messages.topics.iter().chain(dead_letters);
+        self.topics.iter().chain(sent_to)
+    }
 }
 
 impl Default for Batch {

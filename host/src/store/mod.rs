@@ -109,6 +109,12 @@ pub trait Store: Send + Sync + 'static {
     /// Removes those of the entries that exist, outside of any batch.
     async fn remove_entries(&self, table: Table, ids: &[Arc<str>]) -> Result<(), Error>;
 
+    /// What whoever runs the server should know of its settings, in one sentence without a
+    /// subject; `None` where there is nothing to say, or the server does not tell.
+    async fn advice(&self) -> Option<String> {
+        None
+    }
+
     /// Ends what is held open at the server. To be called last; a store that is dropped without
     /// loses nothing.
     async fn close(&self);

@@ -1,5 +1,6 @@
 //! What is wrong at the start: the configuration, the plugin, the services it names.
 
+use bson::doc;
 use projectionist_tests::host::{Config, Finished, Host, command, free_address};
 use projectionist_tests::kafka::Topic;
 use projectionist_tests::mongo::Database;
@@ -231,4 +232,34 @@ async fn a_projection_with_another_name_is_kept_from_views_that_hold_its_events_
         .await
         .expect("a database");
     database.drop().await.expect("the database is dropped");
+}
+
+/// A store is named with what its server is set to, and a check leaves nothing there.
+#[tokio::test]
+async fn a_check_that_connects_tells_what_the_server_is_set_to() {
+    let server = Mongod::replica_set().await;
+    let topic = Topic::create("checked", 3).await.expect("a topic");
+    let mut settings = Settings::new("connect");
+    settings.uri = server.uri();
+    settings.topic.clone_from(&topic.name);
+    let config = settings.config();
+    let admin = server.client().await.database("admin");
+    for (seconds, advice) in [(300, "set it to 0 on each member"), (0, "")] {
+        let set = doc! { "setParameter": 1, "minSnapshotHistoryWindowInSeconds": seconds };
+        admin.run_command(set).await.expect("a member is set");
+        let finished = command(&["check", "--connect"], &config).expect("a command");
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let expected = format!("answers and keeps versions of documents for {seconds} s");
+        let line = finished.stdout.lines().find(|l| l.contains(&expected));
+        let line = line.unwrap_or_else(|| panic!("{expected}: {finished:?}"));
+        assert!(
+            line.contains(&server.host()) && line.contains(advice),
+            "{line}"
+        );
+        let topic = format!("topic \"{}\": 3 partitions", settings.topic);
+        assert!(finished.stdout.contains(&topic), "{finished:?}");
+    }
+    let names = server.client().await.list_database_names().await;
+    let names = names.expect("the server answers");
+    assert!(!names.contains(&settings.database), "{names:?}");
 }

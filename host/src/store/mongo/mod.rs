@@ -29,6 +29,7 @@ mod connect;
 mod decision;
 mod entries;
 mod error;
+mod history;
 mod load;
 mod prepare;
 mod sessions;
@@ -80,6 +81,11 @@ impl Store for MongoStore {
         reply
             .map(drop)
             .map_err(|failure| failure.at(&self.place("ping")))
+    }
+
+    async fn advice(&self) -> Option<String> {
+        let seconds = self.history_seconds().await?;
+        Some(history::advice(seconds))
     }
 
     async fn prepare(&self, views: &[ViewId]) -> Result<(), Error> {
