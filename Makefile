@@ -47,6 +47,10 @@ build: prerequisites ## Build the host, target/release/projectionist
 guests: prerequisites ## Build the Wasm plugins, target/wasm32-unknown-unknown/release/*.wasm
 	scripts/guests.sh
 
+.PHONY: bench
+bench: build guests ## Measure beside a native loop, Kafka Connect and a hand-written service (ARGS='--help')
+	scripts/bench.sh $(ARGS)
+
 .PHONY: bench-micro
 bench-micro: prerequisites guests ## Run the micro-benchmarks (ARGS go to cargo bench)
 	cargo bench --workspace --bench '*' $(ARGS)

@@ -8,11 +8,11 @@
 set -euo pipefail
 
 # Every guest crate there is; the one place to add another.
-GUESTS=(aircraft airports consistent-hash count debezium hash hash-slots ip-hash isolate-hot
-    least-connections least-loaded least-time ledger-accounts ledger-statements mirror
-    mirror-by-fields misbehaving misbehaving-placement misbehaving-routing orders payments
-    peak-ewma placement-first random-two round-robin routing-first stock tally tally-bson tally-lenient
-    template-placement template-routing)
+GUESTS=(aircraft airports bench-latest bench-pairs consistent-hash count debezium hash hash-slots
+    ip-hash isolate-hot least-connections least-loaded least-time ledger-accounts ledger-statements
+    mirror mirror-by-fields misbehaving misbehaving-placement misbehaving-routing orders payments
+    peak-ewma placement-first random-two round-robin routing-first stock tally tally-bson
+    tally-lenient template-placement template-routing)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TARGET=wasm32-unknown-unknown
