@@ -74,6 +74,11 @@ pub fn to_json_pretty(document: &RawDocument) -> Result<Vec<u8>, Error> {
     )))?)
 }
 
+/// Appends one value in relaxed extended JSON.
+pub fn write_json_value(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<(), Error> {
+    Ok(serde_json::to_writer(out, &Json(value))?)
+}
+
 fn check_names(body: &RawDocument) -> Result<(), Error> {
     for element in body.iter() {
         let (name, _) = element?;

@@ -22,6 +22,8 @@ mod fixtures;
 mod model;
 #[path = "store_conformance/races.rs"]
 mod races;
+#[path = "store_conformance/reading.rs"]
+mod reading;
 #[path = "store_conformance/registry.rs"]
 mod registry;
 #[path = "store_conformance/repairs.rs"]
@@ -119,6 +121,10 @@ conformance! {
         an_upload_that_ended_half_way_is_not_seen,
         a_plugin_is_found_by_the_start_of_its_hash,
         a_damaged_plugin_is_not_handed_out;
+    reading:
+        a_reader_sees_documents_as_they_are_stored,
+        a_reader_sees_how_far_each_partition_is_stored,
+        what_is_read_after_a_position_is_at_least_as_new;
     scans:
         a_scan_goes_by_the_bytes_of_the_ids,
         a_scan_starts_after_an_id_and_ends_at_its_limit,

@@ -29,6 +29,18 @@ pub struct Invalid {
     pub message: String,
 }
 
+/// What a stored document says of itself, where it lies in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp<'d> {
+    pub id: &'d str,
+    pub revision: i64,
+    pub topic: &'d str,
+    pub partition: i32,
+    pub offset: Offset,
+    /// The plugin's hash.
+    pub plugin: &'d str,
+}
+
 /// Opens many documents; those that share a topic or a plugin share the string.
 #[derive(Debug, Default)]
 pub struct Opener {
@@ -47,6 +59,23 @@ pub fn seal(id: &str, document: &StoredDocument) -> RawDocumentBuf {
 pub fn open(sealed: &RawDocument) -> Result<(DocumentId, StoredDocument), Invalid> {
     let (id, document) = Opener::default().open(sealed)?;
     Ok((id.into(), document))
+}
+
+/// Reads id and provenance, and leaves the body alone.
+pub fn stamp(sealed: &RawDocument) -> Result<Stamp<'_>, Invalid> {
+    let read = || {
+        let meta = sealed.get_document("_m")?;
+        let at = meta.get_document("at")?;
+        Ok(Stamp {
+            id: sealed.get_str("_id")?,
+            revision: meta.get_i64("rev")?,
+            topic: at.get_str("topic")?,
+            partition: at.get_i32("partition")?,
+            offset: Offset(at.get_i64("offset")?),
+            plugin: meta.get_str("plugin")?,
+        })
+    };
+    read().map_err(|error: bson::error::Error| invalid(sealed, error))
 }
 
 /// An upper bound for the size of the sealed document.
@@ -303,6 +332,16 @@ mod tests {
             };
             let sealed = seal(&id, &document);
             prop_assert!(sealed.as_bytes().len() <= sealed_bytes_max(&id, &document));
+            let provenance = &document.provenance;
+            let expected = Stamp {
+                id: &id,
+                revision,
+                topic: &provenance.partition.topic,
+                partition,
+                offset: Offset(offset),
+                plugin: &provenance.plugin,
+            };
+            prop_assert_eq!(stamp(&sealed).expect("of the stored form"), expected);
             let (opened_id, opened) = open(&sealed).expect("of the stored form");
             prop_assert_eq!(&*opened_id, id.as_str());
             prop_assert_eq!(opened, document);

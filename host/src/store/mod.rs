@@ -15,7 +15,9 @@ mod bson_writer;
 pub mod embedded;
 mod entry;
 pub mod envelope;
+pub mod list;
 pub mod mongo;
+mod reader;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use bson::raw::RawDocumentBuf;
 
 pub use self::entry::{ENTRY_BYTES_MAX, Entry, EntryChange, Table, all_entries};
+pub use self::reader::{Readable, Reader};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
 

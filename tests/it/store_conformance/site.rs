@@ -4,9 +4,9 @@ use std::future::Future;
 use std::panic;
 use std::sync::Arc;
 
-use projectionist::store::Store;
 use projectionist::store::embedded::EmbeddedStore;
 use projectionist::store::mongo::MongoStore;
+use projectionist::store::{Readable, Store};
 use tempfile::TempDir;
 
 const MONGODB: &str = "PROJECTIONIST_TEST_MONGODB";
@@ -32,6 +32,11 @@ impl Site {
 
     /// Opens the store as one more host.
     pub(crate) async fn host(&self) -> Arc<dyn Store> {
+        self.readable().await
+    }
+
+    /// The same, for those who read views, too.
+    pub(crate) async fn readable(&self) -> Arc<dyn Readable> {
         match self {
             Site::Embedded { folder } => {
                 let path = folder.path().join("views.db");

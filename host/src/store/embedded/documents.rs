@@ -24,7 +24,7 @@ pub(super) struct EncodedWrite<'a> {
 pub(super) struct Json(pub(super) Vec<u8>);
 
 /// A row as it was read. Its BSON is checked by whom it is for.
-struct Row {
+pub(super) struct Row {
     id: DocumentId,
     bson: Vec<u8>,
     provenance: Provenance,
@@ -190,7 +190,7 @@ fn scan_rows(
         .collect()
 }
 
-fn to_row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
+pub(super) fn to_row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
     Ok(Row {
         id: row.get(0)?,
         bson: row.get(1)?,
@@ -206,7 +206,11 @@ fn to_row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
     })
 }
 
-fn check(address: &str, view: &ViewId, row: Row) -> Result<(DocumentId, StoredDocument), Error> {
+pub(super) fn check(
+    address: &str,
+    view: &ViewId,
+    row: Row,
+) -> Result<(DocumentId, StoredDocument), Error> {
     let body = RawDocumentBuf::from_bytes(row.bson)
         .map_err(|e| error::foreign_document(address, view, &row.id, &e))?;
     let document = StoredDocument {

@@ -4,9 +4,9 @@
 //! the file (a `get` beside a running host). Documents are raw BSON beside their JSON, so that
 //! the file opens in any SQLite tool: `SELECT id, json FROM aircraft`.
 //!
-//! One thread owns the connection that writes, another the one that reads, so that no runtime
-//! thread ever waits for a disk and a load never waits behind a commit (`worker`). Who drops the
-//! store ends both, after what is queued.
+//! One thread owns the connection that writes, another the one that loads, a third the one of those
+//! who only read, so that no runtime thread ever waits for a disk and a load never waits behind a
+//! commit or a reader (`worker`). Who drops the store ends all three, after what is queued.
 //!
 //! Not here: hosts on several machines. SQLite's write-ahead log needs shared memory.
 
@@ -16,6 +16,8 @@ mod documents;
 mod entries;
 mod error;
 mod file;
+mod list;
+mod read;
 mod schema;
 mod shared_keys;
 #[cfg(test)]
@@ -42,6 +44,8 @@ pub struct EmbeddedStore {
     address: Arc<str>,
     writer: Worker,
     reader: Worker,
+    /// For those who only read: the pipeline does not wait behind them.
+    views: Worker,
 }
 
 impl EmbeddedStore {
@@ -53,17 +57,20 @@ impl EmbeddedStore {
         let address: Arc<str> = format!("embedded store {}", path.display()).into();
         let writer = file::open(path, &address)?;
         let reader = file::open_reader(path, &address)?;
+        let views = file::open_reader(path, &address)?;
         // The writer closes last: when two close at once, SQLite takes neither for the last one,
         // and the log stays.
         let worker = |name, connection, earlier| {
             Worker::start(name, Arc::clone(&address), connection, earlier)
         };
-        let (reader, reads) = worker("store-reader", reader, None)?;
+        let (views, of_views) = worker("store-views", views, None)?;
+        let (reader, reads) = worker("store-reader", reader, Some(of_views))?;
         let (writer, _) = worker("store-writer", writer, Some(reads))?;
         Ok(EmbeddedStore {
             path: path.to_owned(),
             writer,
             reader,
+            views,
             address,
         })
     }

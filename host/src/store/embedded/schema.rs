@@ -141,7 +141,7 @@ pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result
     Ok(found.is_some())
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

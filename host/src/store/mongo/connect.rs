@@ -3,6 +3,7 @@
 //!
 //! Guarantee: no message and no address contains a password.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ impl MongoStore {
         let store = MongoStore {
             database: client.database(database),
             client,
+            reads: OnceLock::new(),
+            options: options.clone(),
             address,
             sessions,
             newest: AtomicU64::new(0),

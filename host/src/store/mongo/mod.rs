@@ -30,17 +30,20 @@ mod decision;
 mod entries;
 mod error;
 mod history;
+mod list;
 mod load;
 mod prepare;
+mod read;
 mod sessions;
 mod shared_keys;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::{Timestamp, doc};
+use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 
 use self::error::{Failure, Place};
@@ -63,6 +66,9 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(25);
 pub struct MongoStore {
     client: Client,
     database: Database,
+    /// The same database, by the client of those who only read.
+    reads: OnceLock<Database>,
+    options: ClientOptions,
     address: String,
     sessions: Sessions,
     /// The newest operation time that this store has heard of, packed; 0 before the first.
@@ -97,6 +103,9 @@ impl Store for MongoStore {
     }
 
     async fn close(&self) {
+        if let Some(reads) = self.reads.get() {
+            reads.client().clone().shutdown().immediate(true).await;
+        }
         self.client.clone().shutdown().immediate(true).await;
     }
 

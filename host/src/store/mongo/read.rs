@@ -1,0 +1,142 @@
+//! Reads views for those who only read: by a client of their own, whose connections the pipeline
+//! does not wait for.
+//!
+//! Guarantee: as with loads (`load`), every read goes to the primary, sees what a majority has,
+//! and never less than this store has heard of before.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf, cstr};
+use bson::rawdoc;
+use futures_util::StreamExt;
+use mongodb::{Client, Database};
+
+use super::command::CHECKPOINTS;
+use super::error::Failure;
+use super::{MongoStore, within};
+use crate::record::{NextOffset, TopicPartition};
+use crate::store::list::{Index, List, Page};
+use crate::store::reader::partition_of;
+use crate::store::{Error, Reader, ViewId};
+
+/// Whoever waits for a reader has given up by then.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the server works on one request: less, so that it does not work for nobody.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Reads in flight; more wait for a connection.
+const CONNECTIONS_MAX: u32 = 64;
+
+#[async_trait]
+impl Reader for MongoStore {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn document(&self, view: &ViewId, id: &str) -> Result<Option<RawDocumentBuf>, Error> {
+        let mut find = self.reading(&view.collection(), rawdoc! { "_id": id });
+        find.append(cstr!("limit"), 1);
+        find.append(cstr!("singleBatch"), true);
+        let mut found = None;
+        let read = self.read(find, |document| {
+            found = Some(document.to_owned());
+            Ok(ControlFlow::Continue(()))
+        });
+        read.await
+            .map_err(|failure| failure.at(&self.place("read documents")))?;
+        Ok(found)
+    }
+
+    async fn list(&self, view: &ViewId, list: &List) -> Result<Page, Error> {
+        self.list_documents(view, list).await
+    }
+
+    async fn prepare_indexes(&self, view: &ViewId, indexes: &[Index]) -> Result<(), Error> {
+        self.create_indexes(view, indexes).await
+    }
+
+    async fn positions(&self, writer: &str) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
+        // A slash, and the character behind it.
+        let ids = rawdoc! { "$gte": format!("{writer}/"), "$lt": format!("{writer}0") };
+        let mut find = self.reading(CHECKPOINTS, rawdoc! { "_id": ids });
+        find.append(cstr!("projection"), rawdoc! { "next": 1 });
+        let mut found = Vec::new();
+        let read = self.read(find, |checkpoint| {
+            let id = checkpoint.get_str("_id");
+            let partition = id.ok().and_then(|id| partition_of(id, writer));
+            let next = checkpoint.get_i64("next");
+            let (Some(partition), Ok(next)) = (partition, next) else {
+                return Err(Failure::Reply("a checkpoint has no valid _id and next"));
+            };
+            found.push((partition, NextOffset(next)));
+            Ok(ControlFlow::Continue(()))
+        });
+        read.await
+            .map_err(|failure| failure.at(&self.place("read checkpoints")))?;
+        Ok(found)
+    }
+}
+
+impl MongoStore {
+    /// A `find` that sees what this store has seen or written before.
+    pub(super) fn reading(&self, collection: &str, filter: RawDocumentBuf) -> RawDocumentBuf {
+        let mut concern = rawdoc! { "level": "majority" };
+        if let Some(time) = self.newest() {
+            concern.append(cstr!("afterClusterTime"), time);
+        }
+        let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
+        rawdoc! {
+            "find": collection,
+            "filter": filter,
+            "readConcern": concern,
+            "maxTimeMS": milliseconds,
+        }
+    }
+
+    /// Runs a `find`, and shows each document where it lies in the server's reply, until `see` has
+    /// seen enough.
+    pub(super) async fn read(
+        &self,
+        find: RawDocumentBuf,
+        mut see: impl FnMut(&RawDocument) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<(), Failure> {
+        let request = self.reads()?.run_raw_cursor_command(find).batch();
+        let mut batches = within(READ_TIMEOUT, request).await?;
+        loop {
+            let next = tokio::time::timeout(READ_TIMEOUT, batches.next()).await;
+            let batch = match next {
+                Ok(None) => return Ok(()),
+                Ok(Some(batch)) => batch?,
+                Err(_) => return Err(Failure::NoAnswer(READ_TIMEOUT)),
+            };
+            let time = batch.as_raw_document().get_timestamp("operationTime");
+            self.note(time.ok());
+            for document in batch.doc_slices()? {
+                let RawBsonRef::Document(document) =
+                    document.map_err(mongodb::error::Error::from)?
+                else {
+                    return Err(Failure::Reply("a batch holds what is no document"));
+                };
+                if see(document)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Made at the first read: a host without a gateway has one client less.
+    fn reads(&self) -> Result<&Database, Failure> {
+        if let Some(database) = self.reads.get() {
+            return Ok(database);
+        }
+        let mut options = self.options.clone();
+        options.max_pool_size = Some(options.max_pool_size.map_or(CONNECTIONS_MAX, |configured| {
+            configured.max(CONNECTIONS_MAX)
+        }));
+        let database = Client::with_options(options)?.database(self.database.name());
+        Ok(self.reads.get_or_init(|| database))
+    }
+}
