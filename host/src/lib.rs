@@ -9,6 +9,8 @@ pub mod config;
 pub mod deployment;
 pub mod document;
 mod fast_hash;
+pub mod gateway;
+mod http;
 pub mod kafka;
 pub mod kit;
 pub mod parked;

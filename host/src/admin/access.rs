@@ -14,13 +14,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use crate::http::credentials::{
+    Fingerprint, bearer, fingerprint, is_of_this_machine, same, unauthorized,
+};
 
 /// What a token allows, each more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +40,7 @@ pub struct Token {
     /// Stands in what is kept of a change.
     pub name: String,
     pub role: Role,
-    digest: [u8; 32],
+    digest: Fingerprint,
 }
 
 /// All tokens; without any, whoever reaches the port may everything.
@@ -62,7 +64,7 @@ impl Token {
         Token {
             name: name.into(),
             role,
-            digest: Sha256::digest(secret).into(),
+            digest: fingerprint(secret),
         }
     }
 }
@@ -86,7 +88,7 @@ impl Access {
             check_site(headers)?;
             return Ok(LOOPBACK.into());
         }
-        let digest: [u8; 32] = Sha256::digest(bearer(headers)?).into();
+        let digest = fingerprint(bearer(headers)?);
         let token = self.0.iter().find(|token| same(&token.digest, &digest));
         let token = token.ok_or_else(|| {
             unauthorized("this token is not one of the host's (host.tokens in its configuration)")
@@ -118,57 +120,16 @@ async fn admit(
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
-    let value = headers.get(header::AUTHORIZATION);
-    let value = value.ok_or_else(|| {
-        unauthorized("this needs a token; send it as \"Authorization: Bearer TOKEN\"")
-    })?;
-    let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
-    match parts {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(unauthorized(
-            "the header Authorization is not of the form \"Bearer TOKEN\"",
-        )),
-    }
-}
-
-fn unauthorized(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, "Bearer")
-}
-
-/// In a time that does not tell how much of them is the same.
-fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    let pairs = one.iter().zip(other);
-    pairs.fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
-}
-
 /// Refuses what a page of another site sends, and what came by a name that such a site may have
 /// given this address (DNS rebinding).
 fn check_site(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    let host = text(header::HOST).unwrap_or("");
-    let origin_is_host = |origin: &str| {
-        let site = origin.split_once("://").map(|(_, site)| site);
-        site == Some(host)
-    };
-    if is_loopback(host) && text(header::ORIGIN).is_none_or(origin_is_host) {
+    if is_of_this_machine(headers) {
         return Ok(());
     }
     let detail = "without a token the host answers to this machine only, by \"localhost\" or a \
                   loopback address, and not to other sites' pages; add host.tokens to its \
                   configuration";
     Err(Problem::new(StatusCode::FORBIDDEN, detail))
-}
-
-/// Of `localhost:9464`, `127.0.0.1:9464` and `[::1]:9464`, with or without the port.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    let address: Option<IpAddr> = address.parse().ok();
-    name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
 }
 
 impl fmt::Display for Role {
@@ -183,6 +144,8 @@ impl fmt::Display for Role {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
-use problem::Problem;
+use crate::http::problem::{self, Problem};
 
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -33,7 +33,7 @@ mod changes;
 mod deployments;
 mod parked;
 mod plugins;
-mod problem;
+
 mod projections;
 mod query;
 

@@ -21,6 +21,7 @@ use crate::admin::{self, Access, Admin, ChangeDesk, Desks, ProjectionDesk};
 use crate::changes::Changes;
 use crate::config::{self, Config};
 use crate::deployment;
+use crate::gateway;
 use crate::kafka::producer::Producer;
 use crate::kafka::{self, Connection, metadata::Metadata};
 use crate::parked::desk::{Desk, Place};
@@ -29,19 +30,21 @@ use crate::pipeline::version::{Version, Versions as _};
 use crate::plugin::{self, About};
 use crate::registry::Registry;
 use crate::registry::upload::{Refused, Uploads};
-use crate::store::{self, Store};
+use crate::store::{self, Readable, Store};
 use crate::telemetry::health::{Health, ProjectionState, Reachability, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
 mod options;
 mod reach;
+mod reading;
 mod runners;
 mod startup;
 mod versions;
 
 pub use catalogue::{Catalogue, Plugin};
 pub use reach::reach;
+use reading::Reading;
 
 /// Every projection builds the first version of its views.
 pub const VIEW_VERSION: u32 = 1;
@@ -60,6 +63,7 @@ pub struct App {
     services: JoinSet<()>,
     changes: ChangeDesk,
     stores: BTreeMap<String, Arc<dyn Store>>,
+    gateway: Option<Reading>,
     runners: Vec<Runner>,
     /// Why a projection was not started, where Kafka refused one.
     refused: Option<Error>,
@@ -76,6 +80,19 @@ pub enum Error {
     Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
+    #[error(transparent)]
+    ReaderKeys(#[from] gateway::jwt::BadKeys),
+    #[error(
+        "the configuration names views that no projection writes: {}; there are {}",
+        unknown.join(", "), known.join(", ")
+    )]
+    UnknownViews {
+        /// Where they are named.
+        unknown: Vec<String>,
+        known: Vec<String>,
+    },
     #[error("store \"{store}\": {source}")]
     Store { store: String, source: store::Error },
     #[error("projection \"{projection}\": {source}")]
@@ -112,7 +129,10 @@ impl App {
         let desks = Desks::new(ProjectionDesk::new(health.clone(), tails));
         let changes = desks.changes.clone();
         services.spawn(serve(admin, desks.clone(), options::access(&config.host)));
-        let stores = startup::open_stores(config, &catalogue, deadline).await?;
+        let gateway = reading::bind(&config.gateway).await?;
+        let readable = startup::open_stores(config, &catalogue, deadline).await?;
+        let gateway = gateway.map(|gateway| reading::open(gateway, config, &catalogue, &readable));
+        let stores = writable(readable);
         desks.parked.open(desk(&catalogue, &stores));
         desks
             .changes
@@ -169,6 +189,7 @@ impl App {
             services,
             changes,
             stores,
+            gateway,
             runners,
             refused,
         })
@@ -187,6 +208,9 @@ impl App {
     /// that can go on.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut runners = JoinSet::new();
+        if let Some(gateway) = self.gateway {
+            gateway.start(&mut self.services, &self.health, &stop);
+        }
         for runner in self.runners {
             runners.spawn(runner.run(stop.clone()));
         }
@@ -210,6 +234,12 @@ impl App {
 /// librdkafka takes the properties.
 pub fn check(config: &Config) -> Result<Catalogue, Error> {
     let catalogue = Catalogue::load(config)?;
+    let known = catalogue.view_names();
+    let unknown = reading::unknown_views(config, &known);
+    if !unknown.is_empty() {
+        return Err(Error::UnknownViews { unknown, known });
+    }
+    options::readers(&config.gateway)?;
     Metadata::new(&connection(config))?;
     Ok(catalogue)
 }
@@ -281,12 +311,25 @@ fn connection(config: &Config) -> Connection {
 
 /// Opens one store, without waiting for it.
 pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::Error> {
+    Ok(open_readable(store).await?)
+}
+
+/// The same for those who read views, too.
+async fn open_readable(store: &config::Store) -> Result<Arc<dyn Readable>, store::Error> {
     Ok(match store {
         config::Store::MongoDb { uri, database } => {
             Arc::new(store::mongo::MongoStore::connect(uri.expose(), database).await?)
         }
         config::Store::Embedded { path } => Arc::new(store::embedded::EmbeddedStore::open(path)?),
     })
+}
+
+/// The stores as the pipeline knows them.
+fn writable(stores: BTreeMap<String, Arc<dyn Readable>>) -> BTreeMap<String, Arc<dyn Store>> {
+    let stores = stores.into_iter();
+    stores
+        .map(|(name, store)| (name, store as Arc<dyn Store>))
+        .collect()
 }
 
 /// A projection cannot be started; others can.
@@ -350,10 +393,14 @@ impl Error {
     /// True where the configuration, or a plugin that it names, is wrong.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Error::Plugins(_) | Error::Kafka(kafka::Error::Config(_)) => true,
+            Error::Plugins(_)
+            | Error::ReaderKeys(_)
+            | Error::UnknownViews { .. }
+            | Error::Kafka(kafka::Error::Config(_)) => true,
             Error::Engine(_)
             | Error::Metrics(_)
             | Error::Admin(_)
+            | Error::Gateway(_)
             | Error::Store { .. }
             | Error::Versions { .. }
             | Error::Kafka(_)
@@ -368,9 +415,12 @@ impl Error {
             Error::Versions { source, .. } => source.is_unavailable(),
             Error::Kafka(error) => error.is_transient(),
             Error::Plugins(_)
+            | Error::ReaderKeys(_)
+            | Error::UnknownViews { .. }
             | Error::Engine(_)
             | Error::Metrics(_)
             | Error::Admin(_)
+            | Error::Gateway(_)
             | Error::Projection(_) => false,
         }
     }

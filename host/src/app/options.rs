@@ -2,12 +2,19 @@
 
 use crate::admin::{Access, Role, Token};
 use crate::config;
+use crate::gateway::access::Views;
+use crate::gateway::cors::Origins;
+use crate::gateway::rate::RateLimit;
+use crate::gateway::{self, jwt};
 use crate::pipeline::dedupe::IdSource;
 use crate::pipeline::partition::BatchLimits;
 use crate::pipeline::sieve::{DedupeOptions, Scope, WithoutId};
 use crate::pipeline::version::{CrashTerms, TrialTerms};
 use crate::pipeline::{OnFault, ParkingOptions, parking, queue};
 use crate::plugin;
+
+/// Stands for all views, and for all sites.
+pub(super) const ALL: &str = "*";
 
 pub(super) fn access(host: &config::Host) -> Access {
     Access::new(host.tokens.iter().map(|(name, token)| {
@@ -91,6 +98,61 @@ pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
         call_max: limits.call_max,
         writes_per_event: count(limits.writes_per_event_max),
         messages_per_event: count(limits.messages_per_event_max),
+    }
+}
+
+pub(super) fn reading(gateway: &config::Gateway) -> gateway::Limits {
+    gateway::Limits {
+        connections_max: count(gateway.connections_max),
+        streams_max: count(gateway.streams_max),
+        request_timeout: gateway.request_timeout,
+        wait_max: gateway.wait_max,
+        idle_timeout: gateway.idle_timeout,
+        write_timeout: gateway.write_timeout,
+        access_log: gateway.access_log,
+    }
+}
+
+/// Who may read.
+pub(super) fn readers(gateway: &config::Gateway) -> Result<gateway::Setup, jwt::BadKeys> {
+    let readers = &gateway.readers;
+    let tokens = readers.tokens.iter();
+    let tokens = tokens.map(|(name, token)| {
+        gateway::access::Token::new(name.as_str(), token.token.expose(), token.role.as_str())
+    });
+    let jwt = readers.jwt.as_ref().map(jwt).transpose()?;
+    let roles = readers.roles.iter().map(|(name, views)| {
+        let views = match views.iter().any(|view| view == ALL) {
+            true => Views::All,
+            false => Views::These(views.iter().cloned().collect()),
+        };
+        (name.clone(), views)
+    });
+    let origins = &gateway.cors_origins;
+    let origins = match origins.iter().any(|origin| origin == ALL) {
+        true => Origins::All,
+        false => Origins::These(origins.iter().cloned().collect()),
+    };
+    let rate_limit = gateway.rate_limit.map(|limit| RateLimit {
+        per_second: limit.requests,
+        burst: limit.burst,
+    });
+    Ok(gateway::Setup {
+        access: gateway::access::Access::new(tokens.collect(), jwt, roles.collect()),
+        origins,
+        rate_limit,
+    })
+}
+
+fn jwt(jwt: &config::Jwt) -> Result<jwt::Jwt, jwt::BadKeys> {
+    let terms = jwt::Terms {
+        issuer: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        role_claim: jwt.role_claim.clone(),
+    };
+    match &jwt.key {
+        config::JwtKey::Secret(secret) => Ok(jwt::Jwt::with_secret(secret.expose(), terms)),
+        config::JwtKey::Keys(path) => jwt::Jwt::with_keys(path, terms),
     }
 }
 

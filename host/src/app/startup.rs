@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::versions::Follower;
-use super::{Catalogue, Error, Plugin, open_store};
+use super::{Catalogue, Error, Plugin, open_readable, reading};
 use crate::config::{self, Config};
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
-use crate::store::{Store, ViewId};
+use crate::store::{Readable, Store, ViewId};
 use crate::telemetry::health::describe;
 
 /// Opens all stores and makes their views ready.
@@ -24,17 +24,19 @@ pub(super) async fn open_stores(
     config: &Config,
     catalogue: &Catalogue,
     deadline: Instant,
-) -> Result<BTreeMap<String, Arc<dyn Store>>, Error> {
+) -> Result<BTreeMap<String, Arc<dyn Readable>>, Error> {
     let mut stores = BTreeMap::new();
     for (name, store) in &config.stores {
         let owned = catalogue.views_in(name);
         let views: Vec<ViewId> = owned.iter().map(|(view, _)| view.clone()).collect();
         let opened = retry(deadline, async || {
             let opened = async {
-                let opened = open_store(store).await?;
+                let opened = open_readable(store).await?;
                 opened.prepare(&views).await?;
                 for (view, writer) in &owned {
                     opened.own(view, writer).await?;
+                    let indexes = reading::indexes(config, &view.name);
+                    opened.prepare_indexes(view, &indexes).await?;
                 }
                 Ok(opened)
             };

@@ -19,6 +19,7 @@ mod documents;
 mod parked;
 mod plugin;
 mod run;
+mod token;
 
 /// Kafka events in, MongoDB read models out, and the logic in between is a Wasm plugin.
 ///
@@ -60,6 +61,8 @@ enum Command {
     Get(documents::Get),
     /// Print the documents of a view, one a line, in the order of their ids
     List(documents::List),
+    /// Print the position of an event as a token, for those who read their own writes
+    Token(token::Token),
     /// Look at events that their projection could not take, fold them again, or give one up
     Parked(parked::Parked),
     /// Start a plugin, test it without a host, check it, and upload it to one
@@ -91,6 +94,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Get(get) => get.run(),
         Command::List(list) => list.run(),
+        Command::Token(token) => token.run(),
         Command::Parked(parked) => parked.run(),
         Command::Plugin(plugin) => plugin.run(),
     };

@@ -14,7 +14,7 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
-    dedupe, parking, placement, plugins, tokens, trial, values,
+    dedupe, gateway, parking, placement, plugins, tokens, trial, values, views,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -29,6 +29,11 @@ pub(super) fn to_toml(config: &Config) -> String {
     );
     root.insert("stores".to_owned(), stores.into());
     root.insert("projections".to_owned(), projections.into());
+    root.insert(
+        "gateway".to_owned(),
+        gateway::to_toml(&config.gateway).into(),
+    );
+    root.insert("views".to_owned(), views::to_toml(&config.views).into());
     for key in &config.hidden {
         hide(&mut root, key);
     }

@@ -31,6 +31,7 @@
 mod dedupe;
 mod effective;
 mod environment;
+mod gateway;
 mod host;
 mod kafka;
 mod parking;
@@ -40,6 +41,7 @@ mod plugins;
 mod problem;
 mod projections;
 mod reader;
+mod readers;
 mod secret;
 mod stores;
 mod suggest;
@@ -49,6 +51,7 @@ mod tokens;
 mod tree;
 mod trial;
 mod values;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -57,6 +60,7 @@ use std::sync::Arc;
 
 pub use dedupe::{Dedupe, IdSource, Scope, WithoutId};
 pub use environment::PREFIX;
+pub use gateway::{Gateway, RateLimit};
 pub use host::{Host, LogFormat};
 pub use kafka::{GroupProtocol, Kafka};
 pub use parking::{OnFault, Parking};
@@ -65,10 +69,12 @@ pub use plugin_config::PluginConfig;
 pub use plugins::Plugins;
 pub use problem::{KeyPath, Place, Problem, Problems};
 pub use projections::{Batch, Limits, Messages, Projection, Queue, TABLE_ELEMENTS_LIMIT};
+pub use readers::{Jwt, JwtKey, ReaderToken, Readers};
 pub use secret::{REDACTED, Secret};
 pub use stores::Store;
 pub use tokens::{Role, Token};
 pub use trial::Trial;
+pub use views::View;
 
 use environment::Variables;
 use reader::{Context, Section};
@@ -83,6 +89,9 @@ pub struct Config {
     pub stores: BTreeMap<String, Store>,
     /// By name; at least one.
     pub projections: BTreeMap<String, Projection>,
+    pub gateway: Gateway,
+    /// Those of the projections' views that say more than nothing, by name.
+    pub views: BTreeMap<String, View>,
     /// Keys whose values came through `${}`: shown to nobody.
     hidden: BTreeSet<KeyPath>,
 }
@@ -140,6 +149,8 @@ fn read(
     let plugins = plugins::read(root.section("plugins"), &environment);
     let stores = stores::read(root.section("stores"));
     let projections = projections::read(root.section("projections"), &stores);
+    let gateway = gateway::read(root.section("gateway"));
+    let views = views::read(&root.section("views"));
     root.finish();
     let stores = stores.checked;
     Ok(Config {
@@ -149,6 +160,8 @@ fn read(
         plugins,
         stores,
         projections,
+        gateway,
+        views,
     })
 }
 

@@ -59,7 +59,7 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Token> {
 }
 
 /// Messages never show it.
-fn secret(field: &Field<'_>) -> Result<Secret, String> {
+pub(super) fn secret(field: &Field<'_>) -> Result<Secret, String> {
     let text = field.text()?.text;
     // What a header may hold, and nothing that is lost on the way.
     if text.len() < TOKEN_LEN_MIN || !text.bytes().all(|b| b.is_ascii_graphic()) {

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use dashmap::DashMap;
 use metrics::gauge;
 use serde::{Serialize, Serializer};
+use tokio::sync::watch;
 
 use crate::record::{NextOffset, TopicPartition};
 
@@ -31,6 +32,8 @@ struct Board {
     plugins: DashMap<Arc<str>, Arc<str>>,
     /// Kafka and the stores that do not answer, by what they are called in messages.
     unreachable: DashMap<String, Outage>,
+    /// Counts how often a checkpoint has moved.
+    moves: watch::Sender<u64>,
 }
 
 /// One partition of one projection on this host.
@@ -144,6 +147,12 @@ impl Health {
             entry.next = next.0;
             entry.publish(projection, partition);
         }
+        self.board.moves.send_modify(|moves| *moves += 1);
+    }
+
+    /// Changes whenever a checkpoint of this host has moved; [`Health::positions`] has the new one.
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.board.moves.subscribe()
     }
 
     /// The end of a partition has become known.

@@ -133,6 +133,7 @@ fn describe() {
         "Calls to Kafka or a store that were not answered"
     );
     describe_policies();
+    describe_gateway();
     describe_counter!(
         "projectionist_plugin_count_total",
         "What plugins count themselves"
@@ -176,5 +177,34 @@ fn describe_policies() {
     describe_gauge!(
         "projectionist_lane_load_ratio",
         "Share of a second that a lane has folded, of the last second"
+    );
+}
+
+fn describe_gateway() {
+    describe_gauge!(
+        "projectionist_gateway_connections",
+        "Open connections of the gateway"
+    );
+    describe_counter!(
+        "projectionist_gateway_connections_refused_total",
+        "Connections that were turned away because there were too many"
+    );
+    describe_gauge!("projectionist_gateway_streams", "Open streams of events");
+    describe_gauge!(
+        "projectionist_gateway_requests_in_flight",
+        "Requests to the gateway that are not answered yet"
+    );
+    describe_counter!(
+        "projectionist_gateway_requests_total",
+        "Requests to the gateway, by route and outcome: answered, refused (4xx), failed (5xx)"
+    );
+    describe_histogram!(
+        "projectionist_gateway_request_seconds",
+        Unit::Seconds,
+        "Time to the head of an answer of the gateway"
+    );
+    describe_counter!(
+        "projectionist_gateway_reads_failed_total",
+        "Reads of the gateway that a store has not answered"
     );
 }

@@ -7,7 +7,15 @@ const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
 
 /// The cells of the guide's rows about keys: | `key` | type | default | meaning |
 fn rows_of_the_guide() -> impl Iterator<Item = Vec<&'static str>> {
-    let sections = ["host.", "kafka.", "plugins.", "stores.", "projections."];
+    let sections = [
+        "host.",
+        "kafka.",
+        "plugins.",
+        "stores.",
+        "projections.",
+        "gateway.",
+        "views.",
+    ];
     GUIDE
         .lines()
         .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')))
@@ -25,10 +33,16 @@ fn the_guide_names_every_key_and_no_other() {
     documented.sort();
 
     let token = "[host.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"read\"\n";
-    let full = right(&format!("{FULL}{token}"), &[]);
-    let full: toml::Table = full.to_toml_redacted().parse().expect("TOML");
+    let reader = "[gateway.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"board\"\n";
+    // A secret and a file of keys do not go together.
+    let secret = format!("secret = \"{}\"", "x".repeat(32));
+    let with_secret = FULL.replace("jwks = \"keys.json\"", &secret);
     let mut keys = Vec::new();
-    collect_keys("", &full, &mut keys);
+    for text in [format!("{FULL}{token}{reader}"), with_secret] {
+        let full = right(&text, &[]);
+        let full: toml::Table = full.to_toml_redacted().parse().expect("TOML");
+        collect_keys("", &full, &mut keys);
+    }
     keys.sort();
     keys.dedup();
 
@@ -55,7 +69,7 @@ fn the_guide_names_the_defaults_in_force() {
         assert_eq!(&default["v"], value, "{key}");
         compared += 1;
     }
-    assert_eq!(compared, 34);
+    assert_eq!(compared, 44);
 }
 
 #[test]
@@ -69,7 +83,8 @@ fn the_guide_names_every_reserved_property() {
 fn collect_keys(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
     for (name, value) in table {
         let name = match prefix {
-            "stores." | "projections." | "host.tokens." => "NAME",
+            "stores." | "projections." | "host.tokens." | "gateway.tokens." | "gateway.roles."
+            | "views." => "NAME",
             _ => name,
         };
         let key = format!("{prefix}{name}");

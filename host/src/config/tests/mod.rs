@@ -78,6 +78,8 @@ wrong_files! {
     reserved_properties,
     contradictions,
     wrong_tokens,
+    wrong_gateways,
+    wrong_readers,
     group_protocols,
     static_names,
     tables_that_are_none,
@@ -97,6 +99,9 @@ fn the_smallest_configuration_gets_all_defaults() {
     assert_eq!(config.kafka.session_timeout(), Duration::from_secs(45));
     assert_eq!(config.kafka.group_protocol, GroupProtocol::Classic);
     assert!(!config.kafka.static_membership);
+    assert_eq!(config.gateway, Gateway::default());
+    assert_eq!(config.gateway.listen, None);
+    assert!(config.views.is_empty());
     assert_eq!(config.plugins, Plugins::defaults([]));
     assert_eq!(config.plugins.compile_timeout, Duration::from_secs(60));
     assert_eq!(config.plugins.compile_memory_bytes, 1 << 30);
@@ -228,6 +233,47 @@ fn every_key_is_read() {
         faults_max: 0,
     };
     assert_eq!(projection.trial, trial);
+    let gateway = Gateway {
+        listen: Some(([127, 0, 0, 2], 9001).into()),
+        connections_max: 500,
+        request_timeout: Duration::from_secs(3),
+        read_timeout: Duration::from_secs(1),
+        wait_max: Duration::from_mins(1),
+        idle_timeout: Duration::from_secs(20),
+        write_timeout: Duration::from_secs(15),
+        streams_max: 50,
+        access_log: true,
+        cors_origins: vec![
+            "https://app.example.org".to_owned(),
+            "http://localhost:3000".to_owned(),
+        ],
+        rate_limit: Some(RateLimit {
+            requests: 100,
+            burst: 20,
+        }),
+        readers: Readers {
+            tokens: BTreeMap::new(),
+            jwt: Some(Jwt {
+                key: JwtKey::Keys(PathBuf::from("/etc/projectionist/keys.json")),
+                issuer: Some("https://login.example.org".to_owned()),
+                audience: Some("views".to_owned()),
+                role_claim: "roles".to_owned(),
+            }),
+            roles: [(
+                "board".to_owned(),
+                vec!["aircraft".to_owned(), "airports".to_owned()],
+            )]
+            .into(),
+        },
+    };
+    assert_eq!(config.gateway, gateway);
+    let view = View {
+        indexes: vec![
+            vec!["carrier".to_owned(), "legs".to_owned()],
+            vec!["last.airport".to_owned()],
+        ],
+    };
+    assert_eq!(config.views, [("aircraft".to_owned(), view)].into());
 }
 
 #[test]

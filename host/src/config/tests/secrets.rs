@@ -116,3 +116,27 @@ fn a_host_that_others_reach_needs_a_token_and_never_shows_it() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_gateway_that_others_reach_needs_readers_and_never_shows_their_secrets() {
+    let open = format!("{SMALLEST}[gateway]\nlisten = \"0.0.0.0:9465\"\n");
+    let report = wrong(&open, &[]);
+    assert!(report.contains("add [gateway.tokens.NAME]"), "{report}");
+
+    let secret = "sesame-open-yourself-and-be-quick";
+    let readers = [
+        format!(
+            "[gateway.roles.all]\nviews = [\"*\"]\n[gateway.tokens.ci]\ntoken = \"{secret}\"\n\
+             role = \"all\"\n"
+        ),
+        format!("[gateway.jwt]\nsecret = \"{secret}\"\n"),
+    ];
+    for readers in readers {
+        let config = right(&format!("{open}{readers}"), &[]);
+        let shown = format!("{config:?}{:?}", config.gateway);
+        assert!(
+            !shown.contains("sesame") && shown.contains(REDACTED),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! `GET /views/{view}/{id}`: one document.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bson::raw::RawDocument;
+use tracing::warn;
+
+use super::access::Caller;
+use super::ask::{Ask, bad};
+use super::fields::write_document;
+use super::fresh::{self, Want};
+use super::{Shared, View, etag, outage};
+use crate::http::problem::Problem;
+use crate::store::envelope::{self, Invalid};
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Whoever keeps an answer asks each time whether it still holds, with its `ETag`.
+pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+pub(super) async fn get(
+    State(gateway): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path((view, id)) =
+        path.map_err(|_| bad("the path is not UTF-8 when its escapes are undone"))?;
+    caller.check(&view)?;
+    let view = gateway.view(&view)?;
+    let ask = Ask::read(&uri, gateway.limits.wait_max)?;
+    fresh::check_token(view, &ask)?;
+    gateway
+        .within(&ask, answer(view, &ask, &id, &headers))
+        .await
+}
+
+async fn answer(
+    view: &View,
+    ask: &Ask,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let want = Want {
+        view,
+        ask,
+        id: Some(id),
+    };
+    let read = view.copies.read(|copy| {
+        let want = &want;
+        async move { fresh::read(&copy, want, |reader| reader.document(&view.id, id)).await }
+    });
+    let found = read.await.map_err(|error| outage(&error))?;
+    let (sealed, position) = found.or_problem(&want)?;
+    let mut response = match sealed {
+        None => no_document(&view.id.name, id).into_response(),
+        Some(sealed) => show(view, ask, headers, &sealed)?,
+    };
+    fresh::tell(response.headers_mut(), &position, ask);
+    Ok(response)
+}
+
+fn show(
+    view: &View,
+    ask: &Ask,
+    headers: &HeaderMap,
+    sealed: &RawDocument,
+) -> Result<Response, Problem> {
+    let stamp = envelope::stamp(sealed).map_err(|invalid| foreign(view, &invalid))?;
+    let etag = etag::header(&etag::tag(&stamp));
+    let known = etag
+        .as_ref()
+        .is_some_and(|etag| etag::is_known(headers, etag));
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let body = render(view, sealed, ask)?;
+        ([(header::CONTENT_TYPE, JSON)], body).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    if let Some(etag) = etag {
+        headers.insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// A document's JSON.
+pub(super) fn render(view: &View, sealed: &RawDocument, ask: &Ask) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::with_capacity(2 * sealed.as_bytes().len());
+    let written = write_document(&mut body, sealed, ask.fields.as_ref());
+    written.map_err(|error| {
+        let id = sealed.get_str("_id").unwrap_or_default().to_owned();
+        let message = error.to_string();
+        foreign(view, &Invalid { id, message })
+    })?;
+    Ok(body)
+}
+
+fn no_document(view: &str, id: &str) -> Problem {
+    let detail = format!("view \"{view}\" has no document \"{id}\"");
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// What a foreign hand wrote is not shown.
+pub(super) fn foreign(view: &View, Invalid { id, message }: &Invalid) -> Problem {
+    let name = &view.id.name;
+    warn!("document \"{id}\" of view \"{name}\" is not one of this host's: {message}");
+    let detail = format!(
+        "document \"{id}\" of view \"{name}\" is not one of this host's; somebody else has \
+         written it into the store"
+    );
+    Problem::new(StatusCode::BAD_GATEWAY, detail)
+}

@@ -1,0 +1,123 @@
+//! `GET /views/{view}`: documents of a view, page by page.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, State};
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+
+use super::access::Caller;
+use super::ask::{Ask, bad, once, parameters};
+use super::fields::write_document;
+use super::fresh::{self, Want};
+use super::get::{JSON, NO_CACHE, foreign};
+use super::select::Select;
+use super::{Shared, View, cursor, outage};
+use crate::http::problem::Problem;
+use crate::store::envelope::Invalid;
+use crate::store::list::{List, Page};
+
+/// Documents of a page where the request says nothing else, and the most that it may ask for.
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+
+pub(super) async fn list(
+    State(gateway): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(view) = path.map_err(|_| bad("the path is not UTF-8 when its escapes are undone"))?;
+    caller.check(&view)?;
+    let view = gateway.view(&view)?;
+    let (ask, list) = read(view, &uri, &gateway)?;
+    fresh::check_token(view, &ask)?;
+    gateway.within(&ask, answer(view, &ask, &list)).await
+}
+
+fn read(view: &View, uri: &Uri, gateway: &Shared) -> Result<(Ask, List), Problem> {
+    let mut ask = Ask::default();
+    let mut select = Select::default();
+    let (mut limit, mut cursor) = (None, None);
+    for (name, value) in parameters(uri)? {
+        match &*name {
+            "limit" => once(&mut limit, &name, read_limit(&value)?)?,
+            "cursor" => once(&mut cursor, &name, value)?,
+            _ if ask.take(&name, &value, gateway.limits.wait_max)? => {}
+            _ => select.take(&name, &value, &view.indexes)?,
+        }
+    }
+    let plan = select.plan(&view.id.name, &view.indexes)?;
+    let mut list = List {
+        index: plan.index,
+        equal: plan.equal,
+        range: plan.range,
+        direction: plan.direction,
+        after: None,
+        limit: limit.unwrap_or(LIMIT),
+    };
+    if let Some(cursor) = cursor {
+        list.after = Some(cursor::read(&view.id, &list, &cursor)?);
+    }
+    Ok((ask.checked()?, list))
+}
+
+fn read_limit(text: &str) -> Result<usize, Problem> {
+    match text.parse() {
+        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        Ok(_) | Err(_) => Err(bad(format!(
+            "limit={text} is no number from 1 to {LIMIT_MAX}"
+        ))),
+    }
+}
+
+async fn answer(view: &View, ask: &Ask, list: &List) -> Result<Response, Problem> {
+    let want = Want {
+        view,
+        ask,
+        id: None,
+    };
+    let read = view.copies.read(|copy| {
+        let want = &want;
+        async move { fresh::read(&copy, want, |reader| reader.list(&view.id, list)).await }
+    });
+    let found = read.await.map_err(|error| outage(&error))?;
+    let (page, position) = found.or_problem(&want)?;
+    let body = render(view, ask, list, &page)?;
+    let headers = [
+        (header::CONTENT_TYPE, JSON),
+        (header::CACHE_CONTROL, NO_CACHE),
+    ];
+    let mut response = (headers, body).into_response();
+    fresh::tell(response.headers_mut(), &position, ask);
+    Ok(response)
+}
+
+/// `{"documents": […], "next": "…"}`; `next` is missing on the last page.
+fn render(view: &View, ask: &Ask, list: &List, page: &Page) -> Result<Vec<u8>, Problem> {
+    let bytes: usize = page.documents.iter().map(|d| d.as_bytes().len()).sum();
+    let mut body = Vec::with_capacity(2 * bytes + 256);
+    body.extend_from_slice(b"{\"documents\":[");
+    for (index, sealed) in page.documents.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        let written = write_document(&mut body, sealed, ask.fields.as_ref());
+        written.map_err(|error| {
+            let id = sealed.get_str("_id").unwrap_or_default().to_owned();
+            let message = error.to_string();
+            foreign(view, &Invalid { id, message })
+        })?;
+    }
+    body.push(b']');
+    if let Some(last) = page.documents.last().filter(|_| page.more) {
+        // Letters, digits, hyphens and underscores need no escapes.
+        let next = cursor::behind(&view.id, list, last);
+        body.extend_from_slice(b",\"next\":\"");
+        body.extend_from_slice(next.as_bytes());
+        body.push(b'"');
+    }
+    body.push(b'}');
+    Ok(body)
+}
