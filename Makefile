@@ -55,6 +55,10 @@ bench: build guests ## Measure beside a native loop, Kafka Connect and a hand-wr
 bench-micro: prerequisites guests ## Run the micro-benchmarks (ARGS go to cargo bench)
 	cargo bench --workspace --bench '*' $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: build ## Compare the gateway with a minimal service (ARGS='--seconds 5 --rounds 4')
+	scripts/bench-gateway.sh $(ARGS)
+
 .PHONY: services
 services: ## Start a real Kafka and MongoDB for tests, and print their endpoints
 	@scripts/services.sh start
