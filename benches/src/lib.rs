@@ -25,5 +25,6 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod statistics;
+pub mod thread;
 pub mod topic;
 pub mod workload;

@@ -20,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Events between two reports of progress.
 const PROGRESS_EVENTS: u64 = 10_000;
 
+#[derive(Clone)]
 pub struct Topic {
     pub name: String,
     brokers: String,
@@ -44,9 +45,9 @@ enum Pace {
 }
 
 /// Produces the events of a plan one by one.
-pub struct Feed<'p> {
-    plan: &'p Plan,
-    events: Events<'p>,
+pub struct Feed {
+    plan: Plan,
+    events: Events,
     producer: ThreadedProducer<DefaultProducerContext>,
     topic: String,
     value: Vec<u8>,
@@ -92,11 +93,11 @@ impl Topic {
     ///
     /// # Errors
     /// A setting that the producer does not take.
-    pub fn feed<'p>(&self, plan: &'p Plan) -> anyhow::Result<Feed<'p>> {
+    pub fn feed(&self, plan: &Plan) -> anyhow::Result<Feed> {
         self.feed_at(plan, Pace::Prompt)
     }
 
-    fn feed_at<'p>(&self, plan: &'p Plan, pace: Pace) -> anyhow::Result<Feed<'p>> {
+    fn feed_at(&self, plan: &Plan, pace: Pace) -> anyhow::Result<Feed> {
         let mut config = self.config();
         match pace {
             Pace::Bulk => config.set("linger.ms", "20").set("batch.size", "262144"),
@@ -104,7 +105,7 @@ impl Topic {
         };
         config.set("enable.idempotence", "true");
         Ok(Feed {
-            plan,
+            plan: plan.clone(),
             events: plan.events(),
             producer: config.create()?,
             topic: self.name.clone(),
@@ -135,7 +136,7 @@ impl Topic {
     }
 }
 
-impl Feed<'_> {
+impl Feed {
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.next()
     }

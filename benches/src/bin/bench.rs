@@ -69,9 +69,9 @@ struct Arguments {
     /// Most events in one bulk write of Kafka Connect
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
     connect_poll_records: u32,
-    /// Heap of Kafka Connect's JVM
-    #[arg(long, default_value = "1g")]
-    connect_heap: String,
+    /// Options of Kafka Connect's JVM, separated by blanks
+    #[arg(long, default_value = "-Xms1g -Xmx1g", allow_hyphen_values = true)]
+    connect_java_options: String,
     /// Where report, plot, logs and configurations go
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))]
     output: PathBuf,
@@ -150,7 +150,7 @@ async fn session(arguments: Arguments) -> anyhow::Result<Session> {
             jars: arguments.connect_jars,
             tasks: arguments.connect_tasks,
             poll_records: arguments.connect_poll_records,
-            heap: arguments.connect_heap,
+            java_options: arguments.connect_java_options,
         },
         folder: arguments.output,
     };

@@ -18,8 +18,8 @@ pub struct Settings {
     pub tasks: u32,
     /// Most events in one bulk write.
     pub poll_records: u32,
-    /// Of the JVM, such as `1g`.
-    pub heap: String,
+    /// Options of the JVM, separated by blanks.
+    pub java_options: String,
 }
 
 pub(super) fn command(setup: &Setup, task: &Task, folder: &Path) -> anyhow::Result<Command> {
@@ -38,9 +38,7 @@ pub(super) fn command(setup: &Setup, task: &Task, folder: &Path) -> anyhow::Resu
     let log4j = write("log4j2.properties", LOG4J.to_owned())?;
     let mut command = Command::new("java");
     command
-        .arg(format!("-Xmx{}", settings.heap))
-        .arg(format!("-Xms{}", settings.heap))
-        .arg("-XX:+UseG1GC")
+        .args(settings.java_options.split_whitespace())
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
         .arg("-cp")
         .arg(jars.join("*"))

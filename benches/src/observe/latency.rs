@@ -80,16 +80,20 @@ impl Latencies {
     }
 
     /// Follows until everything that comes through `produced` is visible and its sender is gone.
-    /// Returns microseconds, one for each event.
+    /// Returns microseconds, one for each event; `progress` is told how many are visible.
     ///
     /// # Errors
     /// MongoDB's; an event that is not visible after a minute.
-    pub async fn follow(mut self, mut produced: Receiver<Produced>) -> anyhow::Result<Vec<u64>> {
+    pub async fn follow(
+        mut self,
+        mut produced: Receiver<Produced>,
+        progress: impl Fn(usize),
+    ) -> anyhow::Result<Vec<u64>> {
         let mut more = true;
-        let mut progress = Instant::now();
+        let mut last = Instant::now();
         while more || self.pending.count > 0 {
             anyhow::ensure!(
-                self.pending.count == 0 || progress.elapsed() < PATIENCE,
+                self.pending.count == 0 || last.elapsed() < PATIENCE,
                 "{} events are not visible, and none has become so for {} s",
                 self.pending.count,
                 PATIENCE.as_secs()
@@ -115,12 +119,13 @@ impl Latencies {
                     )?;
                     let n = state.n.cast_unsigned();
                     if self.pending.see(&change.document_key.id, n, now_us) {
-                        progress = Instant::now();
+                        last = Instant::now();
+                        progress(self.pending.latencies_us.len());
                     }
                 }
             }
             if self.pending.count == 0 {
-                progress = Instant::now();
+                last = Instant::now();
             }
         }
         Ok(self.pending.latencies_us)

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::contender::Contender;
+use crate::observe::markers::Rates;
 use crate::run::{Figures, Outcome};
 use crate::statistics::Spread;
 use crate::workload::Plan;
@@ -17,6 +18,9 @@ use crate::workload::Plan;
 pub use machine::Machine;
 pub use plot::plot;
 pub use table::table;
+
+/// In a shorter run, a batch more or less at the first look is a large part of all.
+const TELLING_SECONDS: f64 = 1.0;
 
 /// One session.
 #[derive(Clone, Debug, Serialize)]
@@ -155,9 +159,11 @@ impl Summary {
                     outcomes.len()
                 )
             }),
-            events_per_second: some(|of| of.rates.map(|rates| rates.all)),
-            first_quarter_events_per_second: some(|of| of.rates.map(|rates| rates.first_quarter)),
-            last_quarter_events_per_second: some(|of| of.rates.map(|rates| rates.last_quarter)),
+            events_per_second: some(|of| telling(of).map(|rates| rates.all)),
+            first_quarter_events_per_second: some(|of| {
+                telling(of).map(|rates| rates.first_quarter)
+            }),
+            last_quarter_events_per_second: some(|of| telling(of).map(|rates| rates.last_quarter)),
             p50_ms: some(|of| of.latency_ms.map(|latency| latency.p50)),
             p99_ms: some(|of| of.latency_ms.map(|latency| latency.p99)),
             p999_ms: some(|of| of.latency_ms.map(|latency| latency.p999)),
@@ -167,6 +173,13 @@ impl Summary {
             start_seconds: all(|of| of.start_seconds),
         }
     }
+}
+
+/// The rates of a run, unless it was too short for any.
+fn telling(figures: &Figures) -> Option<Rates> {
+    figures
+        .rates
+        .filter(|rates| rates.seconds >= TELLING_SECONDS)
 }
 
 impl Report {

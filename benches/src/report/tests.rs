@@ -81,6 +81,23 @@ fn a_contender_that_was_wrong_once_has_no_figure() {
 }
 
 #[test]
+fn a_run_that_is_too_short_has_no_rate() {
+    let mut short = outcome(Contender::Limit, 0, Ok(1e6));
+    if let Some(rates) = short.figures.as_mut().and_then(|of| of.rates.as_mut()) {
+        rates.seconds = 0.9;
+    }
+    let summary = Summary::of(Contender::Limit, &[&short]);
+    assert_eq!(summary.events_per_second, None);
+    assert_eq!(
+        summary.peak_memory_bytes.map(|of| of.max),
+        Some(67_108_864.0)
+    );
+    let long = outcome(Contender::Limit, 1, Ok(1e6));
+    let summary = Summary::of(Contender::Limit, &[&short, &long]);
+    assert_eq!(summary.events_per_second.map(|of| of.median), Some(1e6));
+}
+
+#[test]
 fn a_table_shows_medians_with_their_spread_and_says_what_is_wrong() {
     let expected = "\
 hot, 200-byte values, 4 partitions

@@ -13,6 +13,7 @@ use crate::expected::{Clock, expected};
 use crate::observe::latency::{Latencies, Produced};
 use crate::observe::markers::{Until, Watch};
 use crate::statistics::Percentiles;
+use crate::thread::on_thread;
 use crate::topic::{Feed, Filled, Topic, now_us};
 use crate::workload::Subject;
 
@@ -29,7 +30,7 @@ impl Stage<'_> {
         contender: Contender,
         task: &Task,
         rate: f64,
-        progress: impl Fn(f64) + Sync,
+        progress: impl Fn(f64),
     ) -> anyhow::Result<Result<(u64, Figures), String>> {
         let collection = self.fresh(contender, task).await?;
         let topic = Topic::create(&self.setup.kafka, &task.topic, task.partitions).await?;
@@ -56,7 +57,7 @@ impl Stage<'_> {
         collection: &Collection<RawDocumentBuf>,
         topic: &Topic,
         rate: f64,
-        progress: &(impl Fn(f64) + Sync),
+        progress: &impl Fn(f64),
     ) -> anyhow::Result<(Filled, Vec<u64>, Figures)> {
         let mut feed = topic.feed(self.plan)?;
         let mut clock = Vec::new();
@@ -75,18 +76,11 @@ impl Stage<'_> {
 
         let (sender, receiver) = mpsc::channel(PRODUCED_MAX);
         let pace = Pace { rate, sender };
+        let producing = on_thread(move || pace.produce(feed, clock));
         let total = self.plan.events as f64;
-        let (produced, followed) = std::thread::scope(|scope| {
-            let clock = &mut clock;
-            let producing = scope
-                .spawn(move || pace.produce(feed, clock, |sent| progress(sent as f64 / total)));
-            let runtime = tokio::runtime::Handle::current();
-            let followed =
-                tokio::task::block_in_place(|| runtime.block_on(latencies.follow(receiver)));
-            (producing.join(), followed)
-        });
-        let latencies_us = followed?;
-        let filled = produced.map_err(|_| anyhow::anyhow!("the producer has panicked"))??;
+        let following = latencies.follow(receiver, |visible| progress(visible as f64 / total));
+        // Neither goes on alone: without its follower, the producer fails.
+        let ((filled, clock), latencies_us) = tokio::try_join!(producing, following)?;
         let last = self.look(Instant::now(), running, 0).await?;
         // The last markers are visible soon, too, and belong to what is checked.
         let mut rest = Watch::new(collection.clone(), &filled.markers);
@@ -111,12 +105,7 @@ impl Pace {
         clippy::disallowed_methods,
         reason = "a thread of its own, and the time is what is waited for"
     )]
-    fn produce(
-        self,
-        mut feed: Feed<'_>,
-        clock: &mut Vec<u64>,
-        progress: impl Fn(usize),
-    ) -> anyhow::Result<Filled> {
+    fn produce(self, mut feed: Feed, mut clock: Vec<u64>) -> anyhow::Result<(Filled, Vec<u64>)> {
         let (begun, before) = (Instant::now(), clock.len());
         while let Some(event) = feed.next_event() {
             let sent = clock.len() - before;
@@ -131,8 +120,7 @@ impl Pace {
                 told.context("nobody follows the documents any more")?;
             }
             feed.send(&event, at_us)?;
-            progress(sent);
         }
-        feed.finish(clock.len() as u64)
+        Ok((feed.finish(clock.len() as u64)?, clock))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use super::Session;
 use crate::expected::{Clock, Expected, expected};
+use crate::thread::on_thread;
 use crate::topic::{Filled, Topic};
 use crate::workload::Plan;
 
@@ -51,10 +52,12 @@ impl Session {
         let name = self.name();
         let topic = Topic::create(&self.setup.kafka, &name, plan.partitions).await?;
         self.show(&plan, &format!("producing {events} events"));
-        let filled = topic.fill(&plan, |count| {
-            self.bar.set_position(count * 1_000 / events);
-        })?;
-        let expected = expected(&plan, Clock::Nominal);
+        let (bar, source, target) = (self.bar.clone(), plan.clone(), topic.clone());
+        let (filled, expected) = on_thread(move || {
+            let filled = target.fill(&source, |count| bar.set_position(count * 1_000 / events))?;
+            Ok((filled, expected(&source, Clock::Nominal)))
+        })
+        .await?;
         Ok(Material {
             topic,
             plan,

@@ -22,6 +22,9 @@ use crate::workload::{Plan, Workload, calibrated_rounds};
 /// Events of a rehearsal, for a contender that is as fast as the others.
 const REHEARSAL_EVENTS: u64 = 50_000;
 
+/// The same, where the rehearsal tells how many events a run gets.
+const TRIAL_EVENTS: u64 = 400_000;
+
 const SEED: u64 = 20_130_101;
 
 /// What is to be measured.
@@ -119,11 +122,11 @@ impl Session {
         let outcomes = match self.options.load {
             Load::Events(events) => {
                 let events = |contender: Contender| Ok((events / contender.fraction()).max(1));
-                self.rehearse(plan, &contenders).await?;
+                self.rehearse(plan, &contenders, REHEARSAL_EVENTS).await?;
                 self.floods(plan, &contenders, events).await?
             }
             Load::Seconds(seconds) => {
-                let rates = self.rehearse(plan, &contenders).await?;
+                let rates = self.rehearse(plan, &contenders, TRIAL_EVENTS).await?;
                 let events = |contender: Contender| {
                     let rate = rates.get(&contender).copied();
                     let rate = rate.with_context(|| {
@@ -139,7 +142,7 @@ impl Session {
                     events: (rate * seconds as f64) as u64,
                     ..plan.clone()
                 };
-                self.rehearse(&plan, &contenders).await?;
+                self.rehearse(&plan, &contenders, REHEARSAL_EVENTS).await?;
                 self.steadies(&plan, &contenders, rate).await?
             }
         };
@@ -156,11 +159,12 @@ impl Session {
         &mut self,
         plan: &Plan,
         contenders: &[Contender],
+        events: u64,
     ) -> anyhow::Result<HashMap<Contender, f64>> {
         let mut materials = Materials::default();
         let mut rates = HashMap::new();
         for &contender in contenders {
-            let events = REHEARSAL_EVENTS / contender.fraction();
+            let events = events / contender.fraction();
             let material = self.material(&mut materials, plan, events).await?;
             let what = format!("{}, rehearsal", contender.name());
             let ended = self.flood(contender, material, &what).await?;

@@ -160,7 +160,7 @@ impl Shape {
 
 impl Plan {
     /// All events, in the order of production.
-    pub fn events(&self) -> Events<'_> {
+    pub fn events(&self) -> Events {
         let subjects: Box<dyn Iterator<Item = Subject> + Send> = match self.workload {
             Workload::Unique | Workload::UniqueRandom => Box::new(unique::subjects()),
             Workload::Zipf => Box::new(zipf::subjects(self.seed)),
@@ -173,7 +173,7 @@ impl Plan {
         let per_partition = (MARKERS / u64::from(partitions)).max(MARKERS_PER_PARTITION_MIN);
         let last_markers = per_partition * u64::from(partitions);
         Events {
-            plan: self,
+            plan: self.clone(),
             subjects: Box::new(subjects.take(usize::try_from(self.events).unwrap_or(usize::MAX))),
             partitions: vec![Progress::default(); partitions as usize],
             stride: (self.events / last_markers).max(1),
@@ -202,8 +202,8 @@ struct Progress {
 }
 
 /// Walks over the events of a plan.
-pub struct Events<'p> {
-    plan: &'p Plan,
+pub struct Events {
+    plan: Plan,
     subjects: Box<dyn Iterator<Item = Subject> + Send>,
     partitions: Vec<Progress>,
     /// Events of a partition between two of its markers.
@@ -215,7 +215,7 @@ pub struct Events<'p> {
     next: u64,
 }
 
-impl Events<'_> {
+impl Events {
     /// How many markers each partition has had so far.
     pub fn markers(&self) -> Vec<u32> {
         self.partitions
@@ -265,7 +265,7 @@ impl Events<'_> {
     }
 }
 
-impl Iterator for Events<'_> {
+impl Iterator for Events {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
