@@ -39,7 +39,7 @@ const OTHER_FILES: usize = 512;
 /// How long to wait where the system has no file left for a connection.
 const NO_FILE_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that are told at a time that there are too many.
+/// Connections that are given a moment to hear that there are too many.
 const REFUSALS_MAX: usize = 256;
 
 impl Gateway {
@@ -114,12 +114,15 @@ impl Gateway {
             };
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 counter!("projectionist_gateway_connections_refused_total").increment(1);
-                // Beyond those, nobody is told anything.
-                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
-                    connections.spawn(async move {
-                        turn_away(stream).await;
-                        drop(permit);
-                    });
+                match Arc::clone(&refusals).try_acquire_owned() {
+                    Ok(permit) => {
+                        connections.spawn(async move {
+                            turn_away(stream).await;
+                            drop(permit);
+                        });
+                    }
+                    // Without waiting; whoever does not take it has gone.
+                    Err(_) => drop(stream.try_write(&too_many())),
                 }
                 continue;
             };
@@ -139,11 +142,14 @@ impl Gateway {
 
 /// Says why, and gives the reader a moment to take it.
 async fn turn_away(mut stream: TcpStream) {
-    let detail = "this host has as many connections as it may have (gateway.connections); close \
-                  some, or ask another host";
-    let busy = connection::bare(&Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     // Whoever does not take it has gone.
-    if stream.write_all(&busy).await.is_ok() {
+    if stream.write_all(&too_many()).await.is_ok() {
         connection::linger(&mut stream).await;
     }
+}
+
+fn too_many() -> Vec<u8> {
+    let detail = "this host has as many connections as it may have (gateway.connections); close \
+                  some, or ask another host";
+    connection::bare(&Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
 }

@@ -199,7 +199,7 @@ async fn a_jwt_is_taken_that_is_signed_with_a_key_of_the_file() {
     let site = site(Vec::new(), Some(jwt)).await;
     site.writer(0).await.aircraft("N1", 1).await;
     let sign = |key: &[u8], header: Value| {
-        let key = signature::RsaKeyPair::from_pkcs8(key).expect("a key");
+        let key = signature::RsaKeyPair::from_der(key).expect("a key");
         let signed = format!("{}.{}", encode(&header), encode(&claims(json!({}))));
         let mut bytes = vec![0; key.public().modulus_len()];
         let random = rand::SystemRandom::new();

@@ -50,7 +50,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_holds_up_nobody() {
     site.writer(0).await.put("aircraft", "large", large).await;
 
     let mut slow = site.connect();
-    slow.send(b"GET /views/aircraft/large HTTP/1.1\r\nhost: x\r\n\r\n");
+    slow.send(b"GET /views/aircraft/large HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut head = [0; 12];
     slow.stream()
         .read_exact(&mut head)
@@ -147,7 +147,9 @@ async fn a_stop_answers_what_is_under_way_and_ends_the_rest() {
     let mut idle = site.connect();
     assert_eq!(idle.get("/views/aircraft/N1", &[]).status, 404);
     let mut waiting = site.connect();
-    waiting.send(b"GET /views/aircraft/N1?after=flights:0@0&wait=1m HTTP/1.1\r\nhost: x\r\n\r\n");
+    waiting.send(
+        b"GET /views/aircraft/N1?after=flights:0@0&wait=1m HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    );
     // It is under way once another one of its connection's age has been answered.
     assert_eq!(site.get("/views/aircraft/N1").await.status, 404);
     site.stop.cancel();

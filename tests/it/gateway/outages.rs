@@ -62,20 +62,21 @@ async fn pass(near: TcpStream, far: TcpStream, mode: Arc<AtomicU8>) {
     let mut bytes = vec![0; 64 << 10];
     let mut answer = vec![0; 64 << 10];
     loop {
-        tokio::select! {
-            read = near_in.read(&mut bytes) => match read {
-                Ok(count) if count > 0 => match mode.load(Ordering::SeqCst) {
-                    PASS => if far_out.write_all(&bytes[..count]).await.is_err() { return },
-                    GARBAGE => if near_out.write_all(&[0x55; 64]).await.is_err() { return },
-                    _ => {}
-                },
-                _ => return,
+        let passed = tokio::select! {
+            read = near_in.read(&mut bytes) => match (read, mode.load(Ordering::SeqCst)) {
+                (Ok(0) | Err(_), _) => return,
+                (Ok(count), PASS) => far_out.write_all(&bytes[..count]).await,
+                (Ok(_), GARBAGE) => near_out.write_all(&[0x55; 64]).await,
+                (Ok(_), _) => Ok(()),
             },
-            read = far_in.read(&mut answer) => match read {
-                Ok(count) if count > 0 => if mode.load(Ordering::SeqCst) == PASS
-                    && near_out.write_all(&answer[..count]).await.is_err() { return },
-                _ => return,
+            read = far_in.read(&mut answer) => match (read, mode.load(Ordering::SeqCst)) {
+                (Ok(0) | Err(_), _) => return,
+                (Ok(count), PASS) => near_out.write_all(&answer[..count]).await,
+                (Ok(_), _) => Ok(()),
             },
+        };
+        if passed.is_err() {
+            return;
         }
     }
 }

@@ -12,6 +12,7 @@ use axum::{Router, routing};
 use bson::doc;
 use bson::raw::RawDocumentBuf;
 use mongodb::Collection;
+use mongodb::options::ClientOptions;
 use projectionist::gateway::copies::{Copies, Copy};
 use projectionist::gateway::positions::Positions;
 use projectionist::gateway::{Gateway, Limits, Setup, View};
@@ -45,7 +46,10 @@ pub(crate) async fn serve(name: &str, database: &str) -> anyhow::Result<()> {
 }
 
 async fn minimal(database: &str) -> anyhow::Result<()> {
-    let client = mongodb::Client::with_uri_str(data::uri()?).await?;
+    let mut options = ClientOptions::parse(data::uri()?).await?;
+    // As many as the gateway has: the driver's ten would be the limit.
+    options.max_pool_size = Some(64);
+    let client = mongodb::Client::with_options(options)?;
     let documents = client.database(database);
     let documents = documents.collection::<RawDocumentBuf>(&data::view().collection());
     let router = Router::new()
