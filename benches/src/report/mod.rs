@@ -149,6 +149,8 @@ impl Summary {
         let some = |figure: fn(&Figures) -> Option<f64>| {
             Spread::of(figures.iter().filter_map(|of| figure(of)))
         };
+        let rates = telling_rates(&figures);
+        let rate = |of: fn(&Rates) -> f64| Spread::of(rates.iter().map(of));
         Summary {
             contender,
             events: outcomes.first().map_or(0, |outcome| outcome.events),
@@ -159,11 +161,9 @@ impl Summary {
                     outcomes.len()
                 )
             }),
-            events_per_second: some(|of| telling(of).map(|rates| rates.all)),
-            first_quarter_events_per_second: some(|of| {
-                telling(of).map(|rates| rates.first_quarter)
-            }),
-            last_quarter_events_per_second: some(|of| telling(of).map(|rates| rates.last_quarter)),
+            events_per_second: rate(|rates| rates.all),
+            first_quarter_events_per_second: rate(|rates| rates.first_quarter),
+            last_quarter_events_per_second: rate(|rates| rates.last_quarter),
             p50_ms: some(|of| of.latency_ms.map(|latency| latency.p50)),
             p99_ms: some(|of| of.latency_ms.map(|latency| latency.p99)),
             p999_ms: some(|of| of.latency_ms.map(|latency| latency.p999)),
@@ -175,11 +175,12 @@ impl Summary {
     }
 }
 
-/// The rates of a run, unless it was too short for any.
-fn telling(figures: &Figures) -> Option<Rates> {
-    figures
-        .rates
-        .filter(|rates| rates.seconds >= TELLING_SECONDS)
+/// The rates of all rounds; none where any round was too short for one. Without its shortest
+/// rounds, a contender would look slower than it is.
+fn telling_rates(figures: &[&Figures]) -> Vec<Rates> {
+    let telling = |of: &&Figures| of.rates.filter(|rates| rates.seconds >= TELLING_SECONDS);
+    let rates: Option<Vec<Rates>> = figures.iter().map(telling).collect();
+    rates.unwrap_or_default()
 }
 
 impl Report {

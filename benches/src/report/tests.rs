@@ -81,19 +81,18 @@ fn a_contender_that_was_wrong_once_has_no_figure() {
 }
 
 #[test]
-fn a_run_that_is_too_short_has_no_rate() {
-    let mut short = outcome(Contender::Limit, 0, Ok(1e6));
+fn a_contender_with_a_run_that_is_too_short_has_no_rate() {
+    let long = outcome(Contender::Limit, 0, Ok(1e6));
+    let mut short = outcome(Contender::Limit, 1, Ok(1e7));
     if let Some(rates) = short.figures.as_mut().and_then(|of| of.rates.as_mut()) {
         rates.seconds = 0.9;
     }
-    let summary = Summary::of(Contender::Limit, &[&short]);
+    let summary = Summary::of(Contender::Limit, &[&long, &short]);
     assert_eq!(summary.events_per_second, None);
-    assert_eq!(
-        summary.peak_memory_bytes.map(|of| of.max),
-        Some(67_108_864.0)
-    );
-    let long = outcome(Contender::Limit, 1, Ok(1e6));
-    let summary = Summary::of(Contender::Limit, &[&short, &long]);
+    assert_eq!(summary.last_quarter_events_per_second, None);
+    let peak = summary.peak_memory_bytes.map(|of| of.max);
+    assert_eq!(peak, Some(67_108_864.0));
+    let summary = Summary::of(Contender::Limit, &[&long, &long]);
     assert_eq!(summary.events_per_second.map(|of| of.median), Some(1e6));
 }
 
