@@ -26,8 +26,8 @@ use crate::policy::{Fault, PlacementPolicy, Snapshot, Source, Target, TargetId};
 /// How often the policy is asked.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Slots that one answer may move, where nothing else is said: each takes its keys' documents away
-/// from the lane that has them at hand.
+/// Slots that one answer may move, where nothing else is said: few enough that one bad answer
+/// changes little.
 pub const MOVE_BUDGET: u32 = 64;
 
 /// What there is to be placed.
