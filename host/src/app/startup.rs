@@ -47,7 +47,7 @@ pub(super) async fn open_stores(
         });
         let opened = opened.await?;
         if let Some(advice) = opened.advice().await {
-            info!(store = name, "{} {advice}", opened.address());
+            info!(store = name, "{} {advice}", Store::address(&*opened));
         }
         stores.insert(name.clone(), opened);
     }
