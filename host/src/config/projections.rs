@@ -67,11 +67,12 @@ pub struct Batch {
 /// batch, which could otherwise not fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// 40,000 by default.
+    /// 80,000 by default: one batch being stored, one folded meanwhile, and two that wait, so that
+    /// the source need not pause.
     pub events_max: u32,
-    /// 16 MiB by default.
+    /// 32 MiB by default.
     pub bytes_max: u64,
-    /// For all partitions of the projection on this host together; 32 MiB by default.
+    /// For all partitions of the projection on this host together; 64 MiB by default.
     pub all_bytes_max: u64,
 }
 
@@ -140,9 +141,9 @@ impl Default for Batch {
 impl Default for Queue {
     fn default() -> Self {
         Queue {
-            events_max: 40_000,
-            bytes_max: 16 << 20,
-            all_bytes_max: 32 << 20,
+            events_max: 80_000,
+            bytes_max: 32 << 20,
+            all_bytes_max: 64 << 20,
         }
     }
 }

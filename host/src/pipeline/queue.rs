@@ -4,7 +4,9 @@
 //! projection share. Room is given back when an event's effects are
 //! stored, not when the event is taken out, so that whatever waits anywhere in the pipeline counts.
 //! Sending never waits: when the queue is full the source is told so, pauses the partition, and is
-//! woken when half of the room is free again.
+//! woken when a quarter of the room is free again: a paused source
+//! throws away what it has fetched, so it should not pause for every event, and must be back before
+//! the domain has nothing to fold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -175,7 +177,7 @@ impl Sender {
 
     /// True once a paused partition has room again; the source then resumes it.
     pub fn may_resume(&self) -> bool {
-        if self.items.is_closed() || !self.gate.is_half_empty() {
+        if self.items.is_closed() || !self.gate.has_room() {
             return false;
         }
         self.gate.paused.store(false, Ordering::SeqCst);
@@ -203,7 +205,7 @@ impl Receiver {
     pub fn release(&self, events: usize, bytes: usize) {
         self.gate.events.fetch_sub(events, Ordering::SeqCst);
         self.gate.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        if self.gate.paused.load(Ordering::SeqCst) && self.gate.is_half_empty() {
+        if self.gate.paused.load(Ordering::SeqCst) && self.gate.has_room() {
             self.waker.wake();
         }
     }
@@ -232,9 +234,10 @@ impl Gate {
         self.limits.bytes_max.min(self.share.bytes_max())
     }
 
-    fn is_half_empty(&self) -> bool {
-        self.events.load(Ordering::SeqCst) <= self.limits.events_max / 2
-            && self.bytes.load(Ordering::SeqCst) <= self.bytes_max() / 2
+    fn has_room(&self) -> bool {
+        let three_quarters = |max: usize| max - max / 4;
+        self.events.load(Ordering::SeqCst) <= three_quarters(self.limits.events_max)
+            && self.bytes.load(Ordering::SeqCst) <= three_quarters(self.bytes_max())
     }
 }
 
@@ -268,17 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_says_so_and_wakes_the_source_at_half() {
+    fn a_full_queue_says_so_and_wakes_the_source_at_three_quarters() {
         let limits = Limits {
-            events_max: 4,
+            events_max: 8,
             bytes_max: usize::MAX,
         };
         let (sender, mut receiver, woken) = queue(limits);
 
-        for offset in 0..3 {
+        for offset in 0..7 {
             assert!(matches!(sender.send(event(offset, 1)), Sent::Open));
         }
-        assert!(matches!(sender.send(event(3, 1)), Sent::Full));
+        assert!(matches!(sender.send(event(7, 1)), Sent::Full));
         assert!(!sender.may_resume());
 
         while receiver.try_recv().is_some() {}
@@ -289,7 +292,7 @@ mod tests {
         receiver.release(1, 0);
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!(sender.may_resume());
-        assert!(matches!(sender.send(event(4, 1)), Sent::Open));
+        assert!(matches!(sender.send(event(8, 1)), Sent::Open));
     }
 
     #[test]
