@@ -90,7 +90,7 @@ fn a_plugin_out_of_order_ends_with_64_and_the_reason() {
         (
             check(&path("routing_first"), &["--config", &text(&taken)]),
             64,
-            "is a routing policy, not a projection",
+            "does not take the configuration of the policy",
         ),
         (check(&absent, &[]), 1, "cannot read plugin "),
     ];
