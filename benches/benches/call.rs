@@ -11,6 +11,10 @@ use projectionist::plugin::{Engine, Limits, Program, Projection};
 use projectionist::projection::{Batch, Documents, HostError, Projector, ViewIndex};
 use projectionist::record::{Event, Offset, TopicPartition};
 
+use settings::brief;
+
+mod settings;
+
 struct Nothing;
 
 impl Documents for Nothing {
@@ -88,5 +92,9 @@ fn value_size(criterion: &mut Criterion) {
     measure(criterion, "call/value-bytes", &cases, |case| case.1);
 }
 
-criterion_group!(benches, batch_size, value_size);
+criterion_group! {
+    name = benches;
+    config = brief();
+    targets = batch_size, value_size
+}
 criterion_main!(benches);

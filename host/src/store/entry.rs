@@ -64,7 +64,7 @@ pub enum EntryChange {
 /// No store takes an entry of this size.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entry \"{id}\" of {table} has {bytes} bytes, and one has at most {ENTRY_BYTES_MAX}")]
-pub(super) struct EntryTooLarge {
+pub struct EntryTooLarge {
     table: Table,
     id: Arc<str>,
     bytes: usize,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bson::raw::RawDocumentBuf;
 
-pub use self::entry::{ENTRY_BYTES_MAX, Entry, EntryChange, Table, all_entries};
+pub use self::entry::{ENTRY_BYTES_MAX, Entry, EntryChange, EntryTooLarge, Table, all_entries};
 pub use self::reader::{Readable, Reader};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};

@@ -21,7 +21,7 @@ use crate::store::{Advance, Commit};
 mod statement;
 
 /// The collection of all projections' progress.
-pub(super) const CHECKPOINTS: &str = "_checkpoints";
+pub const CHECKPOINTS: &str = "_checkpoints";
 
 /// A command travels as one BSON document, of which a server takes 16 MiB and 16 KiB. The driver
 /// adds the session and the cluster time to it.
@@ -35,14 +35,14 @@ const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One command of a transaction.
 #[derive(Debug)]
-pub(super) struct Command {
-    pub(super) body: RawDocumentBuf,
-    pub(super) target: Target,
+pub struct Command {
+    pub body: RawDocumentBuf,
+    pub target: Target,
 }
 
 /// What the statements of a command are about, in their order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub enum Target {
     /// Indices into [`Commit::writes`].
     Documents(Vec<usize>),
     /// Indices into [`Commit::entries`].
@@ -53,7 +53,7 @@ pub(super) enum Target {
 
 /// The commit is more than the server takes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TooLarge {
+pub enum TooLarge {
     #[error("it takes {bytes} bytes, and a transaction has at most {TRANSACTION_BYTES_MAX}")]
     Transaction { bytes: usize },
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub(super) enum TooLarge {
 }
 
 /// Builds the commands of a commit, in the order in which they must run.
-pub(super) fn build(commit: &Commit) -> Result<Vec<Command>, TooLarge> {
+pub fn build(commit: &Commit) -> Result<Vec<Command>, TooLarge> {
     for entry in commit.entries.iter().filter_map(|change| change.entry()) {
         entry.check_size()?;
     }
@@ -84,7 +84,7 @@ pub(super) fn build(commit: &Commit) -> Result<Vec<Command>, TooLarge> {
 
 impl Target {
     /// How many documents, entries or checkpoints the command's statements must find.
-    pub(super) fn statements(&self) -> usize {
+    pub fn statements(&self) -> usize {
         match self {
             Target::Documents(changes) | Target::Entries(changes) => changes.len(),
             Target::Checkpoints { count } => *count,

@@ -44,7 +44,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// What one command of a transaction came to.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// All its statements found their document.
     Matched,
     /// Some did not; the server does not say which.
@@ -63,7 +63,7 @@ pub(super) enum Reply {
 
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
     /// All commands ran and all their statements matched.
     Ran,
     /// A command ran into something that is not as the commit expects it; the transaction is
@@ -88,7 +88,7 @@ pub(super) enum Event {
 
 /// What a contradiction may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Suspects {
+pub enum Suspects {
     /// The checkpoints alone.
     Checkpoints,
     /// The documents of the command that did not match, and the checkpoints.
@@ -99,7 +99,7 @@ pub(super) enum Suspects {
 
 /// What the checkpoints say about a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// The commit has gone through.
     Done,
     /// It has not, and may still.
@@ -110,7 +110,7 @@ pub(super) enum Verdict {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Run the whole transaction, up to the commit.
     Run {
         after: Duration,
@@ -127,7 +127,7 @@ pub(super) enum Step {
 
 /// How a commit ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     Stored,
     /// Advances by index.
     Fenced(Vec<usize>),
@@ -140,7 +140,7 @@ pub(super) enum End {
 
 /// One commit on its way.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub struct Progress {
     runs: u32,
     commits: u32,
     doubt: Doubt,
@@ -159,8 +159,15 @@ enum Doubt {
     Commit,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Progress::new()
+    }
+}
+
 impl Progress {
-    pub(super) fn new() -> Self {
+    /// A commit of which nothing has been run.
+    pub fn new() -> Self {
         Progress {
             runs: 0,
             commits: 0,
@@ -169,7 +176,7 @@ impl Progress {
     }
 
     /// The first step.
-    pub(super) fn start(&mut self) -> Step {
+    pub fn start(&mut self) -> Step {
         self.runs = 1;
         Step::Run {
             after: Duration::ZERO,
@@ -178,7 +185,7 @@ impl Progress {
 
     /// The step after `event`. `jitter` is a random number in [0, 1) that keeps two writers which
     /// got into each other's way from meeting again.
-    pub(super) fn next(&mut self, event: Event, jitter: f64) -> Step {
+    pub fn next(&mut self, event: Event, jitter: f64) -> Step {
         match event {
             Event::Ran => {
                 self.commits = 1;
@@ -274,7 +281,7 @@ fn pause(attempt: u32, jitter: f64) -> Duration {
 }
 
 /// Compares the checkpoints with what a commit moves; `found` has one item per advance.
-pub(super) fn verdict(advances: &[Advance], found: &[Option<Claim>]) -> Verdict {
+pub fn verdict(advances: &[Advance], found: &[Option<Claim>]) -> Verdict {
     assert_eq!(advances.len(), found.len(), "one checkpoint per advance");
     let all = || advances.iter().zip(found);
     let moves = advances.iter().any(Advance::moves);
@@ -292,7 +299,7 @@ pub(super) fn verdict(advances: &[Advance], found: &[Option<Claim>]) -> Verdict 
 }
 
 /// True where a stored document is not as a change expects it.
-pub(super) fn differs(change: &Change, found: Option<&StoredDocument>) -> bool {
+pub fn differs(change: &Change, found: Option<&StoredDocument>) -> bool {
     match change {
         Change::Insert(_) => found.is_some(),
         Change::Update { guard, .. } | Change::Delete { guard } => match guard {
@@ -303,7 +310,7 @@ pub(super) fn differs(change: &Change, found: Option<&StoredDocument>) -> bool {
 }
 
 /// True where an entry is not there where a change expects it, or is where it does not.
-pub(super) fn entry_differs(change: &EntryChange, exists: bool) -> bool {
+pub fn entry_differs(change: &EntryChange, exists: bool) -> bool {
     match change {
         EntryChange::Insert(_) => exists,
         EntryChange::Replace(_) | EntryChange::Remove { .. } => !exists,
@@ -311,7 +318,7 @@ pub(super) fn entry_differs(change: &EntryChange, exists: bool) -> bool {
 }
 
 /// Reads the reply to a command with so many statements.
-pub(super) fn read_reply(reply: &Document, statements: usize) -> Reply {
+pub fn read_reply(reply: &Document, statements: usize) -> Reply {
     let error = match reply.get("writeErrors") {
         Some(Bson::Array(errors)) => errors.first(),
         _ => None,

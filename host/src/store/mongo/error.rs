@@ -17,7 +17,7 @@ use crate::store;
 
 /// What can be done about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// Another transaction holds or has just changed a document. Nothing was stored.
     Conflict,
     /// The transaction is gone; the same one may pass. Nothing was stored.

@@ -23,10 +23,10 @@
 //! caller decides.
 
 mod claim;
-mod command;
+pub mod command;
 mod commit;
 mod connect;
-mod decision;
+pub mod decision;
 mod entries;
 mod error;
 mod history;
@@ -46,6 +46,7 @@ use bson::{Timestamp, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 
+pub use self::error::Class;
 use self::error::{Failure, Place};
 use self::sessions::Sessions;
 use super::{
