@@ -130,15 +130,22 @@ impl App {
         let changes = desks.changes.clone();
         services.spawn(serve(admin, desks.clone(), options::access(&config.host)));
         let gateway = reading::bind(&config.gateway).await?;
-        let readable = startup::open_stores(config, &catalogue, deadline).await?;
-        let gateway = gateway.map(|gateway| reading::open(gateway, config, &catalogue, &readable));
-        let stores = writable(readable);
-        desks.parked.open(desk(&catalogue, &stores));
-        desks
-            .changes
-            .open(Changes::new(first(&stores), &config.host.name));
-        desks.plugins.open(uploads(&catalogue, &stores));
         let metadata = Metadata::new(&connection(config))?;
+        // What needs the stores alone is served while Kafka is still waited for.
+        let stores = async {
+            let readable = startup::open_stores(config, &catalogue, deadline).await?;
+            let gateway =
+                gateway.map(|gateway| reading::open(gateway, config, &catalogue, &readable));
+            let stores = writable(readable);
+            desks.parked.open(desk(&catalogue, &stores));
+            desks
+                .changes
+                .open(Changes::new(first(&stores), &config.host.name));
+            desks.plugins.open(uploads(&catalogue, &stores));
+            Ok((stores, gateway))
+        };
+        let topics = startup::find_all_topics(&catalogue, &metadata, deadline);
+        let ((stores, gateway), found) = tokio::try_join!(stores, topics)?;
 
         let sends = |plugin: &Plugin| plugin.projection.sends();
         let producer = match catalogue.plugins.iter().any(sends) {
@@ -148,12 +155,8 @@ impl App {
         let mut runners = Vec::new();
         let mut places = BTreeMap::new();
         let mut refused = None;
-        for plugin in catalogue.plugins {
-            let found = startup::find_topics(&plugin.projection, &metadata, deadline).await;
+        for (plugin, found) in catalogue.plugins.into_iter().zip(found) {
             if let Err(error) = found {
-                if error.is_unavailable() {
-                    return Err(error);
-                }
                 fail(&health, &plugin.name, &error);
                 refused.get_or_insert(error);
                 continue;

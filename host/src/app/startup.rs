@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -72,8 +73,24 @@ pub(super) async fn follow(
     Ok(Arc::new(follower.await?))
 }
 
+/// Looks for the topics of all projections at once. What is wrong with those of one is that one's
+/// matter; an error is what stops the start.
+pub(super) async fn find_all_topics(
+    catalogue: &Catalogue,
+    metadata: &Metadata,
+    deadline: Instant,
+) -> Result<Vec<Result<(), Error>>, Error> {
+    let found = catalogue.plugins.iter().map(async |plugin| {
+        match find_topics(&plugin.projection, metadata, deadline).await {
+            Err(error) if error.is_unavailable() => Err(error),
+            found => Ok(found),
+        }
+    });
+    try_join_all(found).await
+}
+
 /// Makes sure that every topic exists that a projection reads or sends to.
-pub(super) async fn find_topics(
+async fn find_topics(
     projection: &config::Projection,
     metadata: &Metadata,
     deadline: Instant,

@@ -131,6 +131,10 @@ impl Connection {
         config
             // The default of a second holds a fast consumer up whenever its queue was full.
             .set("fetch.queue.backoff.ms", "10")
+            // A partition that comes, or goes on after a pause, waits for the fetch that is under
+            // way on behalf of the others: at the default, half a second. What a broker has goes
+            // out at once in any case.
+            .set("fetch.wait.max.ms", "50")
             // Per consumer. What waits here comes on top of the pipeline's own queues.
             .set("queued.max.messages.kbytes", "16384")
             // How soon a topic's new partitions are noticed; the default is five minutes.
