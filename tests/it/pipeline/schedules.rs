@@ -88,7 +88,7 @@ impl History {
             drain_timeout: Duration::from_millis(50),
             lanes: lanes_of(seed),
             // In every other history there is room to read ahead.
-            cache_bytes: [2048, 1 << 20][usize::from(seed % 2 == 0)],
+            cache_bytes: [2048, 1 << 20][usize::from(seed.is_multiple_of(2))],
             ..Options::default()
         };
         let options = match input {
