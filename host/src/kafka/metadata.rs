@@ -4,6 +4,7 @@
 //! the consumer's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +23,9 @@ use crate::record::{NextOffset, TopicPartition};
 pub struct Metadata {
     client: Arc<BaseConsumer<LogContext>>,
     brokers: String,
+    /// Set where the client reported that it cannot log in, until a request is answered. It tells
+    /// so once, and whichever of several requests hears it, all of them failed for it.
+    locked_out: Arc<AtomicBool>,
 }
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +45,7 @@ impl Metadata {
         Ok(Metadata {
             client: Arc::new(client),
             brokers: connection.brokers.clone(),
+            locked_out: Arc::default(),
         })
     }
 
@@ -48,18 +53,18 @@ impl Metadata {
     pub async fn partitions(&self, topic: &str) -> Result<usize, Error> {
         let client = Arc::clone(&self.client);
         let name = topic.to_owned();
+        let locked_out = Arc::clone(&self.locked_out);
         let asked = blocking(move || {
             let answer = client.fetch_metadata(Some(&name), REQUEST_TIMEOUT);
-            let locked_out = answer.is_err() && is_locked_out(&client);
-            Ok((answer, locked_out))
+            match answer {
+                Ok(_) => locked_out.store(false, Ordering::Relaxed),
+                Err(_) => heed_reports(&client, &locked_out),
+            }
+            answer
         });
-        let (answer, locked_out) = match asked.await {
-            Ok(asked) => asked,
-            Err(error) => (Err(error), false),
-        };
-        let metadata = answer.map_err(|error| {
+        let metadata = asked.await.map_err(|error| {
             let (brokers, source) = (self.brokers.clone(), Box::new(error));
-            if locked_out {
+            if self.locked_out.load(Ordering::Relaxed) {
                 Error::NotAuthenticated { brokers, source }
             } else {
                 Error::Unreachable { brokers, source }
@@ -84,15 +89,15 @@ impl Metadata {
     }
 }
 
-/// Whether a request without an answer was one of a client that could not log in. The request has
-/// only timed out or lost its connection; what the client itself reports says more.
-fn is_locked_out(client: &BaseConsumer<LogContext>) -> bool {
-    let mut locked_out = false;
+/// Looks for why a client has no answer. A request has only timed out or lost its connection; what
+/// the client itself reports says more.
+fn heed_reports(client: &BaseConsumer<LogContext>, locked_out: &AtomicBool) {
     while let Some(event) = client.poll(REPORTS_TIMEOUT) {
         let code = event.err().and_then(|error| error.rdkafka_error_code());
-        locked_out |= code.map(codes::meaning) == Some(Meaning::NotAuthenticated);
+        if code.map(codes::meaning) == Some(Meaning::NotAuthenticated) {
+            locked_out.store(true, Ordering::Relaxed);
+        }
     }
-    locked_out
 }
 
 #[async_trait]
