@@ -13,6 +13,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=$ROOT/.services/cache
 LOG=$ROOT/.services/logs/connect-maven.log
 
+# shellcheck source=scripts/services/maven.sh
+source "$ROOT/scripts/services/maven.sh"
 # Kafka's own version is the one that the services run.
 # shellcheck source=scripts/services/kafka.sh
 source "$ROOT/scripts/services/kafka.sh"
@@ -21,56 +23,19 @@ JARS=$CACHE/connect-$KAFKA_VERSION-$MONGODB_SINK_VERSION
 
 say() { echo "connect: $*" >&2; }
 
-connect_pom() {
-    cat <<POM
-<project>
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>projectionist</groupId>
-  <artifactId>connect-for-benchmarks</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>connect-runtime</artifactId>
-      <version>$KAFKA_VERSION</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>connect-json</artifactId>
-      <version>$KAFKA_VERSION</version>
-    </dependency>
-    <dependency>
-      <groupId>org.mongodb.kafka</groupId>
-      <artifactId>mongo-kafka-connect</artifactId>
-      <version>$MONGODB_SINK_VERSION</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId>
-      <version>$LOG4J_VERSION</version>
-    </dependency>
-  </dependencies>
-</project>
-POM
-}
-
 fetch() {
     "$ROOT/scripts/prerequisites.sh" java maven
     say "fetching Kafka Connect $KAFKA_VERSION and MongoDB's sink $MONGODB_SINK_VERSION" \
         "from Maven Central"
-    local part=$JARS.part
-    mkdir -p "$(dirname "$LOG")"
-    rm -rf "$part"
-    mkdir -p "$part"
-    connect_pom >"$part/pom.xml"
-    if ! mvn -q -B -f "$part/pom.xml" "$MAVEN_COPY" -DincludeScope=runtime \
-        -DoutputDirectory="$part" >"$LOG" 2>&1; then
+    if ! maven_fetch "$JARS" "$LOG" \
+        "org.apache.kafka:connect-runtime:$KAFKA_VERSION" \
+        "org.apache.kafka:connect-json:$KAFKA_VERSION" \
+        "org.mongodb.kafka:mongo-kafka-connect:$MONGODB_SINK_VERSION"; then
         tail -n 30 "$LOG" | sed 's/^/    /' >&2
         say "error: Maven cannot fetch the jars; name a folder that has them in" \
             "PROJECTIONIST_CONNECT_JARS, or leave kafka-connect out of --contenders"
         return 1
     fi
-    mv "$part" "$JARS"
 }
 
 if [[ ! -d $JARS ]]; then fetch; fi

@@ -57,6 +57,8 @@ probe() { python3 "$ROOT/scripts/services/probe.py" "$@"; }
 source "$ROOT/scripts/services/process.sh"
 # shellcheck source=scripts/services/docker.sh
 source "$ROOT/scripts/services/docker.sh"
+# shellcheck source=scripts/services/maven.sh
+source "$ROOT/scripts/services/maven.sh"
 # shellcheck source=scripts/services/kafka.sh
 source "$ROOT/scripts/services/kafka.sh"
 # shellcheck source=scripts/services/mongodb.sh

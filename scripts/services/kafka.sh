@@ -1,9 +1,6 @@
 # A one-node Kafka (KRaft) from Apache's own jars on the machine's Java.
 
 KAFKA_VERSION=4.3.0
-# Kafka logs through slf4j 1.7; this is log4j's binding for it.
-LOG4J_VERSION=2.24.3
-MAVEN_COPY=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 KAFKA_JARS=$CACHE/kafka-$KAFKA_VERSION
 
 kafka_fetch() {
@@ -11,37 +8,8 @@ kafka_fetch() {
     [[ ! -d $KAFKA_JARS ]] || return 0
     "$ROOT/scripts/prerequisites.sh" maven
     say "fetching Kafka $KAFKA_VERSION from Maven Central"
-    local part=$KAFKA_JARS.part
-    rm -rf "$part"
-    mkdir -p "$part"
-    kafka_pom >"$part/pom.xml"
-    mvn -q -B -f "$part/pom.xml" "$MAVEN_COPY" -DincludeScope=runtime \
-        -DoutputDirectory="$part" >"$LOGS/maven.log" 2>&1 || fail_with_log "$LOGS/maven.log" \
-        "Maven cannot fetch Kafka's jars; $(way_out kafka)"
-    mv "$part" "$KAFKA_JARS"
-}
-
-kafka_pom() {
-    cat <<POM
-<project>
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>projectionist</groupId>
-  <artifactId>kafka-for-tests</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>$KAFKA_VERSION</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId>
-      <version>$LOG4J_VERSION</version>
-    </dependency>
-  </dependencies>
-</project>
-POM
+    maven_fetch "$KAFKA_JARS" "$LOGS/maven.log" "org.apache.kafka:kafka_2.13:$KAFKA_VERSION" ||
+        fail_with_log "$LOGS/maven.log" "Maven cannot fetch Kafka's jars; $(way_out kafka)"
 }
 
 # kafka_properties PORT CONTROLLER_PORT DATA. Keep the choices in step with compose.yaml.

@@ -1,42 +1,16 @@
-//! The projection of the flights example once more, as somebody writes it who has neither Wasm
-//! nor the SDK.
+//! The projection of the flights example as native code: its own fold, but neither Wasm nor the
+//! SDK around it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aircraft::Aircraft;
 use bytes::Bytes;
 use projectionist::document;
 use projectionist::projection::{
     Batch, Body, Descriptor, DocumentKey, DocumentWrite, Documents, Encoding, Error, Output,
     Ownership, Projector, View, ViewIndex,
 };
-use serde::{Deserialize, Serialize};
-
-#[derive(Deserialize)]
-struct Departure<'a> {
-    dep_time: Option<u32>,
-    dep_delay: Option<i64>,
-    #[serde(borrow)]
-    origin: Cow<'a, str>,
-    #[serde(borrow)]
-    dest: Cow<'a, str>,
-    distance: u64,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Aircraft {
-    legs: u64,
-    cancelled_legs: u64,
-    air_miles: u64,
-    delay_minutes: i64,
-    worst_delay_minutes: i64,
-    last_origin: Option<String>,
-    last_airport: Option<String>,
-    repositioned: u64,
-    base_changes: u64,
-}
-
 /// Folds departures into one document for each aircraft.
 pub(crate) struct Fleet {
     descriptor: Arc<Descriptor>,
@@ -126,25 +100,5 @@ impl Projector for Fleet {
             writes: writes.collect(),
             messages: Vec::new(),
         })
-    }
-}
-
-impl Aircraft {
-    fn depart(&mut self, departure: &Departure<'_>) {
-        if departure.dep_time.is_none() {
-            self.cancelled_legs += 1;
-            return;
-        }
-        self.legs += 1;
-        self.air_miles += departure.distance;
-        let delay_minutes = departure.dep_delay.unwrap_or(0).max(0);
-        self.delay_minutes += delay_minutes;
-        self.worst_delay_minutes = self.worst_delay_minutes.max(delay_minutes);
-        let Departure { origin, dest, .. } = departure;
-        let elsewhere = |last: &Option<String>| last.as_deref().is_some_and(|last| last != origin);
-        self.repositioned += u64::from(elsewhere(&self.last_airport));
-        self.base_changes += u64::from(elsewhere(&self.last_origin));
-        self.last_origin = Some(origin.to_string());
-        self.last_airport = Some(dest.to_string());
     }
 }

@@ -1,5 +1,5 @@
-//! The projections of the benchmark once more, as native code: what [`native`](crate::native)
-//! contenders fold with.
+//! The folds of the projections of the benchmark as native code, without the SDK around them: what
+//! [`native`](crate::native) contenders fold with.
 
 mod aircraft;
 mod latest;

@@ -1,10 +1,12 @@
-//! What stands behind the question mark of a request.
+//! What stands in the path of a request, and behind its question mark.
 //!
 //! Names and values are percent-decoded; a `+` is a blank, as forms have it.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
@@ -50,6 +52,12 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
     Ok(Cow::Owned(decoded.map_err(not_utf8)?.into_owned()))
+}
+
+/// What stands in the path.
+pub(super) fn in_path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    let Path(parts) = path.map_err(|_| bad("the path is not UTF-8 when its escapes are undone"))?;
+    Ok(parts)
 }
 
 pub(super) fn bad(detail: impl Into<String>) -> Problem {

@@ -29,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::access::Caller;
-use super::ask::{Ask, bad};
+use super::ask::{Ask, bad, in_path};
 use super::get::render;
 use super::positions::Position;
 use super::{Shared, View, etag, outage};
@@ -89,8 +89,7 @@ pub(super) async fn events(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Path((name, id)) =
-        path.map_err(|_| bad("the path is not UTF-8 when its escapes are undone"))?;
+    let (name, id) = in_path(path)?;
     caller.check(&name)?;
     let view = gateway.view(&name)?;
     let ask = Ask::read(&uri, gateway.limits.wait_max)?;

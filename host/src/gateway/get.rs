@@ -10,7 +10,7 @@ use bson::raw::RawDocument;
 use tracing::warn;
 
 use super::access::Caller;
-use super::ask::{Ask, bad};
+use super::ask::{Ask, in_path};
 use super::fields::write_document;
 use super::fresh::{self, Want};
 use super::{Shared, View, etag, outage};
@@ -29,8 +29,7 @@ pub(super) async fn get(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Path((view, id)) =
-        path.map_err(|_| bad("the path is not UTF-8 when its escapes are undone"))?;
+    let (view, id) = in_path(path)?;
     caller.check(&view)?;
     let view = gateway.view(&view)?;
     let ask = Ask::read(&uri, gateway.limits.wait_max)?;
@@ -93,13 +92,22 @@ fn show(
 /// A document's JSON.
 pub(super) fn render(view: &View, sealed: &RawDocument, ask: &Ask) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::with_capacity(2 * sealed.as_bytes().len());
-    let written = write_document(&mut body, sealed, ask.fields.as_ref());
-    written.map_err(|error| {
+    write(&mut body, view, sealed, ask)?;
+    Ok(body)
+}
+
+/// Appends a document's JSON.
+pub(super) fn write(
+    body: &mut Vec<u8>,
+    view: &View,
+    sealed: &RawDocument,
+    ask: &Ask,
+) -> Result<(), Problem> {
+    write_document(body, sealed, ask.fields.as_ref()).map_err(|error| {
         let id = sealed.get_str("_id").unwrap_or_default().to_owned();
         let message = error.to_string();
         foreign(view, &Invalid { id, message })
-    })?;
-    Ok(body)
+    })
 }
 
 fn no_document(view: &str, id: &str) -> Problem {

@@ -8,14 +8,12 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::access::Caller;
-use super::ask::{Ask, bad, once, parameters};
-use super::fields::write_document;
+use super::ask::{Ask, bad, in_path, once, parameters};
 use super::fresh::{self, Want};
-use super::get::{JSON, NO_CACHE, foreign};
+use super::get::{self, JSON, NO_CACHE};
 use super::select::Select;
 use super::{Shared, View, cursor, outage};
 use crate::http::problem::Problem;
-use crate::store::envelope::Invalid;
 use crate::store::list::{List, Page};
 
 /// Documents of a page where the request says nothing else, and the most that it may ask for.
@@ -28,7 +26,7 @@ pub(super) async fn list(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Path(view) = path.map_err(|_| bad("the path is not UTF-8 when its escapes are undone"))?;
+    let view = in_path(path)?;
     caller.check(&view)?;
     let view = gateway.view(&view)?;
     let (ask, list) = read(view, &uri, &gateway)?;
@@ -103,12 +101,7 @@ fn render(view: &View, ask: &Ask, list: &List, page: &Page) -> Result<Vec<u8>, P
         if index > 0 {
             body.push(b',');
         }
-        let written = write_document(&mut body, sealed, ask.fields.as_ref());
-        written.map_err(|error| {
-            let id = sealed.get_str("_id").unwrap_or_default().to_owned();
-            let message = error.to_string();
-            foreign(view, &Invalid { id, message })
-        })?;
+        get::write(&mut body, view, sealed, ask)?;
     }
     body.push(b']');
     if let Some(last) = page.documents.last().filter(|_| page.more) {

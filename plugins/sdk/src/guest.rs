@@ -14,7 +14,7 @@ use crate::column::Column;
 use crate::fold::{self, Documents};
 use crate::projection::Projection;
 
-/// Where a plugin keeps its projection between two calls.
+/// Where a plugin keeps its projection, or its policy, between two calls.
 pub type Configured<P> = RefCell<Option<P>>;
 
 /// The documents of the plugin's only view, asked of the host.

@@ -2,46 +2,46 @@
 //! [`export_routing!`](crate::export_routing) and [`export_placement!`](crate::export_placement)
 //! are made of.
 
-use std::cell::RefCell;
-
 use crate::bindings::placement::projectionist::plugin::balancing::Policy;
+pub use crate::guest::Configured;
 use crate::guest::{read_config, report_panics};
 use crate::policy::{Placement, Request, Routing, Snapshot, Target, TargetId};
-
-/// Where a plugin keeps its policy between two calls.
-pub type Configured<P> = RefCell<Option<P>>;
 
 const UNCONFIGURED: &str = "it was asked before configure";
 
 pub fn describe_routing<P: Routing>() -> Policy {
-    report_panics();
-    Policy {
-        name: P::NAME.to_owned(),
-        version: P::VERSION.to_owned(),
-        description: P::DESCRIPTION.to_owned(),
-        config_schema: P::CONFIG_SCHEMA.to_owned(),
-    }
+    described(P::NAME, P::VERSION, P::DESCRIPTION, P::CONFIG_SCHEMA)
 }
 
 pub fn describe_placement<P: Placement>() -> Policy {
+    described(P::NAME, P::VERSION, P::DESCRIPTION, P::CONFIG_SCHEMA)
+}
+
+fn described(name: &str, version: &str, description: &str, config_schema: &str) -> Policy {
     report_panics();
     Policy {
-        name: P::NAME.to_owned(),
-        version: P::VERSION.to_owned(),
-        description: P::DESCRIPTION.to_owned(),
-        config_schema: P::CONFIG_SCHEMA.to_owned(),
+        name: name.to_owned(),
+        version: version.to_owned(),
+        description: description.to_owned(),
+        config_schema: config_schema.to_owned(),
     }
 }
 
 pub fn configure_routing<P: Routing>(slot: &Configured<P>, config: &str) -> Result<(), String> {
-    report_panics();
-    slot.replace(Some(routing(config)?));
-    Ok(())
+    configure(slot, config, routing)
 }
 
 pub fn configure_placement<P: Placement>(slot: &Configured<P>, config: &str) -> Result<(), String> {
+    configure(slot, config, placement)
+}
+
+fn configure<P>(
+    slot: &Configured<P>,
+    config: &str,
+    make: impl FnOnce(&str) -> Result<P, String>,
+) -> Result<(), String> {
     report_panics();
-    slot.replace(Some(placement(config)?));
+    slot.replace(Some(make(config)?));
     Ok(())
 }
 

@@ -65,23 +65,28 @@ impl Projection for Latest {
             return Ok(());
         };
         let document = document.get_or_insert_default();
-        document.count += 1;
-        document.chain = document
-            .chain
-            .wrapping_mul(31)
-            .wrapping_add(value.n.cast_signed());
-        document.n = value.n;
-        document.at_us = value.at_us;
-        document.pad.clear();
-        document.pad.push_str(&value.pad);
-        if self.work_rounds > 0 {
-            document.work = Some(work(value.n, self.work_rounds));
-        }
+        document.take(value, self.work_rounds);
         Ok(())
     }
 }
 
 export!(Latest);
+
+impl Document {
+    /// Takes one value in, with so many rounds of [`work`].
+    pub fn take(&mut self, value: &Value, work_rounds: u64) {
+        self.count += 1;
+        let n = value.n.cast_signed();
+        self.chain = self.chain.wrapping_mul(31).wrapping_add(n);
+        self.n = value.n;
+        self.at_us = value.at_us;
+        self.pad.clear();
+        self.pad.push_str(&value.pad);
+        if work_rounds > 0 {
+            self.work = Some(work(value.n, work_rounds));
+        }
+    }
+}
 
 /// Computes for a time in proportion to `rounds`: SplitMix64, each round on the result of the one
 /// before.

@@ -41,10 +41,9 @@ impl Projection for Pairs {
 
     fn ids<'a>(&self, event: &Event<'a, Move<'a>>, ids: &mut Ids) -> Result<(), Reject> {
         if let Some(value) = &event.value {
-            ids.add(&value.from);
-            if value.to != value.from {
-                ids.add(&value.to);
-            }
+            let (from, to) = value.ids();
+            ids.add(from);
+            to.into_iter().for_each(|to| ids.add(to));
         }
         Ok(())
     }
@@ -58,16 +57,29 @@ impl Projection for Pairs {
         let Some(value) = &event.value else {
             return Ok(());
         };
-        let balance = balance.get_or_insert_default();
-        balance.count += 1;
-        if id == value.from {
-            balance.sum -= value.amount;
-        }
-        if id == value.to {
-            balance.sum += value.amount;
-        }
+        balance.get_or_insert_default().take(value, id);
         Ok(())
     }
 }
 
 export!(Pairs);
+
+impl Move<'_> {
+    /// Names the documents that it changes; they may be one.
+    pub fn ids(&self) -> (&str, Option<&str>) {
+        (&self.from, (self.to != self.from).then_some(&self.to))
+    }
+}
+
+impl Balance {
+    /// Takes a move to or from this document in.
+    pub fn take(&mut self, value: &Move, id: &str) {
+        self.count += 1;
+        if id == value.from {
+            self.sum -= value.amount;
+        }
+        if id == value.to {
+            self.sum += value.amount;
+        }
+    }
+}

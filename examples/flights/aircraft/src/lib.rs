@@ -76,7 +76,8 @@ impl Projection for Fleet {
 export!(Fleet);
 
 impl Aircraft {
-    fn depart(&mut self, departure: &Departure) {
+    /// Takes one departure in.
+    pub fn depart(&mut self, departure: &Departure) {
         if departure.dep_time.is_none() {
             self.cancelled_legs += 1;
             return;

@@ -6,10 +6,14 @@
 //!
 //! Not here: caching.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
 use bson::raw::cstr;
 use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 use bson::rawdoc;
 use futures_util::StreamExt;
+use mongodb::Database;
 
 use super::error::Failure;
 use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT};
@@ -140,11 +144,22 @@ impl MongoStore {
 
     /// The same without a size for its batches.
     pub(super) fn find_any(&self, collection: &str, filter: RawDocumentBuf) -> RawDocumentBuf {
+        self.find_within(SERVER_TIMEOUT, collection, filter)
+    }
+
+    /// A `find` that sees what this store has seen or written before, and on which the server works
+    /// for so long at most.
+    pub(super) fn find_within(
+        &self,
+        server_timeout: Duration,
+        collection: &str,
+        filter: RawDocumentBuf,
+    ) -> RawDocumentBuf {
         let mut concern = rawdoc! { "level": "majority" };
         if let Some(time) = self.newest() {
             concern.append(cstr!("afterClusterTime"), time);
         }
-        let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
+        let milliseconds = i64::try_from(server_timeout.as_millis()).expect("it is short");
         rawdoc! {
             "find": collection,
             "filter": filter,
@@ -159,21 +174,38 @@ impl MongoStore {
         find: RawDocumentBuf,
         mut see: impl FnMut(&RawDocument) -> Result<(), E>,
     ) -> Result<(), E> {
-        let request = self.database.run_raw_cursor_command(find).batch();
-        let mut batches = super::within(REQUEST_TIMEOUT, request).await?;
+        let see = |document: &RawDocument| see(document).map(ControlFlow::Continue);
+        self.look_through(&self.database, REQUEST_TIMEOUT, find, see)
+            .await
+    }
+
+    /// The same by another client, for so long at most for each reply, until `see` has seen enough.
+    pub(super) async fn look_through<E: From<Failure>>(
+        &self,
+        database: &Database,
+        timeout: Duration,
+        find: RawDocumentBuf,
+        mut see: impl FnMut(&RawDocument) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let request = database.run_raw_cursor_command(find).batch();
+        let mut batches = super::within(timeout, request).await?;
         loop {
-            let next = tokio::time::timeout(REQUEST_TIMEOUT, batches.next()).await;
+            let next = tokio::time::timeout(timeout, batches.next()).await;
             let batch = match next {
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => batch.map_err(Failure::from)?,
-                Err(_) => return Err(Failure::NoAnswer(REQUEST_TIMEOUT).into()),
+                Err(_) => return Err(Failure::NoAnswer(timeout).into()),
             };
             let time = batch.as_raw_document().get_timestamp("operationTime");
             self.note(time.ok());
             for document in batch.doc_slices().map_err(Failure::from)? {
-                match document.map_err(|error| Failure::Driver(error.into()))? {
-                    RawBsonRef::Document(document) => see(document)?,
-                    _ => return Err(Failure::Reply("a batch holds what is no document").into()),
+                let RawBsonRef::Document(document) =
+                    document.map_err(|error| Failure::Driver(error.into()))?
+                else {
+                    return Err(Failure::Reply("a batch holds what is no document").into());
+                };
+                if see(document)?.is_break() {
+                    return Ok(());
                 }
             }
         }

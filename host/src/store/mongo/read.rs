@@ -8,14 +8,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf, cstr};
+use bson::raw::{RawDocument, RawDocumentBuf, cstr};
 use bson::rawdoc;
-use futures_util::StreamExt;
 use mongodb::{Client, Database};
 
+use super::MongoStore;
 use super::command::CHECKPOINTS;
 use super::error::Failure;
-use super::{MongoStore, within};
 use crate::record::{NextOffset, TopicPartition};
 use crate::store::list::{Index, List, Page};
 use crate::store::reader::partition_of;
@@ -83,17 +82,7 @@ impl Reader for MongoStore {
 impl MongoStore {
     /// A `find` that sees what this store has seen or written before.
     pub(super) fn reading(&self, collection: &str, filter: RawDocumentBuf) -> RawDocumentBuf {
-        let mut concern = rawdoc! { "level": "majority" };
-        if let Some(time) = self.newest() {
-            concern.append(cstr!("afterClusterTime"), time);
-        }
-        let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
-        rawdoc! {
-            "find": collection,
-            "filter": filter,
-            "readConcern": concern,
-            "maxTimeMS": milliseconds,
-        }
+        self.find_within(SERVER_TIMEOUT, collection, filter)
     }
 
     /// Runs a `find`, and shows each document where it lies in the server's reply, until `see` has
@@ -101,30 +90,10 @@ impl MongoStore {
     pub(super) async fn read(
         &self,
         find: RawDocumentBuf,
-        mut see: impl FnMut(&RawDocument) -> Result<ControlFlow<()>, Failure>,
+        see: impl FnMut(&RawDocument) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
-        let request = self.reads()?.run_raw_cursor_command(find).batch();
-        let mut batches = within(READ_TIMEOUT, request).await?;
-        loop {
-            let next = tokio::time::timeout(READ_TIMEOUT, batches.next()).await;
-            let batch = match next {
-                Ok(None) => return Ok(()),
-                Ok(Some(batch)) => batch?,
-                Err(_) => return Err(Failure::NoAnswer(READ_TIMEOUT)),
-            };
-            let time = batch.as_raw_document().get_timestamp("operationTime");
-            self.note(time.ok());
-            for document in batch.doc_slices()? {
-                let RawBsonRef::Document(document) =
-                    document.map_err(mongodb::error::Error::from)?
-                else {
-                    return Err(Failure::Reply("a batch holds what is no document"));
-                };
-                if see(document)?.is_break() {
-                    return Ok(());
-                }
-            }
-        }
+        self.look_through(self.reads()?, READ_TIMEOUT, find, see)
+            .await
     }
 
     /// Made at the first read: a host without a gateway has one client less.

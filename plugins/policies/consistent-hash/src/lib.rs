@@ -49,9 +49,7 @@ impl Routing for ConsistentHash {
         let hashed = (!request.key.is_empty())
             .then(|| self.hashed(&request.key, eligible))
             .flatten();
-        hashed
-            .or_else(|| self.turns.next(eligible))
-            .ok_or_else(|| "nobody is eligible".to_owned())
+        hashed.map_or_else(|| self.turns.pick(eligible), Ok)
     }
 }
 

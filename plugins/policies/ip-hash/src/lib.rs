@@ -31,9 +31,8 @@ impl Routing for IpHash {
     fn pick(&mut self, request: &Request, eligible: &[Target]) -> Result<TargetId, String> {
         self.known.see(eligible);
         let address = request.client.parse().ok();
-        self.hashed(address, eligible)
-            .or_else(|| self.turns.next(eligible))
-            .ok_or_else(|| "nobody is eligible".to_owned())
+        let hashed = self.hashed(address, eligible);
+        hashed.map_or_else(|| self.turns.pick(eligible), Ok)
     }
 }
 

@@ -9,6 +9,15 @@ pub struct Turns {
 }
 
 impl Turns {
+    /// Picks the one whose turn it is, for a policy that knows no better.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn pick(&mut self, eligible: &[Target]) -> Result<TargetId, String> {
+        let next = self.next(eligible);
+        next.ok_or_else(|| "nobody is eligible".to_owned())
+    }
+
     /// Picks the one whose turn it is, the first on a tie; `None` of none. Those who are not among
     /// the targets neither gain nor lose.
     pub fn next<'a>(&mut self, targets: impl IntoIterator<Item = &'a Target>) -> Option<TargetId> {

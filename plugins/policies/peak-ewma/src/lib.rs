@@ -98,8 +98,7 @@ impl Routing for PeakEwma {
         self.in_flight = in_flight + 1.0;
         self.generator.stir(&request.key);
         let Some((first, second)) = self.generator.choose_two(eligible) else {
-            let next = self.turns.next(eligible);
-            return next.ok_or_else(|| "nobody is eligible".to_owned());
+            return self.turns.pick(eligible);
         };
         let (first, second) = (&eligible[first], &eligible[second]);
         let is_dearer = self.cost(second) * f64::from(first.weight)

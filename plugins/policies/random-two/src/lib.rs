@@ -27,8 +27,7 @@ impl Routing for RandomTwo {
     fn pick(&mut self, request: &Request, eligible: &[Target]) -> Result<TargetId, String> {
         self.generator.stir(&request.key);
         let Some((first, second)) = self.generator.choose_two(eligible) else {
-            let next = self.turns.next(eligible);
-            return next.ok_or_else(|| "nobody is eligible".to_owned());
+            return self.turns.pick(eligible);
         };
         let (first, second) = (&eligible[first], &eligible[second]);
         let cost = |of: &Target, by: &Target| u64::from(of.in_flight) * u64::from(by.weight);

@@ -20,9 +20,7 @@ impl Routing for RoundRobin {
     }
 
     fn pick(&mut self, _: &Request, eligible: &[Target]) -> Result<TargetId, String> {
-        self.0
-            .next(eligible)
-            .ok_or_else(|| "nobody is eligible".to_owned())
+        self.0.pick(eligible)
     }
 }
 
