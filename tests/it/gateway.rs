@@ -10,6 +10,8 @@ mod access;
 mod client;
 #[path = "gateway/connections.rs"]
 mod connections;
+#[path = "gateway/copies.rs"]
+mod copies;
 #[path = "gateway/documents.rs"]
 mod documents;
 #[path = "gateway/events.rs"]

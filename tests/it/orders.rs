@@ -23,6 +23,8 @@ struct Shop {
     stock: Topic,
     payments: Topic,
     database: Database,
+    /// Of the same views; what follows from an event is sent once all the same.
+    copy: Database,
 }
 
 impl Shop {
@@ -33,6 +35,7 @@ impl Shop {
             stock: topic("stock-commands").await,
             payments: topic("payments-commands").await,
             database: Database::new("orders").await.expect("a database"),
+            copy: Database::new("orders-copy").await.expect("a database"),
         }
     }
 
@@ -42,10 +45,12 @@ impl Shop {
         let mut text = format!(
             "[kafka]\nbrokers = \"{}\"\nstatic-membership = true\n\
              properties = {{ \"session.timeout.ms\" = 6000, \"heartbeat.interval.ms\" = 300 }}\n\
-             [stores.main]\nkind = \"mongodb\"\nuri = \"{}\"\ndatabase = \"{}\"\n",
+             [stores.main]\nkind = \"mongodb\"\nuri = \"{uri}\"\ndatabase = \"{}\"\n\
+             [stores.main.copies.east]\nuri = \"{uri}\"\ndatabase = \"{}\"\n",
             brokers(),
-            uri(),
             self.database.name,
+            self.copy.name,
+            uri = uri(),
         );
         let answers = format!("orders-topic = \"{orders}\"");
         let commands = format!("stock-topic = \"{stock}\", payments-topic = \"{payments}\"");
@@ -73,9 +78,12 @@ impl Shop {
             ("stock", day.stock()),
             ("payments", day.payments()),
         ];
-        for (view, expected) in views {
+        let databases = [&self.database, &self.copy];
+        for ((view, expected), database) in
+            (views.iter()).flat_map(|view| databases.map(|database| (view, database)))
+        {
             wait::until(&format!("view {view} to be right"), async || {
-                let found = self.database.documents(view).await;
+                let found = database.documents(view).await;
                 let found = found.map_err(|error| error.to_string())?;
                 let differs = |(id, document): &(&String, _)| found.get(*id) != Some(*document);
                 match expected.iter().find(differs) {
@@ -155,9 +163,12 @@ async fn every_order_is_shipped_or_cancelled_however_often_the_host_is_killed() 
     }
     shop.until_right(&day).await;
 
-    // Every message has left, and none is of an id of its own for having left twice.
-    for table in ["_outbox", "_parked", "_parked_keys"] {
-        let entries = shop.database.collection(table);
+    // Every message has left, none is of an id of its own for having left twice, and none was to
+    // leave from the copy.
+    let tables = ["_outbox", "_parked", "_parked_keys"];
+    let databases = [&shop.database, &shop.copy];
+    for (table, database) in (tables.iter()).flat_map(|table| databases.map(|db| (table, db))) {
+        let entries = database.collection(table);
         wait::until(&format!("{table} to be empty"), async || {
             match entries.find_one(Document::new()).await {
                 Ok(None) => Ok(()),

@@ -16,6 +16,8 @@ pub struct Catalogue {
     /// The process's own; there is one.
     pub engine: Arc<Engine>,
     pub plugins: Vec<Plugin>,
+    /// Who picks copies, by the names of their stores.
+    pub routing: BTreeMap<String, plugin::Routing>,
 }
 
 pub struct Plugin {
@@ -29,10 +31,11 @@ pub struct Plugin {
     pub bytes: Vec<u8>,
 }
 
-/// What is wrong with one projection's plugin.
+/// What is wrong with one plugin.
 #[derive(Debug)]
 pub struct Problem {
-    pub projection: String,
+    /// Whose it is: `projection "aircraft"`.
+    pub what: String,
     pub path: PathBuf,
     pub message: String,
 }
@@ -63,7 +66,7 @@ impl Catalogue {
                 (loaded, placement) => {
                     for (path, message) in loaded.err().into_iter().chain(placement.err()) {
                         problems.push(Problem {
-                            projection: name.clone(),
+                            what: projection_name(name),
                             path: path.clone(),
                             message,
                         });
@@ -72,20 +75,40 @@ impl Catalogue {
             }
         }
         problems.extend(shared_views(&plugins));
+        let mut routing = BTreeMap::new();
+        for (name, store) in &config.stores {
+            let Some(configured) = &store.routing else {
+                continue;
+            };
+            match load_routing(&engine, name, configured) {
+                Ok(policy) => {
+                    routing.insert(name.clone(), policy);
+                }
+                Err(message) => problems.push(Problem {
+                    what: format!("store \"{name}\""),
+                    path: configured.policy.clone(),
+                    message,
+                }),
+            }
+        }
         if problems.is_empty() {
-            Ok(Catalogue { engine, plugins })
+            Ok(Catalogue {
+                engine,
+                plugins,
+                routing,
+            })
         } else {
             Err(Error::Plugins(problems))
         }
     }
 
-    /// The views that are kept in a store, each with its writer.
-    pub(super) fn views_in(&self, store: &str) -> Vec<(ViewId, String)> {
+    /// The views that are kept in a copy of a store, each with its writer.
+    pub(super) fn views_in(&self, store: &str, copy: &str) -> Vec<(ViewId, String)> {
         self.plugins
             .iter()
             .filter(|plugin| plugin.projection.store == store)
             .flat_map(|plugin| {
-                let writer = CheckpointId::writer(&plugin.name, VIEW_VERSION, store);
+                let writer = CheckpointId::writer(&plugin.name, VIEW_VERSION, copy);
                 plugin.views().map(move |view| (view, writer.clone()))
             })
             .collect()
@@ -116,15 +139,11 @@ impl Plugin {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem {
-            projection,
+            what,
             path,
             message,
         } = self;
-        write!(
-            f,
-            "projection \"{projection}\", {}: {message}",
-            path.display()
-        )
+        write!(f, "{what}, {}: {message}", path.display())
     }
 }
 
@@ -133,7 +152,7 @@ fn load(
     name: &str,
     projection: &config::Projection,
 ) -> Result<(Arc<Program>, Vec<u8>), String> {
-    let (file, bytes) = read(&projection.plugin, name, "plugin")?;
+    let (file, bytes) = read(&projection.plugin, &format!("projections.{name}.plugin"))?;
     let program = Program::load(engine, &file, &bytes).map_err(|error| describe(&error))?;
     versions::configure(name, projection, &program).map_err(|error| describe(&error))?;
     Ok((program, bytes))
@@ -144,20 +163,37 @@ fn load_placement(
     name: &str,
     placement: &config::Placement,
 ) -> Result<plugin::Placement, String> {
-    let (file, bytes) = read(&placement.policy, name, "placement.policy")?;
+    let key = format!("projections.{name}.placement.policy");
+    let (file, bytes) = read(&placement.policy, &key)?;
     let policy = plugin::Policy::load(engine, &file, &bytes, plugin::Placement::KIND);
     let policy = policy.map_err(|error| describe(&error))?;
     let configured = plugin::Placement::new(policy, name, placement.config.expose());
     configured.map_err(|error| describe(&error))
 }
 
-/// A file's name and its bytes. `key` is the one of the projection that names it.
-fn read(path: &Path, projection: &str, key: &str) -> Result<(String, Vec<u8>), String> {
+fn load_routing(
+    engine: &Arc<Engine>,
+    store: &str,
+    routing: &config::Routing,
+) -> Result<plugin::Routing, String> {
+    let (file, bytes) = read(&routing.policy, &format!("stores.{store}.routing.policy"))?;
+    let policy = plugin::Policy::load(engine, &file, &bytes, plugin::Routing::KIND);
+    let policy = policy.map_err(|error| describe(&error))?;
+    let configured = plugin::Routing::new(policy, store, routing.config.expose());
+    configured.map_err(|error| describe(&error))
+}
+
+fn projection_name(name: &str) -> String {
+    format!("projection \"{name}\"")
+}
+
+/// A file's name and its bytes. `key` is the one of the configuration that names it.
+fn read(path: &Path, key: &str) -> Result<(String, Vec<u8>), String> {
     let file = path.file_name().unwrap_or(path.as_os_str());
     let bytes = plugin::read_file(path).map_err(|error| match error {
-        Unread::Io { source, .. } => format!(
-            "cannot be read: {source}; build the plugin, or correct projections.{projection}.{key}"
-        ),
+        Unread::Io { source, .. } => {
+            format!("cannot be read: {source}; build the plugin, or correct {key}")
+        }
         Unread::Refused(error) => describe(&error),
     })?;
     Ok((file.to_string_lossy().into_owned(), bytes))
@@ -172,7 +208,7 @@ fn shared_views(plugins: &[Plugin]) -> Vec<Problem> {
             let key = (plugin.projection.store.as_str(), Arc::clone(&view.name));
             if let Some(owner) = owners.insert(key, &plugin.name) {
                 problems.push(Problem {
-                    projection: plugin.name.to_string(),
+                    what: projection_name(&plugin.name),
                     path: plugin.projection.plugin.clone(),
                     message: format!(
                         "it writes view \"{}\" in store \"{}\", which projection \"{owner}\" writes \

@@ -35,6 +35,7 @@ use crate::telemetry::health::{Health, ProjectionState, Reachability, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
+mod further;
 mod options;
 mod reach;
 mod reading;
@@ -43,6 +44,7 @@ mod startup;
 mod versions;
 
 pub use catalogue::{Catalogue, Plugin};
+use further::Further;
 pub use reach::reach;
 use reading::Reading;
 
@@ -65,6 +67,9 @@ pub struct App {
     stores: BTreeMap<String, Arc<dyn Store>>,
     gateway: Option<Reading>,
     runners: Vec<Runner>,
+    /// The copies beside the first ones.
+    further: Vec<Further>,
+    shared: further::Shared,
     /// Why a projection was not started, where Kafka refused one.
     refused: Option<Error>,
 }
@@ -137,22 +142,30 @@ impl App {
             let gateway =
                 gateway.map(|gateway| reading::open(gateway, config, &catalogue, &readable));
             let stores = writable(readable);
-            desks.parked.open(desk(&catalogue, &stores));
+            let parked = Desk::default();
+            for plugin in &catalogue.plugins {
+                let copy = &plugin.projection.store;
+                let (name, place) = parked_place(plugin, copy, Arc::clone(&stores[copy]));
+                parked.open(&name, place);
+            }
+            desks.parked.open(parked.clone());
             desks
                 .changes
                 .open(Changes::new(first(&stores), &config.host.name));
             desks.plugins.open(uploads(&catalogue, &stores));
-            Ok((stores, gateway))
+            Ok((stores, gateway, parked))
         };
         let topics = startup::find_all_topics(&catalogue, &metadata, deadline);
-        let ((stores, gateway), found) = tokio::try_join!(stores, topics)?;
+        let ((stores, gateway, parked), found) = tokio::try_join!(stores, topics)?;
 
         let sends = |plugin: &Plugin| plugin.projection.sends();
         let producer = match catalogue.plugins.iter().any(sends) {
             true => Some(Arc::new(Producer::new(&connection(config))?)),
             false => None,
         };
+        let mut further = Further::all(config, &catalogue, gateway.as_ref());
         let mut runners = Vec::new();
+        let mut followed = Vec::new();
         let mut places = BTreeMap::new();
         let mut refused = None;
         for (plugin, found) in catalogue.plugins.into_iter().zip(found) {
@@ -163,22 +176,31 @@ impl App {
             }
             let store = Arc::clone(&stores[&plugin.projection.store]);
             let producer = producer.as_ref();
+            let plugin = Arc::new(plugin);
             let follower = startup::follow(config, &plugin, &store, deadline).await?;
             services.spawn(Arc::clone(&follower).run());
             places.insert(Arc::clone(&plugin.name), follower.place());
             let versions = follower.watch();
             services.spawn(tell(health.clone(), Arc::clone(&plugin.name), versions));
+            followed.push((Arc::clone(&plugin), Arc::clone(&follower)));
+            let name = &plugin.projection.store;
             let parts = runners::Parts {
+                copy: name,
+                reachability: health.reachability(store_name(name)),
                 store,
-                follower,
+                registry: follower.registry(),
+                versions: follower,
                 metadata: &metadata,
                 producer,
                 health: &health,
             };
-            runners.push(runners::build(config, plugin, parts)?);
+            runners.push(runners::build(config, &plugin, parts)?);
         }
         if let Some(error) = refused.take_if(|_| runners.is_empty()) {
             return Err(error);
+        }
+        for copy in &mut further {
+            copy.take_on(&followed, &health);
         }
         let deployments = deployment::desk::Desk::new(registry(&stores), places);
         desks.deployments.open(deployments);
@@ -186,7 +208,15 @@ impl App {
             let reachability = health.reachability(store_name(name));
             services.spawn(look_after(Arc::clone(store), reachability));
         }
+        let shared = further::Shared {
+            config: Arc::new(config.clone()),
+            metadata,
+            health: health.clone(),
+            parked,
+        };
         Ok(App {
+            further,
+            shared,
             health,
             address,
             services,
@@ -215,13 +245,17 @@ impl App {
             gateway.start(&mut self.services, &self.health, &stop);
         }
         for runner in self.runners {
-            runners.spawn(runner.run(stop.clone()));
+            let stop = stop.clone();
+            runners.spawn(async move { Ok(runner.run(stop).await?) });
+        }
+        for copy in self.further {
+            runners.spawn(copy.run(self.shared.clone(), stop.clone()));
         }
         let mut result = self.refused.map_or(Ok(()), Err);
         while let Some(ended) = runners.join_next().await {
             // A failed projection is logged and shows in /health/ready; the others go on.
             let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            result = result.and(ended.map_err(Error::from));
+            result = result.and(ended);
         }
         self.services.shutdown().await;
         self.changes.close().await;
@@ -286,18 +320,24 @@ pub fn first(stores: &BTreeMap<String, Arc<dyn Store>>) -> Arc<dyn Store> {
     Arc::clone(store)
 }
 
-/// Where the projections keep what is parked.
-pub fn desk(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> Desk {
-    let places = catalogue.plugins.iter().map(|plugin| {
-        let copy = &plugin.projection.store;
-        let place = Place {
-            store: Arc::clone(&stores[copy]),
-            copy: copy.as_str().into(),
-            version: VIEW_VERSION,
-        };
-        (Arc::clone(&plugin.name), place)
-    });
-    Desk::new(places.collect())
+/// Where a projection keeps what is parked in a copy of its store.
+pub fn parked_place(plugin: &Plugin, copy: &str, store: Arc<dyn Store>) -> (Arc<str>, Place) {
+    let place = Place {
+        projection: Arc::clone(&plugin.name),
+        store,
+        copy: copy.into(),
+        version: VIEW_VERSION,
+    };
+    (label(&plugin.name, &plugin.projection.store, copy), place)
+}
+
+/// What a projection is called in a copy of its store, on the board, in metrics, in the log and in
+/// the names of parked keys.
+fn label(projection: &Arc<str>, store: &str, copy: &str) -> Arc<str> {
+    match copy == store {
+        true => Arc::clone(projection),
+        false => format!("{projection}@{copy}").into(),
+    }
 }
 
 /// How this host reaches Kafka.
@@ -312,18 +352,20 @@ fn connection(config: &Config) -> Connection {
     }
 }
 
-/// Opens one store, without waiting for it.
-pub async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, store::Error> {
-    Ok(open_readable(store).await?)
+/// Opens a copy of a store, without waiting for it.
+pub async fn open_store(copy: &config::Copy) -> Result<Arc<dyn Store>, store::Error> {
+    Ok(open_readable(copy).await?)
 }
 
 /// The same for those who read views, too.
-async fn open_readable(store: &config::Store) -> Result<Arc<dyn Readable>, store::Error> {
-    Ok(match store {
-        config::Store::MongoDb { uri, database } => {
+async fn open_readable(copy: &config::Copy) -> Result<Arc<dyn Readable>, store::Error> {
+    Ok(match &copy.location {
+        config::Location::MongoDb { uri, database } => {
             Arc::new(store::mongo::MongoStore::connect(uri.expose(), database).await?)
         }
-        config::Store::Embedded { path } => Arc::new(store::embedded::EmbeddedStore::open(path)?),
+        config::Location::Embedded { path } => {
+            Arc::new(store::embedded::EmbeddedStore::open(path)?)
+        }
     })
 }
 

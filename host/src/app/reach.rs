@@ -7,14 +7,15 @@ use super::{Error, connection, open_store};
 use crate::config::Config;
 use crate::kafka::metadata::Metadata;
 
-/// Asks every store and every topic once, and gives a line for each.
+/// Asks every copy of every store and every topic once, and gives a line for each.
 ///
 /// # Errors
 /// The first that does not answer, or refuses.
 pub async fn reach(config: &Config, catalogue: &Catalogue) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
-    for (name, store) in &config.stores {
-        let opened = open_store(store).await.map_err(|source| Error::Store {
+    for copy in config.stores.values().flat_map(|store| &store.copies) {
+        let name = &copy.name;
+        let opened = open_store(copy).await.map_err(|source| Error::Store {
             store: name.clone(),
             source,
         })?;

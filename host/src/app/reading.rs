@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Catalogue, Error, Plugin, VIEW_VERSION, options};
+use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
 use crate::config::{self, Config};
-use crate::gateway::copies::{Copies, Copy};
+use crate::gateway::copies::{Copies, Copy, Opened, Picker};
 use crate::gateway::positions::Positions;
 use crate::gateway::{Gateway, Setup, View};
 use crate::store::list::Index;
@@ -25,8 +26,19 @@ pub(super) struct Bound {
 pub(super) struct Reading {
     bound: Bound,
     views: Vec<View>,
-    /// Of each projection.
-    positions: Vec<(Arc<str>, Arc<Positions>)>,
+    /// Of each projection, and for how long one of them may lag.
+    copies: Vec<(Copies, Duration)>,
+    seats: Vec<Seat>,
+    /// The first copies, which are open.
+    first: BTreeMap<String, Arc<dyn Readable>>,
+}
+
+/// Where a projection is read in one copy.
+#[derive(Clone)]
+pub(super) struct Seat {
+    /// As [`CheckpointId::writer`].
+    writer: String,
+    copy: Arc<Copy>,
 }
 
 /// Names of views in the configuration that no projection writes.
@@ -60,38 +72,51 @@ pub(super) async fn bind(gateway: &config::Gateway) -> Result<Option<Bound>, Err
     Ok(Some(Bound { gateway, setup }))
 }
 
-/// Finds the views of all projections.
+/// Finds the views of all projections. `first` are the stores' first copies.
 pub(super) fn open(
     bound: Bound,
     config: &Config,
     catalogue: &Catalogue,
-    stores: &BTreeMap<String, Arc<dyn Readable>>,
+    first: &BTreeMap<String, Arc<dyn Readable>>,
 ) -> Reading {
     let mut reading = Reading {
         bound,
         views: Vec::new(),
-        positions: Vec::new(),
+        copies: Vec::new(),
+        seats: Vec::new(),
+        first: first.clone(),
     };
+    let pickers: BTreeMap<&str, Picker> = (config.stores.iter())
+        .map(|(name, store)| (name.as_str(), picker(name, store, catalogue)))
+        .collect();
     for plugin in &catalogue.plugins {
-        reading.add(config, plugin, &stores[&plugin.projection.store]);
+        reading.add(config, plugin, &pickers[plugin.projection.store.as_str()]);
     }
     reading
 }
 
+fn picker(name: &str, store: &config::Store, catalogue: &Catalogue) -> Picker {
+    let copies = store.copies.iter();
+    let copies = copies.map(|copy| (copy.name.as_str(), copy.weight));
+    let policy = catalogue.routing.get(name).cloned();
+    Picker::new(name, copies, policy.map(|policy| Arc::new(policy) as _))
+}
+
 impl Reading {
-    fn add(&mut self, config: &Config, plugin: &Plugin, store: &Arc<dyn Readable>) {
-        let copy = plugin.projection.store.as_str();
-        let read_timeout = config.gateway.read_timeout;
-        let writer = CheckpointId::writer(&plugin.name, VIEW_VERSION, copy);
-        let positions = Positions::new(Arc::clone(store) as _, writer, read_timeout);
-        let positions = Arc::new(positions);
-        let copy = Arc::new(Copy {
-            name: copy.into(),
-            store: Arc::clone(store) as _,
-            reader: Arc::clone(store) as _,
-            positions: Arc::clone(&positions),
-            read_timeout,
-        });
+    fn add(&mut self, config: &Config, plugin: &Plugin, picker: &Picker) {
+        let name = &plugin.projection.store;
+        let store = &config.stores[name];
+        let seat = |copy: &config::Copy| Seat {
+            writer: CheckpointId::writer(&plugin.name, VIEW_VERSION, &copy.name),
+            copy: Arc::new(Copy::new(
+                &copy.name,
+                &label(&plugin.name, name, &copy.name),
+                config.gateway.read_timeout,
+            )),
+        };
+        let seats: Vec<Seat> = store.copies.iter().map(seat).collect();
+        let copies = seats.iter().map(|seat| Arc::clone(&seat.copy)).collect();
+        let copies = Copies::new(copies, picker.clone());
         let topics = plugin.projection.topics.iter();
         let topics: Vec<Arc<str>> = topics.map(|topic| topic.as_str().into()).collect();
         for view in &plugin.program.descriptor().views {
@@ -101,10 +126,18 @@ impl Reading {
                 topics: topics.clone(),
                 ownership: view.ownership,
                 indexes: indexes(config, &view.name),
-                copies: Copies::new(vec![Arc::clone(&copy)]),
+                copies: copies.clone(),
             });
         }
-        self.positions.push((Arc::clone(&plugin.name), positions));
+        self.copies.push((copies, store.stale_after));
+        self.seats.extend(seats);
+    }
+
+    /// Where projections are read in a copy.
+    pub(super) fn seats(&self, copy: &str) -> Vec<Seat> {
+        let seats = self.seats.iter();
+        let seats = seats.filter(|seat| &*seat.copy.name == copy);
+        seats.cloned().collect()
     }
 
     /// Serves until `stop` is cancelled.
@@ -114,11 +147,39 @@ impl Reading {
         health: &Health,
         stop: &CancellationToken,
     ) {
-        for (projection, positions) in self.positions {
-            let health = health.clone();
-            services.spawn(async move { positions.follow((health, projection)).await });
+        for seat in &self.seats {
+            if let Some(store) = self.first.get(&*seat.copy.name) {
+                seat.open(store, services, health);
+            }
+        }
+        for (copies, stale_after) in self.copies {
+            if copies.len() > 1 {
+                services.spawn(async move { copies.compare(stale_after).await });
+            }
         }
         let Bound { gateway, setup } = self.bound;
         services.spawn(gateway.serve(self.views, setup, stop.clone()));
+    }
+}
+
+impl Seat {
+    /// From now on the copy is read, and `services` know how far it is.
+    pub(super) fn open(
+        &self,
+        store: &Arc<dyn Readable>,
+        services: &mut JoinSet<()>,
+        health: &Health,
+    ) {
+        let Seat { writer, copy } = self;
+        let read_timeout = copy.read_timeout;
+        let positions = Positions::new(Arc::clone(store) as _, writer.clone(), read_timeout);
+        let positions = Arc::new(positions);
+        copy.open(Opened {
+            store: Arc::clone(store) as _,
+            reader: Arc::clone(store) as _,
+            positions: Arc::clone(&positions),
+        });
+        let own = (health.clone(), Arc::clone(&copy.label));
+        services.spawn(async move { positions.follow(own).await });
     }
 }

@@ -1,4 +1,4 @@
-//! One projection's consumer and runner.
+//! A projection's consumer and runner, for one copy of its store.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::versions::{Follower, configure};
-use super::{Error, Plugin, VIEW_VERSION, connection, options, store_name};
+use super::versions::configure;
+use super::{Error, Plugin, VIEW_VERSION, connection, label, options};
 use crate::balance::placement::{Lanes, Placer};
 use crate::balance::slots::Load;
 use crate::config::{self, Config};
@@ -23,23 +23,33 @@ use crate::pipeline::version::Versions;
 use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
 use crate::projection::HostError;
+use crate::registry::Registry;
 use crate::store::Store;
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{Health, Reachability};
 
-/// What a projection's runner has from the host.
+/// What the runner of a projection in a copy has from the host.
 pub(super) struct Parts<'a> {
+    /// The copy's name in the configuration.
+    pub(super) copy: &'a str,
     pub(super) store: Arc<dyn Store>,
-    pub(super) follower: Arc<Follower>,
+    pub(super) reachability: Reachability,
+    pub(super) versions: Arc<dyn Versions>,
+    /// The projection's, in the first copy.
+    pub(super) registry: Registry,
     pub(super) metadata: &'a Metadata,
+    /// `None` for further copies: the first one sends for all.
     pub(super) producer: Option<&'a Arc<Producer>>,
     pub(super) health: &'a Health,
 }
 
-/// Builds one projection's consumer and runner.
-pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result<Runner, Error> {
+/// Builds a projection's consumer and runner.
+pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Result<Runner, Error> {
     let Parts {
+        copy,
         store,
-        follower,
+        reachability,
+        versions,
+        registry,
         metadata,
         producer,
         health,
@@ -51,35 +61,41 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
         placement,
         bytes: _,
     } = plugin;
+    let is_first = copy == projection.store;
     let descriptor = Arc::clone(program.descriptor());
     let sender = producer.filter(|_| projection.sends());
     let sender = sender.map(|producer| Arc::clone(producer) as Arc<dyn Sender>);
     let topics = projection.topics.len();
     let batch = options::batch(&projection.batch);
+    let mut parking = options::parking(&projection.parking);
+    parking.dead_letter_topic.take_if(|_| !is_first);
+    let label = label(name, &projection.store, copy);
     let context = Context {
-        projection: Arc::clone(&name),
+        projection: Arc::clone(name),
+        name: Arc::clone(&label),
         version: VIEW_VERSION,
-        copy: projection.store.as_str().into(),
+        copy: copy.into(),
+        is_mute: !is_first,
         views: target_views(&descriptor, topics, VIEW_VERSION),
         layout: DomainLayout::of(&descriptor, topics),
-        placement: place(&name, &projection, placement),
+        placement: place(&label, projection, placement.clone()),
         batch,
         queue: options::queue(&projection.queue),
         queued: Budget::new(options::bytes(projection.queue.all_bytes_max)),
         cached: Budget::new(options::bytes(projection.cache_bytes_max)),
         dedupe: projection.dedupe.as_ref().map(options::dedupe),
-        parking: options::parking(&projection.parking),
+        parking,
         health: health.clone(),
     };
     let source = consumer::start(consumer::Options {
         connection: connection(config),
-        group_id: projection.group_id.clone(),
+        group_id: projection.group_in(copy),
         membership: membership(config),
         topics: projection.topics.clone(),
     })?;
-    let version = Arc::clone(&follower.watch().borrow());
+    let version = Arc::clone(&versions.watch().borrow());
     info!(
-        projection = %name, group = projection.group_id, plugin = %version.hash,
+        projection = %label, group = projection.group_in(copy), plugin = %version.hash,
         revision = version.number, layout = ?context.layout, "consuming"
     );
     Ok(Runner::new(Setup {
@@ -88,12 +104,13 @@ pub(super) fn build(config: &Config, plugin: Plugin, parts: Parts<'_>) -> Result
             bytes_max: batch.bytes_max,
             ..CommitterOptions::default()
         },
-        store_reachability: health.reachability(store_name(&projection.store)),
+        store_reachability: reachability,
         kafka_reachability: health.reachability("Kafka"),
         sender,
         producer_reachability: health.reachability("Kafka (messages)"),
-        load_projector: load_projector(&name, &projection, &program),
-        versions: follower,
+        load_projector: load_projector(name, projection, program),
+        registry,
+        versions,
         context,
         store,
         source: source.handle,

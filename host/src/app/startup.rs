@@ -17,10 +17,10 @@ use super::{Catalogue, Error, Plugin, open_readable, reading};
 use crate::config::{self, Config};
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
-use crate::store::{Readable, Store, ViewId};
+use crate::store::{self, Readable, Store, ViewId};
 use crate::telemetry::health::describe;
 
-/// Opens all stores and makes their views ready.
+/// Opens the first copies of all stores and makes their views ready.
 pub(super) async fn open_stores(
     config: &Config,
     catalogue: &Catalogue,
@@ -28,20 +28,10 @@ pub(super) async fn open_stores(
 ) -> Result<BTreeMap<String, Arc<dyn Readable>>, Error> {
     let mut stores = BTreeMap::new();
     for (name, store) in &config.stores {
-        let owned = catalogue.views_in(name);
-        let views: Vec<ViewId> = owned.iter().map(|(view, _)| view.clone()).collect();
+        let owned = catalogue.views_in(name, name);
         let opened = retry(deadline, async || {
-            let opened = async {
-                let opened = open_readable(store).await?;
-                opened.prepare(&views).await?;
-                for (view, writer) in &owned {
-                    opened.own(view, writer).await?;
-                    let indexes = reading::indexes(config, &view.name);
-                    opened.prepare_indexes(view, &indexes).await?;
-                }
-                Ok(opened)
-            };
-            opened.await.map_err(|source| Error::Store {
+            let opened = open_copy(config, store.first(), &owned).await;
+            opened.map_err(|source| Error::Store {
                 store: name.clone(),
                 source,
             })
@@ -53,6 +43,23 @@ pub(super) async fn open_stores(
         stores.insert(name.clone(), opened);
     }
     Ok(stores)
+}
+
+/// Opens a copy of a store, and makes these views of it ready, each with its writer.
+pub(super) async fn open_copy(
+    config: &Config,
+    copy: &config::Copy,
+    owned: &[(ViewId, String)],
+) -> Result<Arc<dyn Readable>, store::Error> {
+    let opened = open_readable(copy).await?;
+    let views: Vec<ViewId> = owned.iter().map(|(view, _)| view.clone()).collect();
+    opened.prepare(&views).await?;
+    for (view, writer) in owned {
+        opened.own(view, writer).await?;
+        let indexes = reading::indexes(config, &view.name);
+        opened.prepare_indexes(view, &indexes).await?;
+    }
+    Ok(opened)
 }
 
 /// Finds out which plugin a projection is to run.

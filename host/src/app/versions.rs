@@ -43,6 +43,8 @@ pub(super) struct Follower {
     /// Who rolls back what fails its trial.
     host: String,
     version: watch::Sender<Arc<Version>>,
+    /// The same without a candidate and with a crash budget of its own, for further copies.
+    plain: watch::Sender<Arc<Version>>,
     /// Held while the store is asked, so that versions are told in their order.
     newest: tokio::sync::Mutex<Revision>,
 }
@@ -120,9 +122,24 @@ impl Follower {
             deployments,
             loader,
             host: host.to_owned(),
+            plain: watch::Sender::new(Arc::new(plain(&version, None, &plugin.projection))),
             version: watch::Sender::new(Arc::new(version)),
             newest: tokio::sync::Mutex::new(newest),
         })
+    }
+
+    /// What a further copy runs: events are folded twice on this host, and a candidate and a trial
+    /// shall see them once.
+    pub(super) fn watch_plain(&self) -> watch::Receiver<Arc<Version>> {
+        self.plain.subscribe()
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.loader.name
+    }
+
+    pub(super) fn registry(&self) -> Registry {
+        self.loader.registry.clone()
     }
 
     /// The way to this projection's deployments.
@@ -169,7 +186,10 @@ impl Follower {
         let version = self.loader.version(&newest, &history, own, Some(&before));
         let version = version.await?;
         *known = newest;
+        let plain_before = Arc::clone(&self.plain.borrow());
+        let plain = plain(&version, Some(&plain_before), &self.loader.projection);
         self.version.send_replace(Arc::new(version));
+        self.plain.send_replace(Arc::new(plain));
         Ok(())
     }
 
@@ -390,6 +410,21 @@ impl Loader {
             Ok(projector) => Ok(Box::new(projector)),
             Err(error) => Err(HostError::Engine(Box::new(error))),
         })
+    }
+}
+
+/// A version for a further copy; `before` is what that runs so far.
+fn plain(version: &Version, before: Option<&Version>, projection: &config::Projection) -> Version {
+    let same = before.filter(|before| before.hash == version.hash);
+    let crashes = match same {
+        Some(before) => Arc::clone(&before.crashes),
+        None => Arc::new(CrashBudget::new(options::crashes(&projection.limits))),
+    };
+    Version {
+        crashes,
+        trial: None,
+        candidate: None,
+        ..version.clone()
     }
 }
 

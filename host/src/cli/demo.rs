@@ -121,7 +121,7 @@ impl Demo {
 /// Runs the host until every event is stored, and returns the documents of both views.
 async fn project(config: &Config, events: usize) -> Result<(Stored, Stored), Failure> {
     run_host(config, events).await?;
-    let store = open_store(&config.stores["main"]).await?;
+    let store = open_store(config.stores["main"].first()).await?;
     let catalogue = Catalogue::load(config)?;
     let aircraft = read_view(&*store, &catalogue, "aircraft").await?;
     let airports = read_view(&*store, &catalogue, "airports").await?;

@@ -20,6 +20,9 @@ pub(super) struct Get {
     id: String,
     #[command(flatten)]
     file: ConfigFile,
+    /// The copy to look into, rather than the store's first one
+    #[arg(long)]
+    copy: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -28,6 +31,9 @@ pub(super) struct List {
     view: String,
     #[command(flatten)]
     file: ConfigFile,
+    /// The copy to look into, rather than the store's first one
+    #[arg(long)]
+    copy: Option<String>,
     /// How many documents to print at most
     #[arg(long, default_value_t = 20)]
     limit: usize,
@@ -40,7 +46,7 @@ impl Get {
     pub(super) fn run(self) -> Result<(), Failure> {
         let id = DocumentId::from(self.id.as_str());
         runtime()?.block_on(async {
-            let (store, view) = open(&self.file, &self.view).await?;
+            let (store, view) = open(&self.file, &self.view, self.copy.as_deref()).await?;
             let found = store.load(&view, &[Arc::clone(&id)]).await;
             store.close().await;
             let found = found?.pop().flatten();
@@ -62,7 +68,7 @@ impl Get {
 impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
         runtime()?.block_on(async {
-            let (store, view) = open(&self.file, &self.view).await?;
+            let (store, view) = open(&self.file, &self.view, self.copy.as_deref()).await?;
             let found = store.scan(&view, self.after.as_deref(), self.limit).await;
             store.close().await;
             for (id, document) in found? {
@@ -74,14 +80,30 @@ impl List {
     }
 }
 
-/// The store that keeps a view.
-async fn open(file: &ConfigFile, view: &str) -> Result<(Arc<dyn Store>, ViewId), Failure> {
+/// A store that keeps a view.
+async fn open(
+    file: &ConfigFile,
+    view: &str,
+    copy: Option<&str>,
+) -> Result<(Arc<dyn Store>, ViewId), Failure> {
     let config = load(&file.config)?;
     let catalogue = Catalogue::load(&config)?;
     let (store, id) = catalogue.store_of(view).ok_or_else(|| {
         let names = catalogue.view_names().join(", ");
         anyhow!("there is no view \"{view}\"; the configuration's projections keep: {names}")
     })?;
-    let opened = open_store(&config.stores[store]).await?;
+    let store = &config.stores[store];
+    let copy = match copy {
+        None => store.first(),
+        Some(name) => {
+            let copy = store.copies.iter().find(|copy| copy.name == name);
+            copy.ok_or_else(|| {
+                let names: Vec<&str> = store.copies.iter().map(|copy| &*copy.name).collect();
+                let names = names.join(", ");
+                anyhow!("there is no copy \"{name}\" of view \"{view}\"; there are {names}")
+            })?
+        }
+    };
+    let opened = open_store(copy).await?;
     Ok((opened, id))
 }

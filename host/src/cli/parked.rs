@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
 use super::{ConfigFile, Failure, load, print_line, runtime};
-use crate::app::{self, Catalogue, desk, open_store};
+use crate::app::{self, Catalogue, open_store, parked_place};
 use crate::changes::{Changes, Deed, Outcome};
 use crate::config::Config;
 use crate::parked::Action;
@@ -185,7 +185,9 @@ impl Drain {
             };
             for id in &ids {
                 if let Some((about, bytes)) = &plugin {
+                    // Plugins are kept in the first copy.
                     let place = opened.desk.place(&id.projection)?;
+                    let place = opened.desk.place(&place.projection)?;
                     let registry = Registry::new(Arc::clone(&place.store));
                     registry.save(about, bytes, &user()).await?;
                 }
@@ -246,14 +248,38 @@ struct Opened {
 impl Opened {
     async fn new(config: &Config) -> Result<Self, Failure> {
         let catalogue = Catalogue::load(config)?;
-        let mut stores = BTreeMap::new();
+        let desk = Desk::default();
+        let mut first = BTreeMap::new();
+        let mut opened = Vec::new();
         for (name, store) in &config.stores {
-            stores.insert(name.clone(), open_store(store).await?);
+            for copy in &store.copies {
+                let found = match open_store(copy).await {
+                    Ok(found) => found,
+                    Err(error) if copy.name != *name && error.is_transient() => {
+                        eprintln!(
+                            "left out copy \"{}\" of store \"{name}\": {}",
+                            copy.name,
+                            describe(&error)
+                        );
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                opened.push(Arc::clone(&found));
+                let kept = |plugin: &&app::Plugin| plugin.projection.store == *name;
+                for plugin in catalogue.plugins.iter().filter(kept) {
+                    let (label, place) = parked_place(plugin, &copy.name, Arc::clone(&found));
+                    desk.open(&label, place);
+                }
+                if copy.name == *name {
+                    first.insert(name.clone(), found);
+                }
+            }
         }
         Ok(Opened {
-            desk: desk(&catalogue, &stores),
-            changes: Changes::new(app::first(&stores), &config.host.name),
-            stores: stores.into_values().collect(),
+            desk,
+            changes: Changes::new(app::first(&first), &config.host.name),
+            stores: opened,
         })
     }
 

@@ -13,12 +13,12 @@ use super::host::LOG_FORMATS;
 use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
-    Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, Store,
-    dedupe, gateway, parking, placement, plugins, tokens, trial, values, views,
+    Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, dedupe,
+    gateway, parking, placement, plugins, stores, tokens, trial, values, views,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
-    let stores = named(&config.stores, store);
+    let stores = named(&config.stores, stores::to_toml);
     let projections = named(&config.projections, projection);
     let mut root = Table::new();
     root.insert("host".to_owned(), host(&config.host).into());
@@ -66,17 +66,6 @@ fn kafka(kafka: &Kafka) -> Table {
         ("static-membership", kafka.static_membership.into()),
         ("properties", Value::Table(properties.collect())),
     ])
-}
-
-fn store(store: &Store) -> Table {
-    match store {
-        Store::MongoDb { uri, database } => table([
-            ("kind", text("mongodb")),
-            ("uri", secret(uri)),
-            ("database", text(database)),
-        ]),
-        Store::Embedded { path: file } => table([("kind", text("embedded")), ("path", path(file))]),
-    }
 }
 
 fn projection(projection: &Projection) -> Table {
@@ -163,7 +152,7 @@ fn texts(list: &[String]) -> Value {
     Value::Array(list.iter().map(|item| text(item)).collect())
 }
 
-fn secret(secret: &Secret) -> Value {
+pub(super) fn secret(secret: &Secret) -> Value {
     text(secret.shown())
 }
 

@@ -9,7 +9,7 @@ use super::parking::{self, Parking};
 use super::placement::{self, Placement};
 use super::plugin_config::{self, PluginConfig};
 use super::reader::{Field, Section};
-use super::stores::Stores;
+use super::stores::{Store, Stores};
 use super::trial::{self, Trial};
 use super::{suggest, values};
 
@@ -120,6 +120,15 @@ impl Projection {
         !self.messages.topics.is_empty() || self.parking.dead_letter_topic.is_some()
     }
 
+    /// The consumer group that keeps a copy of its store current; that of the store's first copy
+    /// has the projection's own.
+    pub fn group_in(&self, copy: &str) -> String {
+        match copy == self.store {
+            true => self.group_id.clone(),
+            false => format!("{}.{copy}", self.group_id),
+        }
+    }
+
     /// The topics that it reads, and those that it sends to.
     pub fn all_topics(&self) -> impl Iterator<Item = &String> {
         let dead_letters = self.parking.dead_letter_topic.iter();
@@ -187,6 +196,19 @@ pub(super) fn read(section: Section<'_>, stores: &Stores<'_>) -> BTreeMap<String
         }
         if let Some(projection) = read_projection(projection, group_id, stores) {
             projections.insert(name.to_owned(), projection);
+        }
+    }
+    for (name, projection) in &projections {
+        let copies = stores.checked.get(&projection.store).into_iter();
+        for copy in copies.flat_map(Store::further) {
+            let group = projection.group_in(&copy.name);
+            if let Some(other) = groups.get(&group) {
+                section.own_problem(format!(
+                    "projection {other:?} has the group-id {group:?}, which is that of projection \
+                     {name:?} for copy {:?} of its store; give one of them another",
+                    copy.name
+                ));
+            }
         }
     }
     projections

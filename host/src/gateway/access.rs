@@ -56,6 +56,8 @@ pub enum Views {
 pub(super) struct Caller {
     /// For the limit on requests and the access log.
     pub(super) name: Arc<str>,
+    /// IP address.
+    pub(super) from: Arc<str>,
     views: Arc<Views>,
 }
 
@@ -94,6 +96,7 @@ impl Access {
             return match other_site_is_allowed || is_of_this_machine(headers) {
                 true => Ok(Caller {
                     name: Arc::clone(from),
+                    from: Arc::clone(from),
                     views: Arc::clone(&self.all),
                 }),
                 false => Err(Problem::new(
@@ -113,6 +116,7 @@ impl Access {
         if let Some(Known { token, views }) = token {
             return Ok(Caller {
                 name: Arc::clone(&token.name),
+                from: Arc::clone(from),
                 views: Arc::clone(views),
             });
         }
@@ -129,6 +133,7 @@ impl Access {
         let roles = claims.roles.iter().map(String::as_str);
         Ok(Caller {
             name: claims.subject.into(),
+            from: Arc::clone(from),
             views: Arc::new(views_of(&self.roles, roles)),
         })
     }

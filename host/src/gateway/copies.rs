@@ -1,84 +1,354 @@
-//! The stores that hold a view, and asking them in turn.
+//! The stores that hold a projection's views, and which of them answers a read.
 //!
-//! Guarantee: a read that one copy cannot answer in time is tried on each of the others before it
-//! fails. A copy that will never answer otherwise (a privilege that is missing, a document of
-//! somebody else's) is not asked twice, and neither are the others: its error is the answer.
+//! Guarantees:
+//! - A read that one copy cannot answer in time is tried on each of the others before it fails. A
+//!   copy that will never answer otherwise (a privilege that is missing, a document of somebody
+//!   else's) is not asked twice, and neither are the others: its error is the answer.
+//! - Only copies that are new enough are asked: those that include the position that a request
+//!   names; without one, those that are not stale ([`staleness`](super::staleness)). Others are
+//!   asked when all of these have failed, and then a position is waited for as before.
+//! - A copy whose reads keep failing is left alone for a while ([`breaker`](super::breaker)).
 //!
-//! Which copy is asked first is the order of the list.
+//! Which of those that are new enough is asked is for the [`Balancer`] to say.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use metrics::counter;
-use tracing::debug;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use metrics::{counter, gauge};
+use tracing::{debug, info, warn};
 
-use super::positions::Positions;
+use super::breaker::Breaker;
+use super::positions::{Position, Positions, Waited};
+use super::staleness::Staleness;
+use super::token::Token;
+use crate::balance::{Balancer, Outcome};
+use crate::policy::{Request, RoutingPolicy, Source, Target, TargetId};
 use crate::store::{Error, Reader, Store};
 use crate::telemetry::health::describe;
 
+/// How often copies are compared.
+const COMPARE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A read by id that takes longer is tried on another copy, where there is one.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
 /// One store with the views of a projection.
 pub struct Copy {
-    /// The store's name in the configuration.
+    /// The copy's name in the configuration.
     pub name: Arc<str>,
+    /// What parked keys, metrics and the log call the projection in this copy.
+    pub label: Arc<str>,
+    /// How long one read may take.
+    pub read_timeout: Duration,
+    /// Missing until the store has answered for the first time.
+    opened: OnceLock<Opened>,
+    is_stale: AtomicBool,
+}
+
+/// A store that has answered.
+pub struct Opened {
     pub store: Arc<dyn Store>,
     pub reader: Arc<dyn Reader>,
     pub positions: Arc<Positions>,
-    /// How long one read may take.
-    pub read_timeout: Duration,
 }
 
-/// At least one.
+/// Picks copies of a store, for all projections that keep their views there.
 #[derive(Clone)]
-pub struct Copies(Vec<Arc<Copy>>);
+pub struct Picker {
+    balancer: Balancer,
+    breakers: Arc<[Breaker]>,
+}
+
+/// At least one, in the order of their picker's targets.
+#[derive(Clone)]
+pub struct Copies {
+    copies: Arc<[Arc<Copy>]>,
+    picker: Picker,
+}
+
+/// What is read, as far as it matters for the choice of a copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route<'a> {
+    /// What a policy hashes: the document's id, or the view's name.
+    pub(super) key: &'a str,
+    /// The reader's IP address.
+    pub(super) client: &'a str,
+    /// The position that the copy is to include, and how long to wait for one that does.
+    pub(super) after: Option<(&'a Token, Duration)>,
+    /// The copy to stay with, while it is new enough and answers.
+    pub(super) stay: Option<&'a str>,
+    /// Whether an answer that takes long is rather sought elsewhere.
+    pub(super) is_quick: bool,
+}
 
 impl Copy {
+    /// A copy that is not open yet.
+    pub fn new(name: &str, label: &Arc<str>, read_timeout: Duration) -> Self {
+        Copy {
+            name: name.into(),
+            label: Arc::clone(label),
+            read_timeout,
+            opened: OnceLock::new(),
+            is_stale: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on it is read. To be called once.
+    pub fn open(&self, opened: Opened) {
+        self.opened.get_or_init(|| opened);
+    }
+
+    pub(super) fn opened(&self) -> Result<&Opened, Error> {
+        self.opened.get().ok_or_else(|| Error::Unavailable {
+            address: format!("copy \"{}\"", self.name),
+            source: "it has not answered since the host was started".into(),
+        })
+    }
+
     /// Waits for a read of this copy, but not for ever.
     pub(super) async fn within<T>(
         &self,
         read: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        within(self.reader.address(), self.read_timeout, read).await
+        let reader = &self.opened()?.reader;
+        within(reader.address(), self.read_timeout, read).await
+    }
+
+    fn position(&self) -> Arc<Position> {
+        let opened = self.opened.get();
+        opened.map_or_else(Arc::default, |opened| opened.positions.current())
+    }
+}
+
+impl Picker {
+    /// Over these copies, by their names and weights. Without a policy they take turns. `store`
+    /// is the name for metrics and the log.
+    ///
+    /// # Panics
+    ///
+    /// Without any copy, or where two have one name.
+    pub fn new<'a>(
+        store: &str,
+        copies: impl IntoIterator<Item = (&'a str, u32)>,
+        policy: Option<Arc<dyn Source<dyn RoutingPolicy>>>,
+    ) -> Self {
+        let targets: Vec<Target> = (0..)
+            .zip(copies)
+            .map(|(id, (name, weight))| Target::new(TargetId(id), name, weight))
+            .collect();
+        Picker {
+            breakers: targets.iter().map(|_| Breaker::default()).collect(),
+            balancer: Balancer::new(&format!("store {store}"), targets, policy),
+        }
     }
 }
 
 impl Copies {
     /// # Panics
     ///
-    /// Without any copy.
-    pub fn new(copies: Vec<Arc<Copy>>) -> Self {
-        assert!(!copies.is_empty(), "a view is in one store at least");
-        Copies(copies)
+    /// Where these are not as many as the picker's targets.
+    pub fn new(copies: Vec<Arc<Copy>>, picker: Picker) -> Self {
+        assert_eq!(copies.len(), picker.breakers.len(), "copies and targets");
+        Copies {
+            copies: copies.into(),
+            picker,
+        }
     }
 
-    /// The one that is asked first.
-    pub(super) fn first(&self) -> &Arc<Copy> {
-        self.0.first().expect("there is one at least")
+    /// A store without further copies.
+    pub fn one(copy: Arc<Copy>) -> Self {
+        let picker = Picker::new(&copy.name, [(&*copy.name, 1)], None);
+        Copies::new(vec![copy], picker)
     }
 
-    /// Asks the copies in turn until one answers.
-    pub(super) async fn read<T, F>(&self, mut read: impl FnMut(Arc<Copy>) -> F) -> Result<T, Error>
+    pub fn len(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Always false.
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// Asks copies until one answers.
+    pub(super) async fn read<T, F>(
+        &self,
+        route: &Route<'_>,
+        mut read: impl FnMut(Arc<Copy>) -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let (last, others) = self.0.split_last().expect("there is one at least");
-        for copy in others {
-            match read(Arc::clone(copy)).await {
-                Err(error) if error.is_transient() => failed(copy, &error),
+        let mut eligible = self.eligible(route).await?;
+        let mut tried = Vec::new();
+        loop {
+            let request = Request {
+                key: route.key.as_bytes(),
+                client: route.client,
+                tried: &tried,
+            };
+            let now = Instant::now();
+            let pick = self.picker.balancer.pick(&request, &eligible, now);
+            let target = pick.target();
+            let copy = self.copy(target);
+            let breaker = &self.picker.breakers[index(target)];
+            tried.push(target);
+            eligible.retain(|other| *other != target);
+            if eligible.is_empty() {
+                eligible =
+                    self.that(|id, copy| copy.opened.get().is_some() && !tried.contains(&id));
+            }
+            let answer = if breaker.admit(now) {
+                let read = read(Arc::clone(copy));
+                let answer = if route.is_quick && !eligible.is_empty() {
+                    let most = RETRY_AFTER.min(copy.read_timeout);
+                    within(&copy.name, most, read).await
+                } else {
+                    read.await
+                };
+                let outcome = self.note(copy, breaker, &answer);
+                self.picker.balancer.done(pick, now.elapsed(), outcome);
+                answer
+            } else {
+                Err(resting(copy))
+            };
+            match answer {
+                Err(error) if error.is_transient() && !eligible.is_empty() => {}
                 answer => return answer,
             }
         }
-        let answer = read(Arc::clone(last)).await;
-        if let Err(error) = &answer {
-            failed(last, error);
+    }
+
+    /// The copies that are new enough, as soon as there is one.
+    async fn eligible(&self, route: &Route<'_>) -> Result<Vec<TargetId>, Error> {
+        let mut found = match route.after {
+            Some((token, wait)) => self.reach(token, wait).await?,
+            None => self.that(|_, copy| {
+                copy.opened.get().is_some() && !copy.is_stale.load(Ordering::Relaxed)
+            }),
+        };
+        let is_stay = |id: &TargetId| route.stay == Some(&*self.copy(*id).name);
+        if let Some(stay) = found.iter().copied().find(is_stay) {
+            found = vec![stay];
         }
-        answer
+        if found.is_empty() {
+            found = self.that(|_, copy| copy.opened.get().is_some());
+        }
+        match found.is_empty() {
+            true => Err(self.copies[0].opened().err().expect("it is not open")),
+            false => Ok(found),
+        }
+    }
+
+    /// The copies that include a position, as soon as there is one. Where there is none in time,
+    /// the one that lacks least.
+    async fn reach(&self, token: &Token, wait: Duration) -> Result<Vec<TargetId>, Error> {
+        let includes = |copy: &Copy| copy.position().includes(token);
+        let reached = self.that(|_, copy| includes(copy));
+        if !reached.is_empty() {
+            return Ok(reached);
+        }
+        let mut waits: FuturesUnordered<_> = (self.copies.iter().zip(&*self.picker.breakers))
+            .map(|(copy, breaker)| async move {
+                if breaker.is_open() && !breaker.admit(Instant::now()) {
+                    return Err(resting(copy));
+                }
+                let waited = copy.opened()?.positions.wait(token, wait).await;
+                self.note(copy, breaker, &waited);
+                waited
+            })
+            .collect();
+        let (mut is_behind, mut failed) = (false, None);
+        while let Some(waited) = waits.next().await {
+            match waited {
+                Ok(Waited::Reached(_)) => return Ok(self.that(|_, copy| includes(copy))),
+                Ok(Waited::Behind(_)) => is_behind = true,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let (Some(error), false) = (failed, is_behind) {
+            return Err(error);
+        }
+        let opened = self.that(|_, copy| copy.opened.get().is_some());
+        let lag = |id: &TargetId| self.copy(*id).position().lag(token);
+        Ok(opened.into_iter().min_by_key(lag).into_iter().collect())
+    }
+
+    /// Takes note of how a copy has answered.
+    fn note<T>(&self, copy: &Copy, breaker: &Breaker, answer: &Result<T, Error>) -> Outcome {
+        match answer {
+            Err(error) if error.is_transient() => {
+                debug!(copy = %copy.name, "a read failed: {}", describe(error));
+                let name = || copy.name.to_string();
+                counter!("projectionist_gateway_reads_failed_total", "copy" => name()).increment(1);
+                if breaker.failed(Instant::now()) {
+                    warn!(copy = %copy.name, "its reads keep failing, so it is left alone for a \
+                        while: {}", describe(error));
+                    gauge!("projectionist_gateway_copy_open", "copy" => name()).set(1.0);
+                }
+                Outcome::Failed
+            }
+            Ok(_) | Err(_) => {
+                if breaker.answered() {
+                    info!(copy = %copy.name, "it answers reads again");
+                    let name = copy.name.to_string();
+                    gauge!("projectionist_gateway_copy_open", "copy" => name).set(0.0);
+                }
+                Outcome::Answered
+            }
+        }
+    }
+
+    /// Compares the copies until the future is dropped, so that those that lag are known.
+    pub async fn compare(&self, stale_after: Duration) {
+        let mut staleness = Staleness::new(stale_after);
+        loop {
+            let positions: Vec<_> = self.copies.iter().map(|copy| copy.position()).collect();
+            let standings = staleness.look(Instant::now(), &positions);
+            for (copy, standing) in self.copies.iter().zip(standings) {
+                let was_stale = copy.is_stale.swap(standing.is_stale, Ordering::Relaxed);
+                let labels = [("projection", copy.label.to_string())];
+                let fresh = if standing.is_stale { 0.0 } else { 1.0 };
+                gauge!("projectionist_copy_fresh", &labels).set(fresh);
+                gauge!("projectionist_copy_lag_events", &labels).set(standing.lag as f64);
+                if copy.opened.get().is_none() || was_stale == standing.is_stale {
+                    continue;
+                }
+                let (copy, lag) = (&copy.label, standing.lag);
+                match standing.is_stale {
+                    true => {
+                        warn!(%copy, lag, "it lags behind the other copies, which are read meanwhile")
+                    }
+                    false => info!(%copy, "it is as far as the other copies, and read again"),
+                }
+            }
+            tokio::time::sleep(COMPARE_INTERVAL).await;
+        }
+    }
+
+    fn that(&self, is_right: impl Fn(TargetId, &Copy) -> bool) -> Vec<TargetId> {
+        let copies = (0..).map(TargetId).zip(&*self.copies);
+        let right = copies.filter(|(id, copy)| is_right(*id, copy));
+        right.map(|(id, _)| id).collect()
+    }
+
+    fn copy(&self, target: TargetId) -> &Arc<Copy> {
+        &self.copies[index(target)]
     }
 }
 
-fn failed(copy: &Copy, error: &Error) {
-    debug!(copy = %copy.name, "a read failed: {}", describe(error));
-    let copy = copy.name.to_string();
-    counter!("projectionist_gateway_reads_failed_total", "copy" => copy).increment(1);
+/// Targets are numbered as their copies are.
+fn index(target: TargetId) -> usize {
+    usize::try_from(target.0).expect("it was a copy's index")
+}
+
+fn resting(copy: &Copy) -> Error {
+    Error::Unavailable {
+        address: format!("copy \"{}\"", copy.name),
+        source: "its last reads failed, so it is left alone for a moment".into(),
+    }
 }
 
 /// Waits for a read, but not for ever. One that takes too long counts as an outage of its store.

@@ -11,7 +11,7 @@
 //! (`Last-Event-ID`, which browsers send by themselves when they connect again). Then each change
 //! follows. Versions that come quickly one after the other may be told as one: the newest.
 //!
-//! A stream ends when no copy answers, when the host stops, and after an hour, so that a token is
+//! A stream stays with one copy while that answers, and ends when no copy answers, when the host stops, and after an hour, so that a token is
 //! looked at again; readers connect again by themselves.
 
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use super::access::Caller;
 use super::ask::{Ask, bad, in_path};
+use super::copies::Route;
 use super::get::render;
 use super::positions::Position;
 use super::{Shared, View, etag, outage};
@@ -59,9 +60,18 @@ struct Stream {
     known: Option<String>,
     /// What has been read and is not sent yet.
     next: Option<Bytes>,
-    changes: watch::Receiver<Arc<Position>>,
+    /// The reader's IP address.
+    client: Arc<str>,
+    /// Where the document was last read; `None` before the first read.
+    source: Option<Source>,
     end: Instant,
     _place: Place,
+}
+
+/// A copy, and when to look at it again.
+struct Source {
+    copy: Arc<str>,
+    changes: watch::Receiver<Arc<Position>>,
 }
 
 /// Counts the stream as long as it lives.
@@ -111,7 +121,8 @@ pub(super) async fn events(
         ask,
         known: known.map(str::to_owned),
         next: None,
-        changes: view.copies.first().positions.changes(),
+        client: caller.from,
+        source: None,
         end: Instant::now() + LIFETIME,
         _place: Place::new(permit),
         gateway: Arc::clone(&gateway),
@@ -154,12 +165,20 @@ impl Stream {
         let quiet = Instant::now() + KEEP_ALIVE;
         loop {
             let pause = tokio::time::sleep(PAUSE);
-            let moved = tokio::time::timeout_at(quiet, self.changes.changed());
+            let changes = &mut self.source.as_mut()?.changes;
+            let moved = tokio::time::timeout_at(quiet, changes.changed());
             match moved.await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
                 Err(_) if Instant::now() >= self.end => return None,
-                Err(_) => return Some(Bytes::from_static(b":\n\n")),
+                Err(_) => {
+                    // A copy that has gone tells of no change any more.
+                    if self.gateway.view(&self.view).ok()?.copies.len() > 1 {
+                        self.look().await.ok()?;
+                    }
+                    let comment = || Bytes::from_static(b":\n\n");
+                    return Some(self.next.take().unwrap_or_else(comment));
+                }
             }
             self.look().await.ok()?;
             if let Some(next) = self.next.take() {
@@ -174,15 +193,25 @@ impl Stream {
         let gateway = Arc::clone(&self.gateway);
         let view: &View = gateway.view(&self.view)?;
         let id = &self.id;
-        let read = view.copies.read(|copy| async move {
+        let route = Route {
+            key: id,
+            client: &self.client,
+            after: None,
+            // Another copy may be a little behind what the reader has seen.
+            stay: self.source.as_ref().map(|source| &*source.copy),
+            is_quick: true,
+        };
+        let read = view.copies.read(&route, |copy| async move {
+            let opened = copy.opened()?;
             // What moves after this is looked at again.
-            let mut changes = copy.positions.changes();
+            let mut changes = opened.positions.changes();
             changes.mark_unchanged();
-            let found = copy.within(copy.reader.document(&view.id, id)).await?;
-            Ok((changes, found))
+            let found = copy.within(opened.reader.document(&view.id, id)).await?;
+            let copy = Arc::clone(&copy.name);
+            Ok((Source { copy, changes }, found))
         });
-        let (changes, found) = read.await.map_err(|error| outage(&error))?;
-        self.changes = changes;
+        let (source, found) = read.await.map_err(|error| outage(&error))?;
+        self.source = Some(source);
         let (tag, event, data) = match &found {
             None => {
                 let data = serde_json::json!({ "_id": id }).to_string();

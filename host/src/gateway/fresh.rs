@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::View;
 use super::ask::{Ask, bad};
-use super::copies::Copy;
+use super::copies::{Copy, Route};
 use super::parked;
 use super::positions::{Position, Waited};
 use crate::http::problem::Problem;
@@ -54,6 +54,8 @@ pub(super) struct Want<'a> {
     pub(super) ask: &'a Ask,
     /// Of the document; `None` for a list.
     pub(super) id: Option<&'a str>,
+    /// The reader's IP address.
+    pub(super) client: &'a str,
 }
 
 /// Refuses a token of topics that the view is not made of: it would be waited for in vain.
@@ -77,7 +79,7 @@ pub(super) fn check_token(view: &View, ask: &Ask) -> Result<(), Problem> {
     }
 }
 
-/// Reads from a copy once it is far enough.
+/// Reads from a copy, if it is far enough.
 pub(super) async fn read<'r, T, F>(
     copy: &'r Copy,
     want: &Want<'_>,
@@ -86,13 +88,14 @@ pub(super) async fn read<'r, T, F>(
 where
     F: Future<Output = Result<T, Error>>,
 {
+    let opened = copy.opened()?;
     let Some(token) = &want.ask.after else {
-        let position = copy.positions.current();
-        let answer = copy.within(read(&*copy.reader)).await?;
+        let position = opened.positions.current();
+        let answer = copy.within(read(&*opened.reader)).await?;
         return Ok(Fresh::Answer { answer, position });
     };
-    let wait = want.ask.wait.unwrap_or_default();
-    let position = match copy.positions.wait(token, wait).await? {
+    // The wait is over: see `Copies::read`.
+    let position = match opened.positions.wait(token, Duration::ZERO).await? {
         Waited::Reached(position) => position,
         Waited::Behind(position) => {
             return Ok(Fresh::Late {
@@ -103,7 +106,7 @@ where
         }
     };
     let parked = parked::find(copy, want.view, token, want.id);
-    let (parked, answer) = tokio::join!(parked, copy.within(read(&*copy.reader)));
+    let (parked, answer) = tokio::join!(parked, copy.within(read(&*opened.reader)));
     Ok(match parked? {
         Some(key) => Fresh::Parked { position, key },
         None => Fresh::Answer {
@@ -111,6 +114,20 @@ where
             position,
         },
     })
+}
+
+impl<'a> Want<'a> {
+    /// Which copies may answer, and which of them should.
+    pub(super) fn route(&self) -> Route<'a> {
+        let wait = self.ask.wait.unwrap_or_default();
+        Route {
+            key: self.id.unwrap_or(&self.view.id.name),
+            client: self.client,
+            after: self.ask.after.as_ref().map(|token| (token, wait)),
+            stay: None,
+            is_quick: self.id.is_some(),
+        }
+    }
 }
 
 impl<T> Fresh<T> {

@@ -34,28 +34,23 @@ pub(super) async fn get(
     let view = gateway.view(&view)?;
     let ask = Ask::read(&uri, gateway.limits.wait_max)?;
     fresh::check_token(view, &ask)?;
-    gateway
-        .within(&ask, answer(view, &ask, &id, &headers))
-        .await
-}
-
-async fn answer(
-    view: &View,
-    ask: &Ask,
-    id: &str,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
     let want = Want {
         view,
-        ask,
-        id: Some(id),
+        ask: &ask,
+        id: Some(&id),
+        client: &caller.from,
     };
-    let read = view.copies.read(|copy| {
-        let want = &want;
-        async move { fresh::read(&copy, want, |reader| reader.document(&view.id, id)).await }
+    gateway.within(&ask, answer(&want, &id, &headers)).await
+}
+
+async fn answer(want: &Want<'_>, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let Want { view, ask, .. } = *want;
+    let route = want.route();
+    let read = view.copies.read(&route, |copy| async move {
+        fresh::read(&copy, want, |reader| reader.document(&view.id, id)).await
     });
     let found = read.await.map_err(|error| outage(&error))?;
-    let (sealed, position) = found.or_problem(&want)?;
+    let (sealed, position) = found.or_problem(want)?;
     let mut response = match sealed {
         None => no_document(&view.id.name, id).into_response(),
         Some(sealed) => show(view, ask, headers, &sealed)?,

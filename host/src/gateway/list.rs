@@ -31,7 +31,13 @@ pub(super) async fn list(
     let view = gateway.view(&view)?;
     let (ask, list) = read(view, &uri, &gateway)?;
     fresh::check_token(view, &ask)?;
-    gateway.within(&ask, answer(view, &ask, &list)).await
+    let want = Want {
+        view,
+        ask: &ask,
+        id: None,
+        client: &caller.from,
+    };
+    gateway.within(&ask, answer(&want, &list)).await
 }
 
 fn read(view: &View, uri: &Uri, gateway: &Shared) -> Result<(Ask, List), Problem> {
@@ -70,18 +76,14 @@ fn read_limit(text: &str) -> Result<usize, Problem> {
     }
 }
 
-async fn answer(view: &View, ask: &Ask, list: &List) -> Result<Response, Problem> {
-    let want = Want {
-        view,
-        ask,
-        id: None,
-    };
-    let read = view.copies.read(|copy| {
-        let want = &want;
-        async move { fresh::read(&copy, want, |reader| reader.list(&view.id, list)).await }
+async fn answer(want: &Want<'_>, list: &List) -> Result<Response, Problem> {
+    let Want { view, ask, .. } = *want;
+    let route = want.route();
+    let read = view.copies.read(&route, |copy| async move {
+        fresh::read(&copy, want, |reader| reader.list(&view.id, list)).await
     });
     let found = read.await.map_err(|error| outage(&error))?;
-    let (page, position) = found.or_problem(&want)?;
+    let (page, position) = found.or_problem(want)?;
     let body = render(view, ask, list, &page)?;
     let headers = [
         (header::CONTENT_TYPE, JSON),

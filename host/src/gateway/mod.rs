@@ -38,6 +38,7 @@ use crate::telemetry::health::describe;
 
 pub mod access;
 mod ask;
+mod breaker;
 mod connection;
 pub mod copies;
 pub mod cors;
@@ -56,6 +57,7 @@ pub mod positions;
 pub mod rate;
 mod select;
 mod server;
+mod staleness;
 pub mod token;
 
 use access::{Access, Caller};

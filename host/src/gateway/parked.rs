@@ -43,14 +43,14 @@ pub(super) async fn find(
             Some(_) | None => holding(copy, &checkpoint, &keys, wanted).await?,
         };
         if let Some(first) = stuck {
-            return Ok(Some(name(&view.projection, partition, first)));
+            return Ok(Some(name(&copy.label, partition, first)));
         }
     }
     Ok(None)
 }
 
-fn name(projection: &str, partition: &TopicPartition, first: Offset) -> String {
-    format!("{projection}/{partition}/{first}")
+fn name(label: &str, partition: &TopicPartition, first: Offset) -> String {
+    format!("{label}/{partition}/{first}")
 }
 
 /// The keys of a partition that were parked before this position.
@@ -63,9 +63,8 @@ async fn parked_before(
     let mut keys = Vec::new();
     let mut after: Option<Arc<str>> = None;
     loop {
-        let read = copy
-            .store
-            .entries(Table::ParkedKeys, &prefix, after.as_deref(), PAGE);
+        let store = &copy.opened()?.store;
+        let read = store.entries(Table::ParkedKeys, &prefix, after.as_deref(), PAGE);
         let page = copy.within(read).await?;
         let Some(last) = page.last() else {
             return Ok(keys);
@@ -96,7 +95,7 @@ async fn holding(
         .map(|key| event_id(checkpoint, key.first, event))
         .collect();
     let found = copy
-        .within(copy.store.find_entries(Table::Parked, &ids))
+        .within(copy.opened()?.store.find_entries(Table::Parked, &ids))
         .await?;
     let position = |id: &Arc<str>| ids.iter().position(|other| other == id);
     let found = found.iter().find_map(|entry| position(&entry.id));
@@ -105,7 +104,7 @@ async fn holding(
 
 fn unreadable(copy: &Copy, error: &Unreadable) -> Error {
     Error::Refused {
-        address: copy.reader.address().to_owned(),
+        address: format!("copy \"{}\"", copy.name),
         message: error.to_string(),
     }
 }

@@ -61,6 +61,32 @@ pub enum Waited {
 }
 
 impl Position {
+    #[cfg(test)]
+    pub(super) fn of(next: impl IntoIterator<Item = (TopicPartition, NextOffset)>) -> Self {
+        let mut position = Position::default();
+        position.merge(next);
+        position
+    }
+
+    /// What some of these include, all of it.
+    pub(super) fn furthest(positions: &[Arc<Position>]) -> Self {
+        let mut next: BTreeMap<TopicPartition, NextOffset> = BTreeMap::new();
+        for (partition, reached) in positions.iter().flat_map(|position| &position.next) {
+            let known = next.entry(partition.clone()).or_insert(NextOffset::ZERO);
+            *known = (*known).max(*reached);
+        }
+        Position { next, token: None }
+    }
+
+    /// How many offsets this one lacks of the other.
+    pub(super) fn behind(&self, other: &Position) -> i64 {
+        let lags = other.next.iter().map(|(partition, wanted)| {
+            let known = self.next.get(partition).map_or(0, |next| next.0);
+            (wanted.0 - known).max(0)
+        });
+        lags.fold(0, i64::saturating_add)
+    }
+
     pub fn token(&self) -> Option<&HeaderValue> {
         self.token.as_ref()
     }

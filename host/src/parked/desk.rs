@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use super::{
     Action, KeyEntry, Request, Unreadable, event_from_entry, events_prefix, first_of, key_id,
@@ -15,17 +15,19 @@ use crate::record::{Event, Offset, TopicPartition};
 use crate::store::{self, CheckpointId, Entry, Store, Table, all_entries};
 use crate::unix_time::now_ms;
 
-/// Where the projections of a configuration keep what is parked.
+/// Where the projections of a configuration keep what is parked. Shares that with its clones.
 #[derive(Clone, Default)]
 pub struct Desk {
-    projections: BTreeMap<Arc<str>, Place>,
+    /// By what the projections are called in their copies.
+    places: Arc<RwLock<BTreeMap<Arc<str>, Place>>>,
 }
 
-/// Where one projection keeps what is parked.
+/// Where one projection keeps what is parked in one copy of its store.
 #[derive(Clone)]
 pub struct Place {
+    pub projection: Arc<str>,
     pub store: Arc<dyn Store>,
-    /// The store's name in the configuration.
+    /// The copy's name in the configuration.
     pub copy: Arc<str>,
     /// Of the projection's views.
     pub version: u32,
@@ -35,6 +37,7 @@ pub struct Place {
 /// projection could not take.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ParkedId {
+    /// With `@` and the copy's name behind it, where that is not the first one of its store.
     pub projection: Arc<str>,
     pub partition: TopicPartition,
     pub first: Offset,
@@ -54,7 +57,10 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    #[error("there is no projection \"{0}\" in the configuration")]
+    #[error(
+        "there is no projection \"{0}\" in the configuration; in a further copy of its store it is \
+         called PROJECTION@COPY"
+    )]
     NoProjection(String),
     #[error(
         "nothing is parked as {0}; \"projectionist parked list\" shows what is, and where it stands"
@@ -72,8 +78,14 @@ pub struct BadId(String);
 const PAGE: usize = 1_000;
 
 impl Desk {
-    pub fn new(projections: BTreeMap<Arc<str>, Place>) -> Self {
-        Desk { projections }
+    /// Adds a place, by what the projection is called there.
+    pub fn open(&self, name: &Arc<str>, place: Place) {
+        let mut places = self.places.write().expect("nothing panics under this lock");
+        places.insert(Arc::clone(name), place);
+    }
+
+    fn places(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, Place>> {
+        self.places.read().expect("nothing panics under this lock")
     }
 
     /// All parked keys, or those of one projection, in the order of their ids.
@@ -82,11 +94,12 @@ impl Desk {
             self.place(name)?;
         }
         let mut keys = Vec::new();
-        for (name, place) in &self.projections {
+        let places = self.places().clone();
+        for (name, place) in &places {
             if projection.is_some_and(|projection| projection != &**name) {
                 continue;
             }
-            let writer = CheckpointId::writer(name, place.version, &place.copy);
+            let writer = CheckpointId::writer(&place.projection, place.version, &place.copy);
             let prefix = format!("{writer}/");
             let requests = all_entries(&*place.store, Table::ParkedRequests, &prefix, None).await?;
             let requests: BTreeMap<Arc<str>, Entry> = requests
@@ -178,16 +191,15 @@ impl Desk {
         Ok(place.store.put_entry(&entry).await?)
     }
 
-    pub fn place(&self, projection: &str) -> Result<&Place, Error> {
-        self.projections
-            .get(projection)
-            .ok_or_else(|| Error::NoProjection(projection.to_owned()))
+    pub fn place(&self, projection: &str) -> Result<Place, Error> {
+        let place = self.places().get(projection).cloned();
+        place.ok_or_else(|| Error::NoProjection(projection.to_owned()))
     }
 
-    fn checkpoint(&self, id: &ParkedId) -> Result<(&Place, CheckpointId), Error> {
+    fn checkpoint(&self, id: &ParkedId) -> Result<(Place, CheckpointId), Error> {
         let place = self.place(&id.projection)?;
         let checkpoint = CheckpointId {
-            projection: Arc::clone(&id.projection),
+            projection: Arc::clone(&place.projection),
             version: place.version,
             copy: Arc::clone(&place.copy),
             partition: id.partition.clone(),

@@ -37,6 +37,7 @@ use super::version::Version;
 use super::{Context, LoadProjector, relay, sleep_until};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, Generation, NextOffset, Offset, TopicPartition};
+use crate::registry::Registry;
 use crate::store::{CheckpointId, Store, ViewId};
 use crate::telemetry::health::Reachability;
 
@@ -114,6 +115,7 @@ pub struct Parts {
     pub running: Running,
     /// For parked events that are to be folded with another plugin.
     pub load_projector: LoadProjector,
+    pub registry: Registry,
     pub committer: CommitterHandle,
     pub control: mpsc::Receiver<Control>,
     /// Notified of every item in a partition's queue.
@@ -383,7 +385,7 @@ impl Domain {
             version: self.version(),
             reason,
         };
-        debug!(projection = %self.parts.context.projection, ?outcome, "let go of a partition");
+        debug!(projection = %self.parts.context.name, ?outcome, "let go of a partition");
         drop(member);
         if self.parts.outcomes.send(outcome).await.is_err() {
             debug!("the runner has ended before its domain");

@@ -61,10 +61,15 @@ use sieve::DedupeOptions;
 #[derive(Clone, Debug)]
 pub struct Context {
     pub projection: Arc<str>,
+    /// What the projection is called on the board, in metrics and in the log; differs from copy to
+    /// copy.
+    pub name: Arc<str>,
     /// Which version of its views the projection builds.
     pub version: u32,
-    /// The store's name in the configuration.
+    /// The copy's name in the configuration.
     pub copy: Arc<str>,
+    /// Whether another copy sends what the projection has to say.
+    pub is_mute: bool,
     pub views: Arc<[TargetView]>,
     pub layout: DomainLayout,
     /// Of a domain's lanes, where it has several.

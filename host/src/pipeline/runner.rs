@@ -27,6 +27,7 @@ use super::outbox::Sender;
 use super::version::{Version, Versions};
 use super::{Context, DomainLayout, LoadProjector, sleep_until};
 use crate::record::{Generation, TopicPartition};
+use crate::registry::Registry;
 use crate::store::Store;
 use crate::telemetry::health::{PartitionState, ProjectionState, Reachability};
 
@@ -48,6 +49,8 @@ pub struct Setup {
     pub kafka_reachability: Reachability,
     pub versions: Arc<dyn Versions>,
     pub load_projector: LoadProjector,
+    /// Where other plugins than the projection's own are found.
+    pub registry: Registry,
     /// `None` where the projection sends no messages.
     pub sender: Option<Arc<dyn Sender>>,
     /// For messages only: that events arrive says nothing of whether messages leave.
@@ -168,7 +171,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 impl Runner {
     pub fn new(setup: Setup) -> Self {
         let (committer, handle) = Committer::new(
-            Arc::clone(&setup.context.projection),
+            Arc::clone(&setup.context.name),
             Arc::clone(&setup.store),
             setup.store_reachability.clone(),
             setup.committer,
@@ -281,7 +284,7 @@ impl Runner {
             Notice::Ends(ends) => {
                 let context = &self.setup.context;
                 for (partition, end) in ends {
-                    context.health.set_end(&context.projection, &partition, end);
+                    context.health.set_end(&context.name, &partition, end);
                 }
             }
             Notice::Unreachable(reason) => self.setup.kafka_reachability.silent(reason),
@@ -464,7 +467,7 @@ impl Runner {
             // The store does not answer. What is not stored is folded again by the next owner.
             self.tasks.abort_all();
         }
-        let projection = Arc::clone(&self.setup.context.projection);
+        let projection = Arc::clone(&self.setup.context.name);
         let failure = match self.leaving {
             Some(Leaving { failure, .. }) => failure,
             None => Some("the consumer ended unexpectedly".to_owned()),
@@ -497,7 +500,7 @@ impl Runner {
     }
 
     fn name(&self) -> &str {
-        &self.setup.context.projection
+        &self.setup.context.name
     }
 
     fn next_generation(&mut self) -> Generation {
@@ -507,14 +510,14 @@ impl Runner {
 
     fn set_state(&self, state: ProjectionState) {
         let context = &self.setup.context;
-        context.health.set_projection(&context.projection, state);
+        context.health.set_projection(&context.name, state);
     }
 
     fn set_partition(&self, partition: &TopicPartition, state: PartitionState) {
         let context = &self.setup.context;
         context
             .health
-            .set_partition(&context.projection, partition, state);
+            .set_partition(&context.name, partition, state);
     }
 }
 

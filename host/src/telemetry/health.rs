@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use metrics::gauge;
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ struct Board {
     plugins: DashMap<Arc<str>, Arc<str>>,
     /// Kafka and the stores that do not answer, by what they are called in messages.
     unreachable: DashMap<String, Outage>,
+    /// Projections and stores that the host can do without for a while: further copies.
+    spare: DashSet<Arc<str>>,
     /// Counts how often a checkpoint has moved.
     moves: watch::Sender<u64>,
 }
@@ -80,6 +82,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not; empty where ready.
     pub reasons: Vec<String>,
+    /// What is wrong with further copies, of which the others make up for.
+    pub degraded: Vec<String>,
     /// What does not answer.
     pub unreachable: BTreeMap<String, Outage>,
     pub projections: BTreeMap<String, ProjectionHealth>,
@@ -105,6 +109,11 @@ impl Health {
             .projections
             .get(projection)
             .map(|state| state.clone())
+    }
+
+    /// The host is ready without this projection or store, the latter as it is called in messages.
+    pub fn set_spare(&self, what: &str) {
+        self.board.spare.insert(what.into());
     }
 
     /// The projection runs the plugin with this hash from its next batch on.
@@ -198,29 +207,34 @@ impl Health {
     /// the host depends on answers.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
+        let mut degraded = Vec::new();
+        let mut note = |what: &str, reason: String| match self.board.spare.contains(what) {
+            true => degraded.push(reason),
+            false => reasons.push(reason),
+        };
         let unreachable = self.outages();
         for (what, outage) in &unreachable {
-            reasons.push(format!(
-                "{what} does not answer since {}: {}",
-                humantime::format_rfc3339_seconds(outage.since),
-                outage.reason
-            ));
+            let since = humantime::format_rfc3339_seconds(outage.since);
+            let reason = &outage.reason;
+            note(
+                what,
+                format!("{what} does not answer since {since}: {reason}"),
+            );
         }
         let mut projections: BTreeMap<String, ProjectionHealth> = BTreeMap::new();
         for entry in &self.board.projections {
             let name = entry.key();
             match entry.value() {
                 ProjectionState::Joining => {
-                    reasons.push(format!(
-                        "projection \"{name}\" has not joined its group yet"
-                    ));
+                    let reason = format!("projection \"{name}\" has not joined its group yet");
+                    note(name, reason);
                 }
                 ProjectionState::Running => {}
                 ProjectionState::Failed { reason } => {
-                    reasons.push(format!("projection \"{name}\" has failed: {reason}"));
+                    note(name, format!("projection \"{name}\" has failed: {reason}"));
                 }
                 ProjectionState::Ended => {
-                    reasons.push(format!("projection \"{name}\" has ended"));
+                    note(name, format!("projection \"{name}\" has ended"));
                 }
             }
             let health = ProjectionHealth {
@@ -233,13 +247,19 @@ impl Health {
         for entry in &self.board.partitions {
             let (projection, partition) = entry.key();
             match &entry.state {
-                PartitionState::Claiming => reasons.push(format!(
-                    "projection \"{projection}\": partition {partition} is not claimed yet"
-                )),
+                PartitionState::Claiming => note(
+                    projection,
+                    format!(
+                        "projection \"{projection}\": partition {partition} is not claimed yet"
+                    ),
+                ),
                 PartitionState::Running | PartitionState::Draining => {}
-                PartitionState::Stopped { reason } => reasons.push(format!(
-                    "projection \"{projection}\": partition {partition} stands still: {reason}"
-                )),
+                PartitionState::Stopped { reason } => note(
+                    projection,
+                    format!(
+                        "projection \"{projection}\": partition {partition} stands still: {reason}"
+                    ),
+                ),
             }
             if let Some(health) = projections.get_mut(&**projection) {
                 health
@@ -248,9 +268,11 @@ impl Health {
             }
         }
         reasons.sort();
+        degraded.sort();
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            degraded,
             unreachable,
             projections,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bson::raw::RawDocumentBuf;
 use bson::rawdoc;
-use projectionist::gateway::copies::{Copies, Copy};
+use projectionist::gateway::copies::{Copies, Copy, Opened};
 use projectionist::gateway::positions::Positions;
 use projectionist::gateway::{Gateway, Limits, Setup, View};
 use projectionist::parked::{KeyEntry, Reason};
@@ -128,13 +128,13 @@ impl Site {
         let writer = CheckpointId::writer("flights", 1, "main");
         let positions = Positions::new(Arc::clone(&store) as _, writer, read_timeout);
         let positions = Arc::new(positions);
-        let copy = Arc::new(Copy {
-            name: "main".into(),
+        let copy = Copy::new("main", &"flights".into(), read_timeout);
+        copy.open(Opened {
             store: Arc::clone(&store) as _,
             reader: Arc::clone(&store) as _,
             positions: Arc::clone(&positions),
-            read_timeout,
         });
+        let copies = Copies::one(Arc::new(copy));
         let view = |name: &str, ownership| View {
             id: ViewId::new(name, 1),
             projection: "flights".into(),
@@ -144,7 +144,7 @@ impl Site {
                 Ownership::ByKey => indexes(),
                 Ownership::Shared => Vec::new(),
             },
-            copies: Copies::new(vec![Arc::clone(&copy)]),
+            copies: copies.clone(),
         };
         let views = vec![
             view("aircraft", Ownership::ByKey),
@@ -173,20 +173,7 @@ impl Site {
     }
 
     pub(crate) async fn writer(&self, partition: i32) -> Writer {
-        let checkpoint = CheckpointId {
-            projection: "flights".into(),
-            version: 1,
-            copy: "main".into(),
-            partition: TopicPartition::new("flights", partition),
-        };
-        let claim = self.store.claim(&checkpoint, "test").await;
-        let claim = claim.expect("a partition can be claimed");
-        Writer {
-            store: Arc::clone(&self.store),
-            checkpoint,
-            epoch: claim.epoch,
-            next: claim.next.0,
-        }
+        Writer::claim(&self.store, "main", partition).await
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -199,20 +186,7 @@ impl Site {
     }
 
     pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let address = self.address;
-        let path = path.to_owned();
-        let headers = headers.iter();
-        let headers: Vec<(String, String)> = headers
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let asked = tokio::task::spawn_blocking(move || {
-            let headers = headers.iter();
-            let headers: Vec<(&str, &str)> = headers
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect();
-            Connection::open(address).get(&path, &headers)
-        });
-        asked.await.expect("an answer")
+        get(self.address, path, headers).await
     }
 
     async fn clean_up(&mut self) {
@@ -226,7 +200,42 @@ impl Site {
     }
 }
 
+/// Asks a gateway over a new connection.
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let path = path.to_owned();
+    let headers = headers.iter();
+    let headers: Vec<(String, String)> = headers
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let asked = tokio::task::spawn_blocking(move || {
+        let headers = headers.iter();
+        let headers: Vec<(&str, &str)> = headers
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        Connection::open(address).get(&path, &headers)
+    });
+    asked.await.expect("an answer")
+}
+
 impl Writer {
+    /// Owns a partition in a copy.
+    pub(crate) async fn claim(store: &Arc<dyn Readable>, copy: &str, partition: i32) -> Self {
+        let checkpoint = CheckpointId {
+            projection: "flights".into(),
+            version: 1,
+            copy: copy.into(),
+            partition: TopicPartition::new("flights", partition),
+        };
+        let claim = store.claim(&checkpoint, "test").await;
+        let claim = claim.expect("a partition can be claimed");
+        Writer {
+            store: Arc::clone(store),
+            checkpoint,
+            epoch: claim.epoch,
+            next: claim.next.0,
+        }
+    }
+
     /// Stores a document as the next event's effect, and answers the event's offset.
     pub(crate) async fn put(&mut self, view: &str, id: &str, body: RawDocumentBuf) -> i64 {
         let view = ViewId::new(view, 1);

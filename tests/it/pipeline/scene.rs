@@ -19,6 +19,7 @@ use projectionist::pipeline::{
     Context, DomainLayout, OnFault, ParkingOptions, parking, target_views,
 };
 use projectionist::projection::Ownership;
+use projectionist::registry::Registry;
 use projectionist::store::embedded::EmbeddedStore;
 use projectionist::store::{CheckpointId, Claim, Store, StoredDocument, ViewId};
 use projectionist::telemetry::health::{Health, ProjectionState};
@@ -155,6 +156,7 @@ impl Scene {
             kafka_reachability: health.reachability("Kafka"),
             sender: None,
             producer_reachability: health.reachability("Kafka (messages)"),
+            registry: Registry::new(Arc::clone(&self.store)),
             load_projector: Arc::new(|_| unreachable!("no story drains with another plugin")),
             versions: Arc::clone(&releases) as _,
             committer: CommitterOptions {
@@ -187,8 +189,10 @@ impl Scene {
         let descriptor = self.logic.descriptor();
         Context {
             projection: "ledger".into(),
+            name: "ledger".into(),
             version: 1,
             copy: "main".into(),
+            is_mute: false,
             views: target_views(&descriptor, 1, 1),
             layout: DomainLayout::of(&descriptor, 1),
             placement: Placement::hash(options.lanes),
@@ -285,11 +289,14 @@ impl Scene {
     /// What is parked, as users ask about it.
     pub(crate) fn desk(&self) -> Desk {
         let place = Place {
+            projection: "ledger".into(),
             store: Arc::clone(&self.store),
             copy: "main".into(),
             version: 1,
         };
-        Desk::new(BTreeMap::from([("ledger".into(), place)]))
+        let desk = Desk::default();
+        desk.open(&"ledger".into(), place);
+        desk
     }
 
     pub(crate) async fn parked(&self) -> Vec<ParkedKey> {

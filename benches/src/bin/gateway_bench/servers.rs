@@ -13,7 +13,7 @@ use bson::doc;
 use bson::raw::RawDocumentBuf;
 use mongodb::Collection;
 use mongodb::options::ClientOptions;
-use projectionist::gateway::copies::{Copies, Copy};
+use projectionist::gateway::copies::{Copies, Copy, Opened};
 use projectionist::gateway::positions::Positions;
 use projectionist::gateway::{Gateway, Limits, Setup, View};
 use projectionist::projection::Ownership;
@@ -81,12 +81,11 @@ async fn gateway(database: &str) -> anyhow::Result<()> {
     let writer = CheckpointId::writer(data::PROJECTION, 1, "main");
     let positions = Positions::new(Arc::clone(&store) as _, writer, read_timeout);
     let positions = Arc::new(positions);
-    let copy = Arc::new(Copy {
-        name: "main".into(),
+    let copy = Copy::new("main", &data::PROJECTION.into(), read_timeout);
+    copy.open(Opened {
         store: Arc::clone(&store) as _,
         reader: store as _,
         positions: Arc::clone(&positions),
-        read_timeout,
     });
     let view = View {
         id: data::view(),
@@ -94,7 +93,7 @@ async fn gateway(database: &str) -> anyhow::Result<()> {
         topics: vec![data::TOPIC.into()],
         ownership: Ownership::ByKey,
         indexes: Vec::new(),
-        copies: Copies::new(vec![copy]),
+        copies: Copies::one(Arc::new(copy)),
     };
     let limits = Limits {
         connections_max: 10_000,

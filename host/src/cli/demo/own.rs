@@ -90,7 +90,7 @@ topics = ["events"]
 
 /// Prints the first documents of each view, and what the plugin did not take.
 async fn tell(config: &Config) -> Result<(), Failure> {
-    let store = open_store(&config.stores["main"]).await?;
+    let store = open_store(config.stores["main"].first()).await?;
     let catalogue = Catalogue::load(config)?;
     for view in catalogue.view_names() {
         let Some((_, id)) = catalogue.store_of(&view) else {

@@ -83,7 +83,12 @@ fn the_guide_names_every_reserved_property() {
 fn collect_keys(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
     for (name, value) in table {
         let name = match prefix {
-            "stores." | "projections." | "host.tokens." | "gateway.tokens." | "gateway.roles."
+            "stores."
+            | "stores.NAME.copies."
+            | "projections."
+            | "host.tokens."
+            | "gateway.tokens."
+            | "gateway.roles."
             | "views." => "NAME",
             _ => name,
         };

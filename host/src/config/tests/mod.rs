@@ -75,6 +75,7 @@ wrong_files! {
     wrong_numbers,
     wrong_names,
     wrong_references,
+    wrong_copies,
     reserved_properties,
     contradictions,
     wrong_tokens,
@@ -153,11 +154,23 @@ fn every_key_is_read() {
         }
     );
     assert_eq!(
-        config.stores["local"],
-        Store::Embedded {
+        config.stores["local"].first().location,
+        Location::Embedded {
             path: PathBuf::from("/etc/projectionist/data/readmodels.db")
         }
     );
+    let main = &config.stores["main"];
+    let copies: Vec<(&str, u32)> = (main.copies.iter())
+        .map(|copy| (copy.name.as_str(), copy.weight))
+        .collect();
+    assert_eq!(copies, [("main", 3), ("east", 1), ("file", 2)]);
+    assert_eq!(main.stale_after, Duration::from_secs(2));
+    let routing = main.routing.as_ref().expect("a policy");
+    assert_eq!(
+        routing.policy,
+        Path::new("/etc/projectionist/policies/least_time.wasm")
+    );
+    assert_eq!(routing.config.expose(), &json!({ "unit-us": 100 }));
     let projection = &config.projections["air-craft"];
     assert_eq!(projection.plugin, Path::new("/plugins/aircraft.wasm"));
     assert_eq!(projection.topics, ["flights", "flights.2013"]);

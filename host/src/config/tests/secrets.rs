@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{SMALLEST, right, wrong};
-use crate::config::{REDACTED, Role, Store};
+use crate::config::{Location, REDACTED, Role};
 
 /// A file whose every secret is the same word.
 const SECRETS: &str = r#"
@@ -42,7 +42,7 @@ fn secrets_are_read_and_never_shown() {
 
     assert_eq!(config.host.name, "sesame");
     assert_eq!(config.kafka.properties["sasl.password"].expose(), "sesame");
-    let Store::MongoDb { uri, database } = &config.stores["main"] else {
+    let Location::MongoDb { uri, database } = &config.stores["main"].first().location else {
         panic!("it is a MongoDB");
     };
     assert_eq!(uri.expose(), "mongodb://me:sesame@localhost");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{SMALLEST, right, wrong};
-use crate::config::Store;
+use crate::config::Location;
 
 #[test]
 fn variables_set_keys() {
@@ -52,10 +52,10 @@ fn variables_set_keys() {
     assert_eq!(config.host.drain_timeout, Duration::from_secs(3));
     assert_eq!(config.kafka.brokers, ["a:1", "b:2"]);
     assert_eq!(config.kafka.session_timeout(), Duration::from_secs(9));
-    let spare = Store::Embedded {
+    let spare = Location::Embedded {
         path: PathBuf::from("/etc/projectionist/spare.db"),
     };
-    assert_eq!(config.stores["spare-one"], spare);
+    assert_eq!(config.stores["spare-one"].first().location, spare);
     let aircraft = &config.projections["aircraft"];
     assert_eq!(aircraft.cache_bytes_max, 4096);
     assert_eq!(aircraft.topics, ["x", "y"]);

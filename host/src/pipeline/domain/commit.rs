@@ -129,10 +129,10 @@ impl Domain {
             member.queue.release(freed.events, freed.bytes);
             context
                 .health
-                .set_next(&context.projection, member.partition.id(), next);
+                .set_next(&context.name, member.partition.id(), next);
             metrics::counter!(
                 "projectionist_events_stored_total",
-                "projection" => context.projection.to_string(),
+                "projection" => context.name.to_string(),
             )
             .increment(freed.events as u64);
         }
@@ -162,7 +162,7 @@ impl Domain {
         }
         let known = self.suspect.as_ref() == Some(&(view.clone(), DocumentId::clone(&id)));
         if known {
-            let projection = &self.parts.context.projection;
+            let projection = &self.parts.context.name;
             let reason = format!(
                 "document \"{id}\" of view {view} was changed by somebody else; only projection \
                  \"{projection}\" may write there, so keep others away from the collection, restore \
@@ -170,7 +170,7 @@ impl Domain {
             );
             self.stop_all(&reason);
         } else {
-            warn!(projection = %self.parts.context.projection, "a document changed under this host; reading it again");
+            warn!(projection = %self.parts.context.name, "a document changed under this host; reading it again");
             self.suspect = Some((view, id));
         }
     }
@@ -183,7 +183,7 @@ impl Domain {
             self.retry_at = Some(Instant::now() + self.backoff.next_delay() / 8);
             return;
         }
-        let projection = &self.parts.context.projection;
+        let projection = &self.parts.context.name;
         self.stop_all(&format!(
             "entry \"{id}\" of {table} was changed by somebody else; only projection \
              \"{projection}\" may write there: restore the entry and start again"
@@ -270,7 +270,7 @@ impl Member {
 
     fn report(&self, context: &Context) {
         let labels = [
-            ("projection", context.projection.to_string()),
+            ("projection", context.name.to_string()),
             ("topic", self.checkpoint.partition.topic.to_string()),
             ("partition", self.checkpoint.partition.partition.to_string()),
         ];

@@ -117,7 +117,7 @@ impl Domain {
 
     /// An event of a batch is to be parked as soon as it is sifted again.
     fn park(&mut self, batch: &Batch, index: usize, reason: parked::Reason) {
-        let projection = &self.parts.context.projection;
+        let projection = &self.parts.context.name;
         let offset = batch.events[index].offset;
         warn!(
             %projection, partition = %batch.partition, offset = offset.0,
@@ -159,7 +159,7 @@ impl Domain {
     }
 
     fn stop_at(&mut self, partition: &TopicPartition, offset: Offset, fault: &Fault) {
-        let projection = &self.parts.context.projection;
+        let projection = &self.parts.context.name;
         let reason = format!(
             "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}: \
              {fault}; nothing is lost: every event before it is stored, and after a restart with a \
@@ -176,7 +176,7 @@ impl Domain {
         let (Some(full), Some(event)) = (sifted.full, batch.events.first()) else {
             return;
         };
-        let projection = &self.parts.context.projection;
+        let projection = &self.parts.context.name;
         let (partition, offset) = (&batch.partition, event.offset);
         let reason = format!(
             "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}, nor \

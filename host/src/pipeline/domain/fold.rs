@@ -241,9 +241,11 @@ impl Domain {
             return Err(Unfolded::SharedKeys);
         }
         self.absorb(source, output.writes, current);
-        let checkpoint = checkpoint_id(&self.parts.context, source.partition);
-        for entry in outbox::entries(&checkpoint, source.events, output.messages) {
-            self.pending.put_entry(EntryChange::Insert(entry));
+        if !self.parts.context.is_mute {
+            let checkpoint = checkpoint_id(&self.parts.context, source.partition);
+            for entry in outbox::entries(&checkpoint, source.events, output.messages) {
+                self.pending.put_entry(EntryChange::Insert(entry));
+            }
         }
         self.fresh = false;
         Ok(())
@@ -267,7 +269,7 @@ impl Domain {
         }
         member.partition.fold(sifted.events);
         member.tried = None;
-        let projection = || context.projection.to_string();
+        let projection = || context.name.to_string();
         let counts = [
             ("projectionist_duplicates_dropped_total", sifted.duplicates),
             ("projectionist_events_without_id_total", sifted.without_id),
@@ -419,7 +421,7 @@ impl Domain {
 
     fn record(&mut self, events: usize, elapsed: std::time::Duration) {
         self.count_folded(events);
-        let projection = self.parts.context.projection.to_string();
+        let projection = self.parts.context.name.to_string();
         metrics::histogram!("projectionist_fold_seconds", "projection" => projection)
             .record(elapsed.as_secs_f64());
         if self.contended == 0 {
@@ -431,7 +433,7 @@ impl Domain {
         if let Some(trial) = &self.parts.running.version.trial {
             trial.folded(events);
         }
-        let projection = self.parts.context.projection.to_string();
+        let projection = self.parts.context.name.to_string();
         metrics::counter!("projectionist_events_folded_total", "projection" => projection)
             .increment(events as u64);
     }

@@ -22,7 +22,7 @@ use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
 use crate::projection::{Descriptor, Fault, FaultKind, HostError};
 use crate::record::{Event, Offset, TopicPartition};
-use crate::registry::{self, Registry};
+use crate::registry;
 use crate::store::{self, Entry, EntryChange, Table};
 use crate::telemetry::health::{PartitionState, describe};
 
@@ -157,7 +157,7 @@ impl Domain {
             }
             Err(Failed::Fault(fault, plugin)) => {
                 warn!(
-                    projection = %self.parts.context.projection, %partition, offset = first.0,
+                    projection = %self.parts.context.name, %partition, offset = first.0,
                     "a parked key cannot be drained: {fault}"
                 );
                 let parking = self.members[member].sieve.parking_mut();
@@ -173,7 +173,7 @@ impl Domain {
         if let Some(task) = self.repairs.tasks.pop_front_if(|task| task.done) {
             self.repairs.narrowed = None;
             info!(
-                projection = %self.parts.context.projection, partition = %task.partition,
+                projection = %self.parts.context.name, partition = %task.partition,
                 offset = task.first.0, by = task.request.by, action = ?task.request.action,
                 "a request about a parked key is carried out"
             );
@@ -190,7 +190,7 @@ impl Domain {
         for member in &mut self.members {
             if member.full.take().is_some() {
                 context.health.set_partition(
-                    &context.projection,
+                    &context.name,
                     member.partition.id(),
                     PartitionState::Running,
                 );
@@ -436,8 +436,7 @@ impl Domain {
             };
             Failed::Fault(fault, hash.to_owned())
         };
-        let registry = Registry::new(Arc::clone(&self.parts.store));
-        let bytes = match registry.bytes(hash).await {
+        let bytes = match self.parts.registry.bytes(hash).await {
             Ok(bytes) => bytes,
             Err(registry::Error::Store(error)) => return Err(error.into()),
             Err(error) => return Err(unusable(error.to_string())),
@@ -456,7 +455,7 @@ impl Domain {
             return Err(unusable(detail.to_owned()));
         }
         let lane = Lane::start(
-            &format!("{} repair", context.projection),
+            &format!("{} repair", context.name),
             projector,
             Arc::clone(&self.parts.store),
             Arc::clone(&context.views),

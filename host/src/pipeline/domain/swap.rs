@@ -52,7 +52,7 @@ impl Running {
             match start_lanes(&name, &tried.make_projector, context, store).await {
                 Ok(lanes) => candidate = Some(lanes),
                 Err(reason) => {
-                    warn!(projection = %context.projection, plugin = %tried.hash, "the candidate does not start: {reason}");
+                    warn!(projection = %context.name, plugin = %tried.hash, "the candidate does not start: {reason}");
                     lock(&tried.report).given_up = Some(reason);
                 }
             }
@@ -101,7 +101,7 @@ async fn start_lane(
         .map_err(|error| describe(&error))?;
     let store = Arc::clone(store);
     Lane::start(
-        &format!("{} {name}", context.projection),
+        &format!("{} {name}", context.name),
         projector,
         store,
         Arc::clone(&context.views),
@@ -217,7 +217,7 @@ impl Domain {
                 return stopped;
             }
         };
-        let projection = &self.parts.context.projection;
+        let projection = &self.parts.context.name;
         info!(
             %projection, plugin = %running.version.hash, revision = running.version.number,
             "folds with this version from here on"

@@ -119,7 +119,7 @@ impl Claimant {
         let sieve = self.load_sieve(&checkpoint).await?;
         self.versions.catch_up().await?;
         let bounds = self.bounds(partition).await?;
-        let fetch_from = fetch_from(&self.context.projection, partition, claim.next, bounds)?;
+        let fetch_from = fetch_from(&self.context.name, partition, claim.next, bounds)?;
         Ok(Claimed {
             epoch: claim.epoch,
             repairs: claim.repairs,
@@ -222,7 +222,7 @@ impl Claimant {
     /// whatever the topic holds by now.
     pub(super) async fn out_of_range(self, standings: Vec<Standing>) -> Vec<(Standing, String)> {
         let mut gone = Vec::new();
-        let projection = &self.context.projection;
+        let projection = &self.context.name;
         for standing in standings {
             let Standing {
                 partition, next, ..

@@ -72,9 +72,7 @@ impl Runner {
             claim.cancel();
         }
         let context = &self.setup.context;
-        context
-            .health
-            .remove_partition(&context.projection, partition);
+        context.health.remove_partition(&context.name, partition);
     }
 
     /// Everything is drained, or the time for it is over.

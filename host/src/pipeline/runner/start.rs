@@ -58,7 +58,7 @@ impl Runner {
         let context = &self.setup.context;
         context
             .health
-            .set_next(&context.projection, partition, claimed.next);
+            .set_next(&context.name, partition, claimed.next);
         if let Some(assigned) = self.partitions.get_mut(partition) {
             assigned.stage = Stage::Running(domain);
             assigned.relay = relay_guard;
@@ -151,6 +151,7 @@ impl Runner {
             store_reachability: self.setup.store_reachability.clone(),
             running,
             load_projector: Arc::clone(&self.setup.load_projector),
+            registry: self.setup.registry.clone(),
             committer: self.committer.clone(),
             control: controls,
             notify: Arc::clone(&handle.notify),
