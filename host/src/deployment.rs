@@ -1,5 +1,6 @@
 //! Which plugin a projection runs: one revision after the other, in its store, so that all hosts
-//! of its group run the same.
+//! of its group run the same. A balancer's policy is deployed in the same way, and `projection` is
+//! its name then (`app::policies`).
 //!
 //! In `_deployments`:
 //! - `revision/{projection}/{number}`: one entry a revision, never changed. A revision is added only
@@ -85,20 +86,20 @@ pub struct Grounds {
 pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
-    #[error("projection \"{0}\" has no plugin before the one that runs")]
+    #[error("\"{0}\" has no plugin before the one that runs")]
     NothingBefore(Arc<str>),
-    #[error("projection \"{projection}\" runs plugin {plugin} already")]
+    #[error("\"{projection}\" runs plugin {plugin} already")]
     Active {
         projection: Arc<str>,
         plugin: String,
     },
-    #[error("projection \"{0}\" has no candidate")]
+    #[error("\"{0}\" has no candidate")]
     NoCandidate(Arc<str>),
-    #[error("projection \"{0}\" runs something else already")]
+    #[error("\"{0}\" runs something else already")]
     Superseded(Arc<str>),
-    #[error("projection \"{0}\" was never started; start a host with it first")]
+    #[error("\"{0}\" was never started; start a host with it first")]
     NeverStarted(Arc<str>),
-    #[error("too many decide about projection \"{0}\" at once; try again")]
+    #[error("too many decide about \"{0}\" at once; try again")]
     Race(Arc<str>),
     #[error("entry \"{id}\" of {table} cannot be read: {message}", table = Table::Deployments)]
     Unreadable { id: String, message: String },

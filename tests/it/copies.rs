@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use projectionist_tests::host::{Config, Host, command, free_address};
+use projectionist_tests::host::{Config, Host, Request, command, free_address};
 use projectionist_tests::kafka::{Record, Topic, brokers};
 use projectionist_tests::mongo::{Database, uri};
 use projectionist_tests::mongod::Mongod;
 use projectionist_tests::tally::{Number, number, produce, tally};
 use projectionist_tests::{guests, unique, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A host that keeps `tally` in the store `main` and its copy `east`, which is on a server of its
 /// own.
@@ -28,6 +28,11 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Scene::with("").await
+    }
+
+    /// The same, with more about the store.
+    async fn with(more: &str) -> Self {
         let topic = Topic::create("copies", 2).await.expect("a topic");
         let letters = Topic::create("copies-letters", 1).await.expect("a topic");
         let main = Database::new("copies").await.expect("a database");
@@ -46,6 +51,7 @@ database = "{}"
 [stores.main.copies.east]
 uri = "{}"
 database = "{}"
+{more}
 [projections.tally]
 plugin = "{}"
 topics = ["{topic}"]
@@ -277,6 +283,117 @@ async fn a_poison_event_is_parked_in_each_copy_and_told_of_once() {
     scene.main.drop().await.expect("the database goes");
 }
 
+/// How many reads a copy has answered.
+fn answered(host: &Host, copy: &str) -> u64 {
+    let (_, metrics) = host.get("/metrics").expect("metrics");
+    let line = format!(
+        "projectionist_target_reads_total{{balanced=\"store main\",target=\"{copy}\",\
+         outcome=\"answered\"}} "
+    );
+    let found = metrics.lines().find_map(|found| found.strip_prefix(&line));
+    found.map_or(0, |count| count.parse().expect("a number"))
+}
+
+/// Reads a document so often, and tells how many of the reads each copy has answered.
+fn spread(scene: &Scene, host: &Host, reads: usize) -> [u64; 2] {
+    let answered = || ["main", "east"].map(|copy| answered(host, copy));
+    let before = answered();
+    for _ in 0..reads {
+        let (head, body) = ask(scene.gateway, "/views/tally/key-7").expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head} {body}");
+    }
+    let after = answered();
+    [after[0] - before[0], after[1] - before[1]]
+}
+
+fn change(host: &Host, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
+    let request = Request {
+        method,
+        path,
+        body,
+        ..Request::default()
+    };
+    let answer = host.request(&request).expect("an answer");
+    let body = serde_json::from_str(&answer.body);
+    (answer.status, body.expect("JSON"))
+}
+
+fn upload(host: &Host, name: &str) -> String {
+    let (status, made) = change(host, "PUT", "/plugins", &guests::guest(name));
+    assert!(matches!(status, 200 | 201), "{made}");
+    let hash = made["sha256"].as_str();
+    hash.unwrap_or_else(|| panic!("{made}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_routing_policy_is_swapped_and_rolled_back_while_reads_go_on() {
+    let policy = guests::path("round_robin");
+    let scene = Scene::with(&format!(
+        "[stores.main.routing]\npolicy = \"{}\"\n",
+        policy.display()
+    ))
+    .await;
+    let numbers = numbers(200);
+    produce(&scene.topic, &numbers);
+    let host = Host::start(&scene.config).expect("a host");
+    for database in [&scene.main, &scene.east] {
+        scene
+            .until_right("each copy", database, &numbers, &host)
+            .await;
+    }
+    let until_spread = async |host: &Host, expected: [u64; 2]| {
+        wait::until("reads to be spread", async || {
+            let found = spread(&scene, host, 10);
+            if found == expected {
+                Ok(())
+            } else {
+                Err((found, host.log()))
+            }
+        })
+        .await;
+    };
+    until_spread(&host, [5, 5]).await;
+
+    let activate = "/projections/main.routing/activate";
+    let choice = |hash: &str| json!({ "plugin": hash }).to_string();
+    let first = choice(&upload(&host, "routing_first"));
+    let (status, made) = change(&host, "POST", activate, first.as_bytes());
+    assert_eq!(
+        (status, &made["change"]),
+        (200, &"activated".into()),
+        "{made}"
+    );
+    until_spread(&host, [10, 0]).await;
+
+    // What is no routing policy is refused, and one policy is enough at a time.
+    let tally = choice(&upload(&host, "tally"));
+    let (status, told) = change(&host, "POST", activate, tally.as_bytes());
+    assert_eq!(status, 422, "{told}");
+    assert!(told["detail"].to_string().contains("routing"), "{told}");
+    let shadow = "/projections/main.routing/shadow";
+    let (status, told) = change(&host, "POST", shadow, first.as_bytes());
+    assert_eq!(status, 409, "{told}");
+    assert!(
+        told["detail"].to_string().contains("balance simulate"),
+        "{told}"
+    );
+
+    // The decision outlives the host.
+    assert!(host.terminate().await.expect("it ends").success());
+    let host = Host::start(&scene.config).expect("a host");
+    host.wait_until_ready().await;
+    until_spread(&host, [10, 0]).await;
+    let (status, made) = change(&host, "POST", "/projections/main.routing/rollback", b"");
+    assert_eq!(
+        (status, &made["change"]),
+        (200, &"rolled-back".into()),
+        "{made}"
+    );
+    until_spread(&host, [5, 5]).await;
+    assert!(host.terminate().await.expect("it ends").success());
+    scene.main.drop().await.expect("the database goes");
+}
+
 /// When reads began, how long they took.
 type Reads = Mutex<Vec<(Instant, Duration)>>;
 
@@ -344,18 +461,8 @@ async fn a_copy_that_is_killed_under_load_fails_no_read() {
     };
     let began = Instant::now();
     until_reads(began, 3).await;
-    let both = |host: &Host| {
-        let (_, metrics) = host.get("/metrics").expect("metrics");
-        let picked = |copy: &str| {
-            let line = format!(
-                "projectionist_target_reads_total{{balanced=\"store main\",target=\"{copy}\",outcome=\"answered\"}}"
-            );
-            metrics.lines().any(|found| found.starts_with(&line))
-        };
-        (picked("main") && picked("east"), metrics)
-    };
-    let (both, metrics) = both(&host);
-    assert!(both, "{metrics}");
+    let each = ["main", "east"].map(|copy| answered(&host, copy));
+    assert!(each.iter().all(|answered| *answered > 0), "{each:?}");
 
     let killed = Instant::now();
     scene.server.kill();

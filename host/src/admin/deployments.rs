@@ -231,6 +231,7 @@ impl From<Error> for Problem {
         let status = match &error {
             Error::Registry(error) => status_of(error),
             Error::NoProjection(_) => StatusCode::NOT_FOUND,
+            Error::NoShadow(_) => StatusCode::CONFLICT,
             Error::Unfit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Unchecked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Deployment(error) => match error {

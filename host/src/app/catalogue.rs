@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::policies::{Configured, Load};
 use super::{Error, VIEW_VERSION, versions};
 use crate::config::{self, Config};
-use crate::plugin::{self, Engine, Program, Unread};
+use crate::plugin::{self, About, Engine, Program, Unread};
 use crate::store::{CheckpointId, ViewId};
 use crate::telemetry::health::describe;
 
@@ -17,7 +18,7 @@ pub struct Catalogue {
     pub engine: Arc<Engine>,
     pub plugins: Vec<Plugin>,
     /// Who picks copies, by the names of their stores.
-    pub routing: BTreeMap<String, plugin::Routing>,
+    pub routing: BTreeMap<String, Configured<plugin::Routing>>,
 }
 
 pub struct Plugin {
@@ -26,7 +27,7 @@ pub struct Plugin {
     pub projection: config::Projection,
     pub program: Arc<Program>,
     /// Who places keys; `None` for the built-in way.
-    pub placement: Option<plugin::Placement>,
+    pub placement: Option<Configured<plugin::Placement>>,
     /// The plugin's file.
     pub bytes: Vec<u8>,
 }
@@ -162,25 +163,52 @@ fn load_placement(
     engine: &Arc<Engine>,
     name: &str,
     placement: &config::Placement,
-) -> Result<plugin::Placement, String> {
+) -> Result<Configured<plugin::Placement>, String> {
+    let (owned, config) = (name.to_owned(), placement.config.clone());
+    let engine = Arc::clone(engine);
+    let load = move |label: &str, bytes: &[u8]| {
+        let policy = plugin::Policy::load(&engine, label, bytes, plugin::Placement::KIND)?;
+        let about = policy.about().clone();
+        plugin::Placement::new(policy, &owned, config.expose()).map(|policy| (policy, about))
+    };
     let key = format!("projections.{name}.placement.policy");
-    let (file, bytes) = read(&placement.policy, &key)?;
-    let policy = plugin::Policy::load(engine, &file, &bytes, plugin::Placement::KIND);
-    let policy = policy.map_err(|error| describe(&error))?;
-    let configured = plugin::Placement::new(policy, name, placement.config.expose());
-    configured.map_err(|error| describe(&error))
+    load_policy(&placement.policy, &key, load)
 }
 
 fn load_routing(
     engine: &Arc<Engine>,
     store: &str,
     routing: &config::Routing,
-) -> Result<plugin::Routing, String> {
-    let (file, bytes) = read(&routing.policy, &format!("stores.{store}.routing.policy"))?;
-    let policy = plugin::Policy::load(engine, &file, &bytes, plugin::Routing::KIND);
-    let policy = policy.map_err(|error| describe(&error))?;
-    let configured = plugin::Routing::new(policy, store, routing.config.expose());
-    configured.map_err(|error| describe(&error))
+) -> Result<Configured<plugin::Routing>, String> {
+    let (owned, config) = (store.to_owned(), routing.config.clone());
+    let engine = Arc::clone(engine);
+    let load = move |label: &str, bytes: &[u8]| {
+        let policy = plugin::Policy::load(&engine, label, bytes, plugin::Routing::KIND)?;
+        let about = policy.about().clone();
+        plugin::Routing::new(policy, &owned, config.expose()).map(|policy| (policy, about))
+    };
+    load_policy(
+        &routing.policy,
+        &format!("stores.{store}.routing.policy"),
+        load,
+    )
+}
+
+/// `key` is the one of the configuration that names the file.
+fn load_policy<P: 'static>(
+    path: &Path,
+    key: &str,
+    load: impl Fn(&str, &[u8]) -> Result<(P, About), plugin::Error> + Send + Sync + 'static,
+) -> Result<Configured<P>, String> {
+    let (file, bytes) = read(path, key)?;
+    let (policy, about) = load(&file, &bytes).map_err(|error| describe(&error))?;
+    let load: Load<P> = Arc::new(move |label, bytes| Ok(load(label, bytes)?.0));
+    Ok(Configured {
+        policy,
+        about,
+        bytes,
+        load,
+    })
 }
 
 fn projection_name(name: &str) -> String {

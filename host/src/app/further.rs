@@ -27,6 +27,7 @@ use crate::kafka::metadata::Metadata;
 use crate::parked::desk::Desk;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::version::{Version, Versions};
+use crate::plugin;
 use crate::store::{Readable, ViewId};
 use crate::telemetry::health::{Health, ProjectionState};
 
@@ -41,9 +42,17 @@ pub(super) struct Further {
     copy: config::Copy,
     /// The views, each with its writer.
     owned: Vec<(ViewId, String)>,
-    projections: Vec<(Arc<Plugin>, Arc<Follower>)>,
+    projections: Vec<Followed>,
     /// Where the gateway reads it.
     seats: Vec<Seat>,
+}
+
+/// A projection, and who tells what it runs.
+#[derive(Clone)]
+pub(super) struct Followed {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) follower: Arc<Follower>,
+    pub(super) placement: Option<watch::Receiver<plugin::Placement>>,
 }
 
 /// What all copies have from the host.
@@ -76,19 +85,14 @@ impl Further {
     }
 
     /// Projects into it those of these that keep their views in its store.
-    pub(super) fn take_on(
-        &mut self,
-        projections: &[(Arc<Plugin>, Arc<Follower>)],
-        health: &Health,
-    ) {
+    pub(super) fn take_on(&mut self, projections: &[Followed], health: &Health) {
         health.set_spare(&self.what());
-        for (plugin, follower) in projections {
-            if plugin.projection.store == self.store {
-                let name = self.label(plugin);
+        for followed in projections {
+            if followed.plugin.projection.store == self.store {
+                let name = self.label(&followed.plugin);
                 health.set_spare(&name);
                 health.set_projection(&name, ProjectionState::Joining);
-                let projection = (Arc::clone(plugin), Arc::clone(follower));
-                self.projections.push(projection);
+                self.projections.push(followed.clone());
             }
         }
     }
@@ -104,7 +108,7 @@ impl Further {
         let store = match opened {
             Ok(store) => store,
             Err(error) => {
-                for (plugin, _) in &self.projections {
+                for Followed { plugin, .. } in &self.projections {
                     fail(&shared.health, &self.label(plugin), &error);
                 }
                 return Err(error);
@@ -114,7 +118,12 @@ impl Further {
         let mut running = JoinSet::new();
         let reachability = shared.health.reachability(self.what());
         services.spawn(look_after(Arc::clone(&store) as _, reachability));
-        for (plugin, follower) in &self.projections {
+        for followed in &self.projections {
+            let Followed {
+                plugin,
+                follower,
+                placement,
+            } = followed;
             let versions: Arc<dyn Versions> = Arc::new(Patient(Arc::clone(follower)));
             let name = self.label(plugin);
             services.spawn(tell(shared.health.clone(), name, versions.watch()));
@@ -124,6 +133,7 @@ impl Further {
                 store: Arc::clone(&store) as _,
                 versions,
                 registry: follower.registry(),
+                placement: placement.clone(),
                 metadata: &shared.metadata,
                 producer: None,
                 health: &shared.health,

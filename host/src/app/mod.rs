@@ -37,6 +37,7 @@ use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 mod catalogue;
 mod further;
 mod options;
+mod policies;
 mod reach;
 mod reading;
 mod runners;
@@ -179,10 +180,24 @@ impl App {
             let plugin = Arc::new(plugin);
             let follower = startup::follow(config, &plugin, &store, deadline).await?;
             services.spawn(Arc::clone(&follower).run());
+            let mut placement = None;
+            if let Some(configured) = &plugin.placement {
+                let subject = format!("{}.placement", plugin.name);
+                let follower =
+                    startup::follow_policy(config, &subject, configured, &stores, deadline);
+                let follower = follower.await?;
+                services.spawn(Arc::clone(&follower).run());
+                places.insert(subject.into(), follower.place());
+                placement = Some(follower.watch());
+            }
             places.insert(Arc::clone(&plugin.name), follower.place());
             let versions = follower.watch();
             services.spawn(tell(health.clone(), Arc::clone(&plugin.name), versions));
-            followed.push((Arc::clone(&plugin), Arc::clone(&follower)));
+            followed.push(further::Followed {
+                plugin: Arc::clone(&plugin),
+                follower: Arc::clone(&follower),
+                placement: placement.clone(),
+            });
             let name = &plugin.projection.store;
             let parts = runners::Parts {
                 copy: name,
@@ -190,6 +205,7 @@ impl App {
                 store,
                 registry: follower.registry(),
                 versions: follower,
+                placement,
                 metadata: &metadata,
                 producer,
                 health: &health,
@@ -201,6 +217,16 @@ impl App {
         }
         for copy in &mut further {
             copy.take_on(&followed, &health);
+        }
+        for (store, configured) in &catalogue.routing {
+            let subject = format!("{store}.routing");
+            let follower = startup::follow_policy(config, &subject, configured, &stores, deadline);
+            let follower = follower.await?;
+            services.spawn(Arc::clone(&follower).run());
+            places.insert(subject.into(), follower.place());
+            if let Some(gateway) = &gateway {
+                gateway.ask(store, follower.watch(), &mut services);
+            }
         }
         let deployments = deployment::desk::Desk::new(registry(&stores), places);
         desks.deployments.open(deployments);

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
 use crate::config::{self, Config};
 use crate::gateway::copies::{Copies, Copy, Opened, Picker};
 use crate::gateway::positions::Positions;
 use crate::gateway::{Gateway, Setup, View};
+use crate::plugin;
 use crate::store::list::Index;
 use crate::store::{CheckpointId, Readable, ViewId};
 use crate::telemetry::health::Health;
@@ -29,6 +32,8 @@ pub(super) struct Reading {
     /// Of each projection, and for how long one of them may lag.
     copies: Vec<(Copies, Duration)>,
     seats: Vec<Seat>,
+    /// Of each store.
+    pickers: BTreeMap<String, Picker>,
     /// The first copies, which are open.
     first: BTreeMap<String, Arc<dyn Readable>>,
 }
@@ -79,18 +84,18 @@ pub(super) fn open(
     catalogue: &Catalogue,
     first: &BTreeMap<String, Arc<dyn Readable>>,
 ) -> Reading {
+    let pickers = config.stores.iter();
+    let pickers = pickers.map(|(name, store)| (name.clone(), picker(name, store, catalogue)));
     let mut reading = Reading {
         bound,
         views: Vec::new(),
         copies: Vec::new(),
         seats: Vec::new(),
+        pickers: pickers.collect(),
         first: first.clone(),
     };
-    let pickers: BTreeMap<&str, Picker> = (config.stores.iter())
-        .map(|(name, store)| (name.as_str(), picker(name, store, catalogue)))
-        .collect();
     for plugin in &catalogue.plugins {
-        reading.add(config, plugin, &pickers[plugin.projection.store.as_str()]);
+        reading.add(config, plugin);
     }
     reading
 }
@@ -98,12 +103,13 @@ pub(super) fn open(
 fn picker(name: &str, store: &config::Store, catalogue: &Catalogue) -> Picker {
     let copies = store.copies.iter();
     let copies = copies.map(|copy| (copy.name.as_str(), copy.weight));
-    let policy = catalogue.routing.get(name).cloned();
-    Picker::new(name, copies, policy.map(|policy| Arc::new(policy) as _))
+    let policy = catalogue.routing.get(name);
+    let policy = policy.map(|configured| Arc::new(configured.policy.clone()) as _);
+    Picker::new(name, copies, policy)
 }
 
 impl Reading {
-    fn add(&mut self, config: &Config, plugin: &Plugin, picker: &Picker) {
+    fn add(&mut self, config: &Config, plugin: &Plugin) {
         let name = &plugin.projection.store;
         let store = &config.stores[name];
         let seat = |copy: &config::Copy| Seat {
@@ -116,7 +122,7 @@ impl Reading {
         };
         let seats: Vec<Seat> = store.copies.iter().map(seat).collect();
         let copies = seats.iter().map(|seat| Arc::clone(&seat.copy)).collect();
-        let copies = Copies::new(copies, picker.clone());
+        let copies = Copies::new(copies, self.pickers[name].clone());
         let topics = plugin.projection.topics.iter();
         let topics: Vec<Arc<str>> = topics.map(|topic| topic.as_str().into()).collect();
         for view in &plugin.program.descriptor().views {
@@ -131,6 +137,29 @@ impl Reading {
         }
         self.copies.push((copies, store.stale_after));
         self.seats.extend(seats);
+    }
+
+    /// Has a store's copies picked by the policy that is told, and by each one that follows.
+    pub(super) fn ask(
+        &self,
+        store: &str,
+        mut policies: watch::Receiver<plugin::Routing>,
+        services: &mut JoinSet<()>,
+    ) {
+        let picker = self.pickers[store].clone();
+        // The first one may be another than that of the configuration.
+        policies.mark_changed();
+        services.spawn(async move {
+            while policies.changed().await.is_ok() {
+                let policy = Arc::new(policies.borrow_and_update().clone());
+                let picker = picker.clone();
+                // To start a policy may take a while.
+                let asked = tokio::task::spawn_blocking(move || picker.ask(policy));
+                if let Ok(Err(fault)) = asked.await {
+                    warn!("the policy before goes on: {fault}");
+                }
+            }
+        });
     }
 
     /// Where projections are read in a copy.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::versions::configure;
 use super::{Error, Plugin, VIEW_VERSION, connection, label, options};
@@ -36,6 +37,8 @@ pub(super) struct Parts<'a> {
     pub(super) versions: Arc<dyn Versions>,
     /// The projection's, in the first copy.
     pub(super) registry: Registry,
+    /// Who places keys, and each one that follows; `None` for the built-in way.
+    pub(super) placement: Option<watch::Receiver<plugin::Placement>>,
     pub(super) metadata: &'a Metadata,
     /// `None` for further copies: the first one sends for all.
     pub(super) producer: Option<&'a Arc<Producer>>,
@@ -50,6 +53,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         reachability,
         versions,
         registry,
+        placement,
         metadata,
         producer,
         health,
@@ -58,7 +62,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         name,
         projection,
         program,
-        placement,
+        placement: _,
         bytes: _,
     } = plugin;
     let is_first = copy == projection.store;
@@ -78,7 +82,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         is_mute: !is_first,
         views: target_views(&descriptor, topics, VIEW_VERSION),
         layout: DomainLayout::of(&descriptor, topics),
-        placement: place(&label, projection, placement.clone()),
+        placement: place(&label, projection, placement),
         batch,
         queue: options::queue(&projection.queue),
         queued: Budget::new(options::bytes(projection.queue.all_bytes_max)),
@@ -125,10 +129,10 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
 fn place(
     name: &Arc<str>,
     projection: &config::Projection,
-    policy: Option<plugin::Placement>,
+    policies: Option<watch::Receiver<plugin::Placement>>,
 ) -> Placement {
     let lanes = options::count(projection.lanes);
-    let (Some(policy), Some(config)) = (policy, &projection.placement) else {
+    let (Some(mut policies), Some(config)) = (policies, &projection.placement) else {
         return Placement::hash(lanes);
     };
     let lanes = Lanes {
@@ -137,8 +141,28 @@ fn place(
         move_budget: config.move_budget,
     };
     let load = Arc::new(Load::default());
-    let (placer, table) = Placer::new(lanes, Arc::new(policy), Arc::clone(&load), Instant::now());
-    tokio::spawn(placer.run(CancellationToken::new()));
+    let policy = Arc::new(policies.borrow_and_update().clone());
+    let (placer, table) = Placer::new(lanes, policy, Arc::clone(&load), Instant::now());
+    let switch = placer.switch();
+    let follow = async move {
+        while policies.changed().await.is_ok() {
+            let policy = Arc::new(policies.borrow_and_update().clone());
+            let switch = switch.clone();
+            // To start a policy may take a while.
+            let asked =
+                tokio::task::spawn_blocking(move || switch.change_policy(policy, Instant::now()));
+            if let Ok(Err(fault)) = asked.await {
+                warn!("the policy before goes on: {fault}");
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = placer.run(CancellationToken::new()) => {}
+            () = follow => {}
+        }
+    });
     Placement::new(table, load)
 }
 

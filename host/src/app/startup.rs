@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::versions::Follower;
-use super::{Catalogue, Error, Plugin, open_readable, reading};
+use super::{Catalogue, Error, Plugin, first, open_readable, policies, reading};
 use crate::config::{self, Config};
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
@@ -78,6 +78,26 @@ pub(super) async fn follow(
         })
     });
     Ok(Arc::new(follower.await?))
+}
+
+/// Finds out which policy a balancer is to ask.
+pub(super) async fn follow_policy<P: Clone + Send + Sync + 'static>(
+    config: &Config,
+    subject: &str,
+    configured: &policies::Configured<P>,
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+    deadline: Instant,
+) -> Result<Arc<policies::Follower<P>>, Error> {
+    let (subject, host) = (Arc::<str>::from(subject), &config.host.name);
+    retry(deadline, async || {
+        let store = first(stores);
+        let started = policies::Follower::start(Arc::clone(&subject), configured, store, host);
+        started.await.map_err(|source| Error::Versions {
+            projection: Arc::clone(&subject),
+            source,
+        })
+    })
+    .await
 }
 
 /// Looks for the topics of all projections at once. What is wrong with those of one is that one's

@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use super::{Plugin, options};
 use crate::config;
-use crate::deployment::desk::{Check, Place, Unfit};
+use crate::deployment::desk::{Check, Place, Subject, Unfit};
 use crate::deployment::{self, Change, Decision, Deployments, Grounds, Revision};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::shadow::{Candidate, Report};
@@ -148,6 +148,7 @@ impl Follower {
             deployments: self.deployments.clone(),
             registry: self.loader.registry.clone(),
             check: Arc::clone(self) as Arc<dyn Check>,
+            subject: Subject::Projection,
         }
     }
 

@@ -11,7 +11,7 @@
 //!
 //! Not here: what a key's slot is (`slots`), who folds it (`pipeline`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge};
@@ -44,7 +44,7 @@ pub struct Lanes {
 /// Owns the table of a projection's slots.
 pub struct Placer {
     lanes: Lanes,
-    seat: Seat<dyn PlacementPolicy>,
+    seat: Arc<Mutex<Seat<dyn PlacementPolicy>>>,
     load: Arc<Load>,
     table: watch::Sender<Arc<Table>>,
     /// When the load was looked at last, and what it was in all.
@@ -52,6 +52,12 @@ pub struct Placer {
     moves: Counter,
     /// Of each lane.
     lane_load: Vec<Gauge>,
+}
+
+/// Has a placer that runs ask another policy.
+#[derive(Clone)]
+pub struct Switch {
+    seat: Arc<Mutex<Seat<dyn PlacementPolicy>>>,
 }
 
 /// What an answer comes to.
@@ -80,7 +86,7 @@ impl Placer {
             )
         };
         let placer = Placer {
-            seat: Seat::new(&lanes.projection, Some(policy)),
+            seat: Arc::new(Mutex::new(Seat::new(&lanes.projection, Some(policy)))),
             last: (now, load.totals()),
             moves: metrics::counter!(
                 "projectionist_slot_moves_total", "projection" => projection.clone()
@@ -91,6 +97,12 @@ impl Placer {
             table,
         };
         (placer, tables)
+    }
+
+    pub fn switch(&self) -> Switch {
+        Switch {
+            seat: self.seat.clone(),
+        }
     }
 
     /// Places until it is stopped, or nobody reads the table any more.
@@ -137,10 +149,11 @@ impl Placer {
         if slot_load.iter().all(|&load| load == 0) {
             return;
         }
-        if let Some(source) = self.seat.offer(now) {
-            self.seat.take(&source, source.start(), now);
+        let mut seat = seat(&self.seat);
+        if let Some(source) = seat.offer(now) {
+            seat.take(&source, source.start(), now);
         }
-        let Some(policy) = self.seat.working() else {
+        let Some(policy) = seat.working() else {
             return;
         };
         let owners: Vec<TargetId> = present.owners().map(id).collect();
@@ -161,9 +174,31 @@ impl Placer {
                 self.moves.increment(moves as u64);
                 self.table.send_replace(Arc::new(table));
             }
-            Err(fault) => self.seat.failed(&fault, now),
+            Err(fault) => seat.failed(&fault, now),
         }
     }
+}
+
+impl Switch {
+    /// The next table is another policy's; the present one stays until then. Where the new policy
+    /// does not start, the one before goes on. Waits for an answer that is being made.
+    ///
+    /// # Errors
+    ///
+    /// The new policy's fault.
+    pub fn change_policy(
+        &self,
+        source: Arc<dyn Source<dyn PlacementPolicy>>,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        let policy = source.start()?;
+        seat(&self.seat).change(source, policy, now);
+        Ok(())
+    }
+}
+
+fn seat(shared: &Mutex<Seat<dyn PlacementPolicy>>) -> MutexGuard<'_, Seat<dyn PlacementPolicy>> {
+    shared.lock().expect("nothing panics under this lock")
 }
 
 /// Holds an answer against the slots and lanes that there are, and moves as much of it as the
@@ -295,6 +330,26 @@ mod tests {
         say(Ok(vec![TargetId(2); SLOTS]));
         assert_eq!(look(&mut placer, 5), 20, "a second fault lasts longer");
         assert_eq!(look(&mut placer, 6), 30);
+    }
+
+    #[test]
+    fn another_policy_takes_over_where_the_table_is() {
+        let say = |lane| Arc::new(Told(Arc::new(Mutex::new(Ok(vec![TargetId(lane); SLOTS])))));
+        let load = Arc::new(Load::default());
+        let start = Instant::now();
+        let (mut placer, tables) = Placer::new(lanes("d"), say(2), load.clone(), start);
+        let owned = |by: usize| tables.borrow().owners().filter(|&lane| lane == by).count();
+        let look = |placer: &mut Placer, seconds: u64| {
+            load.add(7, 1_000_000);
+            placer.look(start + Duration::from_secs(seconds));
+        };
+        look(&mut placer, 1);
+        assert_eq!(owned(2), SLOTS / 4 + 10);
+        let before = owned(3);
+        let switched = placer.switch().change_policy(say(3), start);
+        assert_eq!((switched, owned(3)), (Ok(()), before));
+        look(&mut placer, 2);
+        assert_eq!(owned(3), before + 10);
     }
 
     #[test]

@@ -22,6 +22,15 @@ pub struct Place {
     /// Of the store that keeps its views. Its hosts load plugins from there.
     pub registry: Registry,
     pub check: Arc<dyn Check>,
+    pub subject: Subject,
+}
+
+/// What a plugin is deployed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Projection,
+    /// A balancer, which asks one policy only.
+    Policy,
 }
 
 /// Whether a projection can run a plugin.
@@ -50,12 +59,18 @@ pub enum Error {
     #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error(
-        "there is no projection \"{0}\"; \"projectionist plugin projections\" shows those of this host"
+        "there is no projection \"{0}\"; \"projectionist plugin projections\" shows those of this \
+         host, and policies are called PROJECTION.placement and STORE.routing"
     )]
     NoProjection(String),
+    #[error(
+        "\"{0}\" asks one policy at a time, and none beside it; try it with \"projectionist balance \
+         simulate\", or activate it"
+    )]
+    NoShadow(String),
     #[error("plugin {plugin} cannot be checked now: {reason}; try again")]
     Unchecked { plugin: String, reason: String },
-    #[error("projection \"{projection}\" cannot run plugin {plugin}: {reason}")]
+    #[error("\"{projection}\" cannot run plugin {plugin}: {reason}")]
     Unfit {
         projection: String,
         plugin: String,
@@ -80,7 +95,7 @@ impl Desk {
         }
     }
 
-    /// The names of all projections.
+    /// The names of all projections and policies.
     pub fn projections(&self) -> impl Iterator<Item = &Arc<str>> {
         self.projections.keys()
     }
@@ -106,6 +121,9 @@ impl Desk {
         grounds: &Grounds,
     ) -> Result<Revision, Error> {
         let place = self.place(projection)?;
+        if place.subject == Subject::Policy {
+            return Err(Error::NoShadow(projection.to_owned()));
+        }
         let plugin = match plugin {
             None => None,
             Some(plugin) => Some(self.fetch(projection, place, plugin).await?),

@@ -24,7 +24,7 @@ use super::positions::{Position, Positions, Waited};
 use super::staleness::Staleness;
 use super::token::Token;
 use crate::balance::{Balancer, Outcome};
-use crate::policy::{Request, RoutingPolicy, Source, Target, TargetId};
+use crate::policy::{Fault, Request, RoutingPolicy, Source, Target, TargetId};
 use crate::store::{Error, Reader, Store};
 use crate::telemetry::health::describe;
 
@@ -142,6 +142,14 @@ impl Picker {
             breakers: targets.iter().map(|_| Breaker::default()).collect(),
             balancer: Balancer::new(&format!("store {store}"), targets, policy),
         }
+    }
+
+    /// Has another policy pick from now on.
+    ///
+    /// # Errors
+    /// Its fault, where it does not start; then what picks now goes on.
+    pub fn ask(&self, policy: Arc<dyn Source<dyn RoutingPolicy>>) -> Result<(), Fault> {
+        self.balancer.change_policy(policy, Instant::now())
     }
 }
 
