@@ -126,7 +126,11 @@ impl Further {
             } = followed;
             let versions: Arc<dyn Versions> = Arc::new(Patient(Arc::clone(follower)));
             let name = self.label(plugin);
-            services.spawn(tell(shared.health.clone(), name, versions.watch()));
+            services.spawn(tell(
+                shared.health.clone(),
+                Arc::clone(&name),
+                versions.watch(),
+            ));
             let parts = runners::Parts {
                 copy: &self.copy.name,
                 reachability: shared.health.reachability(self.what()),
@@ -137,6 +141,11 @@ impl Further {
                 metadata: &shared.metadata,
                 producer: None,
                 health: &shared.health,
+                commits: self
+                    .seats
+                    .iter()
+                    .find(|seat| seat.is_of(&name))
+                    .and_then(Seat::commits),
             };
             running.spawn(runners::build(&shared.config, plugin, parts)?.run(stop.clone()));
             let (name, place) = parked_place(plugin, &self.copy.name, Arc::clone(&store) as _);

@@ -209,6 +209,9 @@ impl App {
                 metadata: &metadata,
                 producer,
                 health: &health,
+                commits: gateway
+                    .as_ref()
+                    .and_then(|gateway| gateway.commits(&plugin.name)),
             };
             runners.push(runners::build(config, &plugin, parts)?);
         }

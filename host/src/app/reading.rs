@@ -11,9 +11,11 @@ use tracing::warn;
 
 use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
 use crate::config::{self, Config};
+use crate::gateway::cache::{Cache, Documents};
 use crate::gateway::copies::{Copies, Copy, Opened, Picker};
 use crate::gateway::positions::Positions;
 use crate::gateway::{Gateway, Setup, View};
+use crate::pipeline::CommitStream;
 use crate::plugin;
 use crate::store::list::Index;
 use crate::store::{CheckpointId, Readable, ViewId};
@@ -84,6 +86,8 @@ pub(super) fn open(
     catalogue: &Catalogue,
     first: &BTreeMap<String, Arc<dyn Readable>>,
 ) -> Reading {
+    let documents = config.gateway.cache_bytes_max;
+    let documents = documents.map(|bytes_max| Arc::new(Documents::new(options::bytes(bytes_max))));
     let pickers = config.stores.iter();
     let pickers = pickers.map(|(name, store)| (name.clone(), picker(name, store, catalogue)));
     let mut reading = Reading {
@@ -95,7 +99,7 @@ pub(super) fn open(
         first: first.clone(),
     };
     for plugin in &catalogue.plugins {
-        reading.add(config, plugin);
+        reading.add(config, plugin, documents.as_ref());
     }
     reading
 }
@@ -109,16 +113,18 @@ fn picker(name: &str, store: &config::Store, catalogue: &Catalogue) -> Picker {
 }
 
 impl Reading {
-    fn add(&mut self, config: &Config, plugin: &Plugin) {
+    /// `documents` are kept for all views together, where any are.
+    fn add(&mut self, config: &Config, plugin: &Plugin, documents: Option<&Arc<Documents>>) {
         let name = &plugin.projection.store;
         let store = &config.stores[name];
         let seat = |copy: &config::Copy| Seat {
             writer: CheckpointId::writer(&plugin.name, VIEW_VERSION, &copy.name),
-            copy: Arc::new(Copy::new(
-                &copy.name,
-                &label(&plugin.name, name, &copy.name),
-                config.gateway.read_timeout,
-            )),
+            copy: {
+                let label = label(&plugin.name, name, &copy.name);
+                let cache = documents.map(|documents| Arc::new(Cache::new(documents, &label)));
+                let copy = Copy::new(&copy.name, &label, config.gateway.read_timeout);
+                Arc::new(copy.cached(cache))
+            },
         };
         let seats: Vec<Seat> = store.copies.iter().map(seat).collect();
         let copies = seats.iter().map(|seat| Arc::clone(&seat.copy)).collect();
@@ -169,6 +175,12 @@ impl Reading {
         seats.cloned().collect()
     }
 
+    /// Who hears of what a projection stores in a copy.
+    pub(super) fn commits(&self, label: &str) -> Option<Arc<dyn CommitStream>> {
+        let seat = self.seats.iter().find(|seat| *seat.copy.label == *label)?;
+        seat.commits()
+    }
+
     /// Serves until `stop` is cancelled.
     pub(super) fn start(
         self,
@@ -192,6 +204,16 @@ impl Reading {
 }
 
 impl Seat {
+    pub(super) fn is_of(&self, label: &str) -> bool {
+        *self.copy.label == *label
+    }
+
+    /// Who hears of what the projection stores.
+    pub(super) fn commits(&self) -> Option<Arc<dyn CommitStream>> {
+        let cache = self.copy.cache()?;
+        Some(Arc::clone(cache) as _)
+    }
+
     /// From now on the copy is read, and `services` know how far it is.
     pub(super) fn open(
         &self,

@@ -21,7 +21,7 @@ use crate::pipeline::lanes::Placement;
 use crate::pipeline::outbox::Sender;
 use crate::pipeline::runner::{Runner, Setup};
 use crate::pipeline::version::Versions;
-use crate::pipeline::{Context, DomainLayout, LoadProjector, target_views};
+use crate::pipeline::{CommitStream, Context, DomainLayout, LoadProjector, target_views};
 use crate::plugin;
 use crate::projection::HostError;
 use crate::registry::Registry;
@@ -43,6 +43,8 @@ pub(super) struct Parts<'a> {
     /// `None` for further copies: the first one sends for all.
     pub(super) producer: Option<&'a Arc<Producer>>,
     pub(super) health: &'a Health,
+    /// Who hears of commits.
+    pub(super) commits: Option<Arc<dyn CommitStream>>,
 }
 
 /// Builds a projection's consumer and runner.
@@ -57,6 +59,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         metadata,
         producer,
         health,
+        commits,
     } = parts;
     let Plugin {
         name,
@@ -90,6 +93,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         dedupe: projection.dedupe.as_ref().map(options::dedupe),
         parking,
         health: health.clone(),
+        commits,
     };
     let source = consumer::start(consumer::Options {
         connection: connection(config),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::effective::{duration, table, text};
+use super::effective::{duration, size, table, text};
 use super::reader::{Field, Section};
 use super::readers::Readers;
 use super::{readers, values};
@@ -29,6 +29,8 @@ pub struct Gateway {
     pub write_timeout: Duration,
     /// Streams of events at a time; 1,000 by default.
     pub streams_max: u32,
+    /// For documents that were read lately; `None`, the default, keeps none.
+    pub cache_bytes_max: Option<u64>,
     /// Whether each request is logged; by default it is not.
     pub access_log: bool,
     /// Sites whose pages may read; `*` stands for all. By default none.
@@ -59,6 +61,7 @@ impl Default for Gateway {
             idle_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             streams_max: 1_000,
+            cache_bytes_max: None,
             access_log: false,
             cors_origins: Vec::new(),
             rate_limit: None,
@@ -91,6 +94,7 @@ pub(super) fn read(mut section: Section<'_>) -> Gateway {
         write_timeout: section
             .read("write-timeout", values::duration)
             .unwrap_or(default.write_timeout),
+        cache_bytes_max: section.read("cache-bytes", values::size),
         access_log: section
             .read("access-log", values::boolean)
             .unwrap_or(default.access_log),
@@ -179,6 +183,9 @@ pub(super) fn to_toml(gateway: &Gateway) -> Table {
     if let Some(RateLimit { requests, burst }) = gateway.rate_limit {
         let limit = table([("requests", requests.into()), ("burst", burst.into())]);
         entries.insert("rate-limit".to_owned(), limit.into());
+    }
+    if let Some(bytes) = gateway.cache_bytes_max {
+        entries.insert("cache-bytes".to_owned(), size(bytes));
     }
     if let Some(listen) = gateway.listen {
         entries.insert("listen".to_owned(), text(&listen.to_string()));

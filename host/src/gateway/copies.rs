@@ -20,6 +20,7 @@ use metrics::{counter, gauge};
 use tracing::{debug, info, warn};
 
 use super::breaker::Breaker;
+use super::cache::{Cache, CachedReader};
 use super::positions::{Position, Positions, Waited};
 use super::staleness::Staleness;
 use super::token::Token;
@@ -45,6 +46,7 @@ pub struct Copy {
     /// Missing until the store has answered for the first time.
     opened: OnceLock<Opened>,
     is_stale: AtomicBool,
+    cache: Option<Arc<Cache>>,
 }
 
 /// A store that has answered.
@@ -92,11 +94,27 @@ impl Copy {
             read_timeout,
             opened: OnceLock::new(),
             is_stale: AtomicBool::new(false),
+            cache: None,
         }
     }
 
+    /// The same with a cache, where there is one.
+    #[must_use]
+    pub fn cached(self, cache: Option<Arc<Cache>>) -> Self {
+        Copy { cache, ..self }
+    }
+
+    /// What is kept of its documents.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
     /// From now on it is read. To be called once.
-    pub fn open(&self, opened: Opened) {
+    pub fn open(&self, mut opened: Opened) {
+        if let Some(cache) = &self.cache {
+            let (reader, positions) = (opened.reader, Arc::clone(&opened.positions));
+            opened.reader = Arc::new(CachedReader::new(reader, positions, Arc::clone(cache)));
+        }
         self.opened.get_or_init(|| opened);
     }
 

@@ -39,6 +39,7 @@ use crate::telemetry::health::describe;
 pub mod access;
 mod ask;
 mod breaker;
+pub mod cache;
 mod connection;
 pub mod copies;
 pub mod cors;

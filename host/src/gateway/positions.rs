@@ -78,6 +78,20 @@ impl Position {
         Position { next, token: None }
     }
 
+    /// Whether it is `older` and what these partitions have moved to since, at most.
+    pub(super) fn adds_only(
+        &self,
+        own: &BTreeMap<TopicPartition, NextOffset>,
+        older: &Position,
+    ) -> bool {
+        self.next.iter().all(|(partition, next)| {
+            let is_heard_of = |of: &BTreeMap<TopicPartition, NextOffset>| {
+                of.get(partition).is_some_and(|known| known >= next)
+            };
+            is_heard_of(&older.next) || is_heard_of(own)
+        })
+    }
+
     /// How many offsets this one lacks of the other.
     pub(super) fn behind(&self, other: &Position) -> i64 {
         let lags = other.next.iter().map(|(partition, wanted)| {

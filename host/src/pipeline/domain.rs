@@ -197,6 +197,8 @@ struct InFlight {
     number: CommitNumber,
     /// The ids of its messages in the outbox.
     messages: Vec<Arc<str>>,
+    /// The documents that it changes, where somebody wants to hear of them.
+    documents: Vec<(ViewId, DocumentId)>,
     reply: oneshot::Receiver<CommitOutcome>,
 }
 

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::document;
 use crate::projection::{Descriptor, DocumentId, Encoding, HostError, Ownership, Projector};
+use crate::record::{NextOffset, TopicPartition};
 use crate::store::{self, CheckpointId, Store, StoredDocument, ViewId};
 use crate::telemetry::health::Health;
 
@@ -84,6 +85,26 @@ pub struct Context {
     pub dedupe: Option<DedupeOptions>,
     pub parking: ParkingOptions,
     pub health: Health,
+    /// Hears of every commit.
+    pub commits: Option<Arc<dyn CommitStream>>,
+}
+
+/// Hears what a projection's pipeline stores in a copy, always before positions tell of it.
+pub trait CommitStream: std::fmt::Debug + Send + Sync {
+    /// The partition is this host's from now on.
+    fn claimed(&self, partition: &TopicPartition, next: NextOffset);
+
+    /// The partition is not this host's any more.
+    fn released(&self, partition: &TopicPartition);
+
+    /// These documents have changed.
+    fn stored(&self, documents: &[(ViewId, DocumentId)]);
+
+    /// A partition has moved, by a commit whose documents were told before.
+    fn moved(&self, partition: &TopicPartition, next: NextOffset);
+
+    /// What became of a commit is not known.
+    fn lost(&self);
 }
 
 /// What becomes of events that the projection cannot take.

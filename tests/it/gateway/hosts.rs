@@ -61,12 +61,30 @@ fn produce(topic: &Topic, keys: &[String], number: i64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_two_hosts_answers_with_what_both_have_folded() {
+    two_hosts("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_changes_no_answer() {
+    let metrics = two_hosts("cache-bytes = \"1MiB\"").await;
+    // The host that is left owns all partitions.
+    let hits = r#"projectionist_gateway_cache_reads_total{projection="tally",outcome="hit"} "#;
+    let hits = metrics.lines().find_map(|line| line.strip_prefix(hits));
+    let hits: usize = hits.expect("a counter").parse().expect("a number");
+    assert!(hits >= READS_OF_ONE - 20, "{hits}");
+}
+
+/// Reads of the host that is left, of twenty keys.
+const READS_OF_ONE: usize = 100;
+
+/// Has two hosts answer, then one. Answers the metrics of that.
+async fn two_hosts(more: &str) -> String {
     let topic = Topic::create("gateways", PARTITIONS)
         .await
         .expect("a topic");
     let database = Database::new("gateways").await.expect("a database");
     let gateways = [(); 2].map(|()| free_address().expect("a port"));
-    let configs = gateways.map(|gateway| config(&topic, &database.name, gateway, ""));
+    let configs = gateways.map(|gateway| config(&topic, &database.name, gateway, more));
     let hosts = [0, 1].map(|index| Host::start(&configs[index]).expect("a host"));
     for host in &hosts {
         host.wait_until_ready().await;
@@ -109,11 +127,35 @@ async fn each_of_two_hosts_answers_with_what_both_have_folded() {
         std::net::TcpStream::connect(gateways[0]).is_err(),
         "its port is closed"
     );
+    for index in 0..READS_OF_ONE {
+        let key = &keys[index % keys.len()];
+        let answer = get(gateways[1], &format!("/views/tally/{key}?after={token}"));
+        assert_eq!(
+            (answer.status, &answer.json()["sum"]),
+            (200, &115.into()),
+            "{answer:?}"
+        );
+    }
+    // Every write is seen by the read that asks for it, whatever was kept before.
+    for round in 1..=50 {
+        let token = produce(&topic, &keys[..1], 1);
+        let path = format!("/views/tally/{}?after={token}&wait=30s", keys[0]);
+        for _ in 0..2 {
+            let answer = get(gateways[1], &path);
+            let sum = 115 + round;
+            assert_eq!(
+                (answer.status, &answer.json()["sum"]),
+                (200, &sum.into()),
+                "{answer:?}"
+            );
+        }
+    }
     let (_, metrics) = second.get("/metrics").expect("an answer");
     let counted = r#"projectionist_gateway_requests_total{route="document",outcome="answered"}"#;
     assert!(metrics.contains(counted), "{metrics}");
     drop(second);
     database.drop().await.expect("it is the test's own");
+    metrics
 }
 
 #[tokio::test(flavor = "multi_thread")]

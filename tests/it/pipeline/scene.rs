@@ -207,6 +207,7 @@ impl Scene {
             dedupe: options.dedupe.clone(),
             parking: options.parking.clone(),
             health: health.clone(),
+            commits: None,
         }
     }
 

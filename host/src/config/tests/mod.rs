@@ -255,6 +255,7 @@ fn every_key_is_read() {
         idle_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(15),
         streams_max: 50,
+        cache_bytes_max: Some(16 << 20),
         access_log: true,
         cors_origins: vec![
             "https://app.example.org".to_owned(),

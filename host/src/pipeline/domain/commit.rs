@@ -49,6 +49,11 @@ impl Domain {
         let outgoing = entries.iter().filter_map(EntryChange::entry);
         let outgoing = outgoing.filter(|entry| entry.table == Table::Outbox);
         let messages = outgoing.map(|entry| Arc::clone(&entry.id)).collect();
+        let told = writes
+            .iter()
+            .filter(|_| self.parts.context.commits.is_some());
+        let documents = told.map(|write| (write.view.clone(), Arc::clone(&write.id)));
+        let documents = documents.collect();
         let submission = Submission {
             writes,
             entries,
@@ -60,6 +65,7 @@ impl Domain {
         self.in_flight = Some(InFlight {
             number: self.commits,
             messages,
+            documents,
             reply: answer,
         });
         // Where the committer has ended, the reply is dropped with the submission, and that is
@@ -77,6 +83,13 @@ impl Domain {
 
     pub(super) async fn committed(&mut self, outcome: Outcome) {
         let in_flight = self.in_flight.take().expect("an outcome answers a commit");
+        if let Some(commits) = &self.parts.context.commits {
+            match outcome {
+                Outcome::Stored => commits.stored(&in_flight.documents),
+                // None of these is stored, as far as this host knows.
+                _ => commits.lost(),
+            }
+        }
         match outcome {
             Outcome::Stored => self.stored(&in_flight),
             Outcome::Fenced(checkpoints) => {
@@ -127,6 +140,9 @@ impl Domain {
             }
             member.queue.set_stored(next);
             member.queue.release(freed.events, freed.bytes);
+            if let Some(commits) = &context.commits {
+                commits.moved(member.partition.id(), next);
+            }
             context
                 .health
                 .set_next(&context.name, member.partition.id(), next);

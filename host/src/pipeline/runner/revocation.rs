@@ -72,6 +72,9 @@ impl Runner {
             claim.cancel();
         }
         let context = &self.setup.context;
+        if let Some(commits) = &context.commits {
+            commits.released(partition);
+        }
         context.health.remove_partition(&context.name, partition);
     }
 

@@ -56,6 +56,9 @@ impl Runner {
         );
         self.set_partition(partition, PartitionState::Running);
         let context = &self.setup.context;
+        if let Some(commits) = &context.commits {
+            commits.claimed(partition, claimed.next);
+        }
         context
             .health
             .set_next(&context.name, partition, claimed.next);
