@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,8 +29,8 @@ use crate::pipeline::version::{Version, Versions as _};
 use crate::plugin::{self, About};
 use crate::registry::Registry;
 use crate::registry::upload::{Refused, Uploads};
-use crate::store::{self, Readable, Store};
-use crate::telemetry::health::{Health, ProjectionState, Reachability, describe};
+use crate::store::{self, Store};
+use crate::telemetry::health::{Health, ProjectionState, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 
 mod catalogue;
@@ -42,21 +41,18 @@ mod reach;
 mod reading;
 mod runners;
 mod startup;
+mod stores;
 mod versions;
 
 pub use catalogue::{Catalogue, Plugin};
 use further::Further;
 pub use reach::reach;
 use reading::Reading;
+pub use stores::{first, open_store};
+use stores::{look_after, store_name, writable};
 
 /// Every projection builds the first version of its views.
 pub const VIEW_VERSION: u32 = 1;
-
-/// How often the stores are asked whether they answer.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long they may take.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A host whose parts are built and checked. Nothing is consumed yet.
 pub struct App {
@@ -343,12 +339,6 @@ fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> 
     Uploads::new(registry, plugin::MODULE_BYTES_MAX, Arc::new(check))
 }
 
-/// Where plugins and changes are kept: the same store on every host of one configuration.
-pub fn first(stores: &BTreeMap<String, Arc<dyn Store>>) -> Arc<dyn Store> {
-    let (_, store) = stores.first_key_value().expect("there is one at least");
-    Arc::clone(store)
-}
-
 /// Where a projection keeps what is parked in a copy of its store.
 pub fn parked_place(plugin: &Plugin, copy: &str, store: Arc<dyn Store>) -> (Arc<str>, Place) {
     let place = Place {
@@ -381,31 +371,6 @@ fn connection(config: &Config) -> Connection {
     }
 }
 
-/// Opens a copy of a store, without waiting for it.
-pub async fn open_store(copy: &config::Copy) -> Result<Arc<dyn Store>, store::Error> {
-    Ok(open_readable(copy).await?)
-}
-
-/// The same for those who read views, too.
-async fn open_readable(copy: &config::Copy) -> Result<Arc<dyn Readable>, store::Error> {
-    Ok(match &copy.location {
-        config::Location::MongoDb { uri, database } => {
-            Arc::new(store::mongo::MongoStore::connect(uri.expose(), database).await?)
-        }
-        config::Location::Embedded { path } => {
-            Arc::new(store::embedded::EmbeddedStore::open(path)?)
-        }
-    })
-}
-
-/// The stores as the pipeline knows them.
-fn writable(stores: BTreeMap<String, Arc<dyn Readable>>) -> BTreeMap<String, Arc<dyn Store>> {
-    let stores = stores.into_iter();
-    stores
-        .map(|(name, store)| (name, store as Arc<dyn Store>))
-        .collect()
-}
-
 /// A projection cannot be started; others can.
 fn fail(health: &Health, name: &Arc<str>, error: &Error) {
     let reason = describe(error);
@@ -435,27 +400,6 @@ async fn keep_up(metrics: Metrics) {
         tokio::time::sleep(UPKEEP_INTERVAL).await;
         metrics.run_upkeep();
     }
-}
-
-/// Notices a store that goes away while there is nothing to store.
-async fn look_after(store: Arc<dyn Store>, reachability: Reachability) {
-    loop {
-        tokio::time::sleep(PING_INTERVAL).await;
-        match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
-            Ok(Ok(())) => reachability.answered(),
-            Ok(Err(error)) => reachability.silent(describe(&error)),
-            Err(_) => reachability.silent(format!(
-                "{} has not answered for {} s",
-                store.address(),
-                PING_TIMEOUT.as_secs()
-            )),
-        }
-    }
-}
-
-/// What a store is called in messages.
-fn store_name(name: &str) -> String {
-    format!("store \"{name}\"")
 }
 
 fn join(problems: &[catalogue::Problem]) -> String {

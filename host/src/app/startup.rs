@@ -12,8 +12,9 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::stores::{first, open_readable};
 use super::versions::Follower;
-use super::{Catalogue, Error, Plugin, first, open_readable, policies, reading};
+use super::{Catalogue, Error, Plugin, policies, reading};
 use crate::config::{self, Config};
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
