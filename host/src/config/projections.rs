@@ -72,7 +72,7 @@ pub struct Queue {
     pub events_max: u32,
     /// 32 MiB by default.
     pub bytes_max: u64,
-    /// For all partitions of the projection on this host together; 64 MiB by default.
+    /// For all partitions of the projection on this host together; 32 MiB by default.
     pub all_bytes_max: u64,
 }
 
@@ -152,7 +152,7 @@ impl Default for Queue {
         Queue {
             events_max: 80_000,
             bytes_max: 32 << 20,
-            all_bytes_max: 64 << 20,
+            all_bytes_max: 32 << 20,
         }
     }
 }
