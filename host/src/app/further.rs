@@ -211,15 +211,15 @@ impl Versions for Patient {
     }
 
     async fn catch_up(&self) -> Result<(), String> {
-        match tokio::time::timeout(PATIENCE, self.0.catch_up()).await {
-            Ok(caught_up) => caught_up,
-            Err(_) => {
-                warn!(
-                    projection = %self.0.name(),
-                    "cannot see whether another plugin is to run by now; going on with what is known"
-                );
-                Ok(())
-            }
-        }
+        let reason = match tokio::time::timeout(PATIENCE, self.0.catch_up()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        };
+        warn!(
+            projection = %self.0.name(),
+            "cannot see whether another plugin is to run by now, going on with what is known: {reason}"
+        );
+        Ok(())
     }
 }

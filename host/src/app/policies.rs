@@ -16,7 +16,9 @@ use tracing::{info, warn};
 use super::versions::Error;
 use crate::deployment::desk::{Check, Place, Subject, Unfit};
 use crate::deployment::{Deployments, Grounds, Revision};
+use crate::pipeline::backoff::Backoff;
 use crate::plugin::{self, About};
+use crate::policy::Fault;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::telemetry::health::describe;
@@ -112,25 +114,25 @@ impl<P: Clone + Send + Sync + 'static> Follower<P> {
         let Some(newest) = self.deployments.after(known.number).await?.pop() else {
             return Ok(());
         };
-        if newest.active != known.active {
-            self.tell(&newest).await?;
+        if newest.active == known.active || self.tell(&newest).await? {
+            *known = newest;
         }
-        *known = newest;
         Ok(())
     }
 
-    async fn tell(&self, revision: &Revision) -> Result<(), Error> {
+    /// False where the host could not find out about the policy: it is to be told of again.
+    async fn tell(&self, revision: &Revision) -> Result<bool, Error> {
         let (name, plugin) = (&self.name, &revision.active);
         match self.find(plugin).await {
             Ok(policy) => {
                 info!(policy = %name, %plugin, revision = revision.number, "another policy is asked");
                 self.policy.send_replace(policy);
-                Ok(())
+                Ok(true)
             }
             Err(Unfit::Registry(error)) if error.is_unavailable() => Err(error.into()),
             Err(unfit) => {
                 warn!(policy = %name, %plugin, "the policy is not asked, and the one before goes on: {unfit}");
-                Ok(())
+                Ok(!matches!(unfit, Unfit::Host(_)))
             }
         }
     }
@@ -146,6 +148,40 @@ impl<P: Clone + Send + Sync + 'static> Follower<P> {
                 Unfit::Plugin(describe(&error))
             }
         })
+    }
+}
+
+/// Hands a balancer the policy that is told, and each one that follows, until the balancer is gone
+/// or nobody tells any more. One that does not start is tried again until it does, or another one
+/// is told.
+pub(super) async fn hand_over<P, F>(mut policies: watch::Receiver<P>, change: F)
+where
+    P: Clone + Send + Sync + 'static,
+    F: Fn(P) -> Result<(), Fault> + Clone + Send + 'static,
+{
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    loop {
+        let (policy, change) = (policies.borrow_and_update().clone(), change.clone());
+        // To start a policy may take a while.
+        let changed = tokio::task::spawn_blocking(move || change(policy)).await;
+        let pause = match changed {
+            Ok(Ok(())) | Err(_) => None,
+            Ok(Err(fault)) => {
+                warn!("the policy before goes on: {fault}");
+                Some(backoff.next_delay())
+            }
+        };
+        let told = match pause {
+            None => policies.changed().await.is_ok(),
+            Some(pause) => match tokio::time::timeout(pause, policies.changed()).await {
+                Ok(told) => told.is_ok(),
+                Err(_) => continue,
+            },
+        };
+        if !told {
+            return;
+        }
+        backoff.reset();
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
+use super::policies::hand_over;
 use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
 use crate::config::{self, Config};
 use crate::gateway::cache::{Cache, Documents};
@@ -149,23 +149,13 @@ impl Reading {
     pub(super) fn ask(
         &self,
         store: &str,
-        mut policies: watch::Receiver<plugin::Routing>,
+        policies: watch::Receiver<plugin::Routing>,
         services: &mut JoinSet<()>,
     ) {
         let picker = self.pickers[store].clone();
-        // The first one may be another than that of the configuration.
-        policies.mark_changed();
-        services.spawn(async move {
-            while policies.changed().await.is_ok() {
-                let policy = Arc::new(policies.borrow_and_update().clone());
-                let picker = picker.clone();
-                // To start a policy may take a while.
-                let asked = tokio::task::spawn_blocking(move || picker.ask(policy));
-                if let Ok(Err(fault)) = asked.await {
-                    warn!("the policy before goes on: {fault}");
-                }
-            }
-        });
+        services.spawn(hand_over(policies, move |policy| {
+            picker.ask(Arc::new(policy))
+        }));
     }
 
     /// Where projections are read in a copy.

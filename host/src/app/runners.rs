@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
+use super::policies::hand_over;
 use super::versions::configure;
 use super::{Error, Plugin, VIEW_VERSION, connection, label, options};
 use crate::balance::placement::{Lanes, Placer};
@@ -148,20 +149,15 @@ fn place(
     let policy = Arc::new(policies.borrow_and_update().clone());
     let (placer, table) = Placer::new(lanes, policy, Arc::clone(&load), Instant::now());
     let switch = placer.switch();
-    let follow = async move {
-        while policies.changed().await.is_ok() {
-            let policy = Arc::new(policies.borrow_and_update().clone());
-            let switch = switch.clone();
-            // To start a policy may take a while.
-            let asked =
-                tokio::task::spawn_blocking(move || switch.change_policy(policy, Instant::now()));
-            if let Ok(Err(fault)) = asked.await {
-                warn!("the policy before goes on: {fault}");
-            }
-        }
-        std::future::pending().await
-    };
     tokio::spawn(async move {
+        let follow = async {
+            while policies.changed().await.is_ok() {
+                let switch = switch.clone();
+                let change = move |policy| switch.change_policy(Arc::new(policy), Instant::now());
+                hand_over(policies.clone(), change).await;
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             () = placer.run(CancellationToken::new()) => {}
             () = follow => {}

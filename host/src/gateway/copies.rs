@@ -47,6 +47,8 @@ pub struct Copy {
     opened: OnceLock<Opened>,
     is_stale: AtomicBool,
     cache: Option<Arc<Cache>>,
+    /// Where there is a cache, and the store has answered.
+    cached: OnceLock<CachedReader>,
 }
 
 /// A store that has answered.
@@ -95,6 +97,7 @@ impl Copy {
             opened: OnceLock::new(),
             is_stale: AtomicBool::new(false),
             cache: None,
+            cached: OnceLock::new(),
         }
     }
 
@@ -110,10 +113,13 @@ impl Copy {
     }
 
     /// From now on it is read. To be called once.
-    pub fn open(&self, mut opened: Opened) {
+    pub fn open(&self, opened: Opened) {
         if let Some(cache) = &self.cache {
-            let (reader, positions) = (opened.reader, Arc::clone(&opened.positions));
-            opened.reader = Arc::new(CachedReader::new(reader, positions, Arc::clone(cache)));
+            let (reader, positions) = (&opened.reader, &opened.positions);
+            let cache = Arc::clone(cache);
+            self.cached.get_or_init(|| {
+                CachedReader::new(Arc::clone(reader), Arc::clone(positions), cache)
+            });
         }
         self.opened.get_or_init(|| opened);
     }
@@ -132,6 +138,19 @@ impl Copy {
     ) -> Result<T, Error> {
         let reader = &self.opened()?.reader;
         within(reader.address(), self.read_timeout, read).await
+    }
+
+    /// Tells versions of this copy's documents from those of others; empty for the first copy.
+    pub(super) fn mark(&self) -> &str {
+        self.label.split_once('@').map_or("", |(_, copy)| copy)
+    }
+
+    /// For reads that no position is asked of.
+    pub(super) fn reader(&self) -> Result<&dyn Reader, Error> {
+        Ok(match self.cached.get() {
+            Some(cached) => cached,
+            None => &*self.opened()?.reader,
+        })
     }
 
     fn position(&self) -> Arc<Position> {
@@ -209,6 +228,8 @@ impl Copies {
     {
         let mut eligible = self.eligible(route).await?;
         let mut tried = Vec::new();
+        // The one that was not waited for, because another one may be quicker.
+        let mut slow = None;
         loop {
             let request = Request {
                 key: route.key.as_bytes(),
@@ -222,27 +243,41 @@ impl Copies {
             let breaker = &self.picker.breakers[index(target)];
             tried.push(target);
             eligible.retain(|other| *other != target);
+            let is_fit = |id: &TargetId| !self.picker.breakers[index(*id)].is_open();
+            let hurries = route.is_quick && tried.len() == 1 && eligible.iter().any(is_fit);
             if eligible.is_empty() {
                 eligible =
                     self.that(|id, copy| copy.opened.get().is_some() && !tried.contains(&id));
             }
-            let answer = if breaker.admit(now) {
-                let read = read(Arc::clone(copy));
-                let answer = if route.is_quick && !eligible.is_empty() {
-                    let most = RETRY_AFTER.min(copy.read_timeout);
-                    within(&copy.name, most, read).await
-                } else {
-                    read.await
+            let answer = if !breaker.admit(now) {
+                Err(resting(copy))
+            } else if hurries {
+                let answer = tokio::time::timeout(RETRY_AFTER, read(Arc::clone(copy))).await;
+                let outcome = match &answer {
+                    Ok(answer) => self.note(copy, breaker, answer),
+                    Err(_) => {
+                        slow = Some(target);
+                        Outcome::Failed
+                    }
                 };
+                self.picker.balancer.done(pick, now.elapsed(), outcome);
+                answer.unwrap_or_else(|_| Err(unanswered(&copy.name, RETRY_AFTER)))
+            } else {
+                let answer = read(Arc::clone(copy)).await;
                 let outcome = self.note(copy, breaker, &answer);
                 self.picker.balancer.done(pick, now.elapsed(), outcome);
                 answer
-            } else {
-                Err(resting(copy))
             };
-            match answer {
-                Err(error) if error.is_transient() && !eligible.is_empty() => {}
+            let error = match answer {
+                Err(error) if error.is_transient() => error,
                 answer => return answer,
+            };
+            if eligible.is_empty() {
+                // Nothing was quicker, so it is waited for after all.
+                eligible.extend(slow.take());
+            }
+            if eligible.is_empty() {
+                return Err(error);
             }
         }
     }
@@ -276,30 +311,37 @@ impl Copies {
         if !reached.is_empty() {
             return Ok(reached);
         }
-        let mut waits: FuturesUnordered<_> = (self.copies.iter().zip(&*self.picker.breakers))
-            .map(|(copy, breaker)| async move {
+        let breakers = &*self.picker.breakers;
+        let mut waits: FuturesUnordered<_> = ((0..).map(TargetId))
+            .zip(self.copies.iter().zip(breakers))
+            .map(|(id, (copy, breaker))| async move {
                 if breaker.is_open() && !breaker.admit(Instant::now()) {
                     return Err(resting(copy));
                 }
-                let waited = copy.opened()?.positions.wait(token, wait).await;
+                let waited = copy.opened()?.positions.wait(token, wait);
+                let waited = match self.copies.len() {
+                    1 => waited.await,
+                    // The others' answer does not wait for a copy that is silent.
+                    _ => within(&copy.name, wait + RETRY_AFTER, waited).await,
+                };
                 self.note(copy, breaker, &waited);
-                waited
+                Ok((id, waited?))
             })
             .collect();
-        let (mut is_behind, mut failed) = (false, None);
+        let (mut behind, mut failed) = (Vec::new(), None);
         while let Some(waited) = waits.next().await {
             match waited {
-                Ok(Waited::Reached(_)) => return Ok(self.that(|_, copy| includes(copy))),
-                Ok(Waited::Behind(_)) => is_behind = true,
+                Ok((_, Waited::Reached(_))) => return Ok(self.that(|_, copy| includes(copy))),
+                Ok((id, Waited::Behind(position))) => behind.push((position.lag(token), id)),
                 Err(error) => failed = Some(error),
             }
         }
-        if let (Some(error), false) = (failed, is_behind) {
-            return Err(error);
+        let nearest = behind.into_iter().min_by_key(|(lag, _)| *lag);
+        match (nearest, failed) {
+            (Some((_, id)), _) => Ok(vec![id]),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(Vec::new()),
         }
-        let opened = self.that(|_, copy| copy.opened.get().is_some());
-        let lag = |id: &TargetId| self.copy(*id).position().lag(token);
-        Ok(opened.into_iter().min_by_key(lag).into_iter().collect())
     }
 
     /// Takes note of how a copy has answered.
@@ -385,9 +427,13 @@ pub(super) async fn within<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(timeout, read).await {
         Ok(answer) => answer,
-        Err(_) => Err(Error::Unavailable {
-            address: address.to_owned(),
-            source: format!("no answer within {}", humantime::format_duration(timeout)).into(),
-        }),
+        Err(_) => Err(unanswered(address, timeout)),
+    }
+}
+
+fn unanswered(address: &str, timeout: Duration) -> Error {
+    Error::Unavailable {
+        address: address.to_owned(),
+        source: format!("no answer within {}", humantime::format_duration(timeout)).into(),
     }
 }

@@ -1,4 +1,6 @@
-//! Names the version of a document: its provenance, which no two versions share.
+//! Names the version of a document: its provenance, which no two versions in one copy share, and
+//! the copy. Copies cut batches where they like, so what has the same provenance in two of them may
+//! differ.
 
 use std::fmt::Write as _;
 
@@ -9,8 +11,8 @@ use crate::store::envelope::Stamp;
 /// How much of the plugin's hash stands in a tag.
 const HASH_LEN: usize = 12;
 
-/// `revision-topic-partition-offset-plugin`, without quotes.
-pub(super) fn tag(stamp: &Stamp<'_>) -> String {
+/// `revision-topic-partition-offset-plugin`, without quotes, and a further copy's name behind it.
+pub(super) fn tag(stamp: &Stamp<'_>, copy: &str) -> String {
     let Stamp {
         revision,
         topic,
@@ -23,6 +25,10 @@ pub(super) fn tag(stamp: &Stamp<'_>) -> String {
     let mut tag = String::with_capacity(64);
     write!(tag, "{revision}-{topic}-{partition}-{offset}-{plugin}")
         .expect("a string takes all that is written to it");
+    if !copy.is_empty() {
+        tag.push('-');
+        tag.push_str(copy);
+    }
     tag
 }
 
@@ -57,7 +63,7 @@ mod tests {
             offset: Offset(77),
             plugin: "0123456789abcdef",
         };
-        let etag = header(&tag(&stamp)).expect("a header");
+        let etag = header(&tag(&stamp, "")).expect("a header");
         assert_eq!(etag, "\"3-flights-2-77-0123456789ab\"");
         let cases = [
             ("\"3-flights-2-77-0123456789ab\"", true),

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use super::access::Caller;
 use super::ask::{Ask, bad, in_path};
-use super::copies::Route;
+use super::copies::{Copy, Route};
 use super::get::render;
 use super::positions::Position;
 use super::{Shared, View, etag, outage};
@@ -70,7 +70,9 @@ struct Stream {
 
 /// A copy, and when to look at it again.
 struct Source {
-    copy: Arc<str>,
+    copy: Arc<Copy>,
+    /// What the reader has seen includes no more than this.
+    position: Arc<Position>,
     changes: watch::Receiver<Arc<Position>>,
 }
 
@@ -198,19 +200,32 @@ impl Stream {
             client: &self.client,
             after: None,
             // Another copy may be a little behind what the reader has seen.
-            stay: self.source.as_ref().map(|source| &*source.copy),
+            stay: self.source.as_ref().map(|source| &*source.copy.name),
             is_quick: true,
         };
         let read = view.copies.read(&route, |copy| async move {
-            let opened = copy.opened()?;
             // What moves after this is looked at again.
-            let mut changes = opened.positions.changes();
+            let mut changes = copy.opened()?.positions.changes();
             changes.mark_unchanged();
-            let found = copy.within(opened.reader.document(&view.id, id)).await?;
-            let copy = Arc::clone(&copy.name);
-            Ok((Source { copy, changes }, found))
+            let position = Arc::clone(&changes.borrow());
+            let found = copy.within(copy.reader()?.document(&view.id, id)).await?;
+            let source = Source {
+                copy,
+                position,
+                changes,
+            };
+            Ok((source, found))
         });
-        let (source, found) = read.await.map_err(|error| outage(&error))?;
+        let (mut source, found) = read.await.map_err(|error| outage(&error))?;
+        let seen = self.source.take().map(|before| before.position);
+        let is_older = seen.filter(|seen| source.position.behind(seen) > 0);
+        if let Some(seen) = is_older {
+            // Another copy, which has yet to come so far.
+            source.position = seen;
+            self.source = Some(source);
+            return Ok(());
+        }
+        let copy = Arc::clone(&source.copy);
         self.source = Some(source);
         let (tag, event, data) = match &found {
             None => {
@@ -221,7 +236,7 @@ impl Stream {
                 let stamp = envelope::stamp(sealed)
                     .map_err(|invalid| super::get::foreign(view, &invalid))?;
                 (
-                    etag::tag(&stamp),
+                    etag::tag(&stamp, copy.mark()),
                     "document",
                     render(view, sealed, &self.ask)?,
                 )

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 
 use super::View;
 use super::ask::{Ask, bad};
@@ -56,6 +57,8 @@ pub(super) struct Want<'a> {
     pub(super) id: Option<&'a str>,
     /// The reader's IP address.
     pub(super) client: &'a str,
+    /// When the request came.
+    pub(super) asked: Instant,
 }
 
 /// Refuses a token of topics that the view is not made of: it would be waited for in vain.
@@ -91,11 +94,13 @@ where
     let opened = copy.opened()?;
     let Some(token) = &want.ask.after else {
         let position = opened.positions.current();
-        let answer = copy.within(read(&*opened.reader)).await?;
+        let answer = copy.within(read(copy.reader()?)).await?;
         return Ok(Fresh::Answer { answer, position });
     };
-    // The wait is over: see `Copies::read`.
-    let position = match opened.positions.wait(token, Duration::ZERO).await? {
+    // As a rule this copy is far enough, or the wait is over: see `Copies::read`.
+    let wait = want.ask.wait.unwrap_or_default();
+    let wait = wait.saturating_sub(want.asked.elapsed());
+    let position = match opened.positions.wait(token, wait).await? {
         Waited::Reached(position) => position,
         Waited::Behind(position) => {
             return Ok(Fresh::Late {
@@ -105,15 +110,13 @@ where
             });
         }
     };
-    let parked = parked::find(copy, want.view, token, want.id);
-    let (parked, answer) = tokio::join!(parked, copy.within(read(&*opened.reader)));
-    Ok(match parked? {
-        Some(key) => Fresh::Parked { position, key },
-        None => Fresh::Answer {
-            answer: answer?,
-            position,
-        },
-    })
+    // One after the other: what is drained in between is in the answer. No position tells of that,
+    // so no cache is asked.
+    if let Some(key) = parked::find(copy, want.view, token, want.id).await? {
+        return Ok(Fresh::Parked { position, key });
+    }
+    let answer = copy.within(read(&*opened.reader)).await?;
+    Ok(Fresh::Answer { answer, position })
 }
 
 impl<'a> Want<'a> {

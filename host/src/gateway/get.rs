@@ -7,10 +7,12 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bson::raw::RawDocument;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::access::Caller;
 use super::ask::{Ask, in_path};
+use super::copies::Copy;
 use super::fields::write_document;
 use super::fresh::{self, Want};
 use super::{Shared, View, etag, outage};
@@ -39,6 +41,7 @@ pub(super) async fn get(
         ask: &ask,
         id: Some(&id),
         client: &caller.from,
+        asked: Instant::now(),
     };
     gateway.within(&ask, answer(&want, &id, &headers)).await
 }
@@ -47,26 +50,29 @@ async fn answer(want: &Want<'_>, id: &str, headers: &HeaderMap) -> Result<Respon
     let Want { view, ask, .. } = *want;
     let route = want.route();
     let read = view.copies.read(&route, |copy| async move {
-        fresh::read(&copy, want, |reader| reader.document(&view.id, id)).await
+        let found = fresh::read(&copy, want, |reader| reader.document(&view.id, id)).await?;
+        Ok((copy, found))
     });
     let found = read.await.map_err(|error| outage(&error))?;
+    let (copy, found) = found;
     let (sealed, position) = found.or_problem(want)?;
     let mut response = match sealed {
         None => no_document(&view.id.name, id).into_response(),
-        Some(sealed) => show(view, ask, headers, &sealed)?,
+        Some(sealed) => show(want, &copy, headers, &sealed)?,
     };
     fresh::tell(response.headers_mut(), &position, ask);
     Ok(response)
 }
 
 fn show(
-    view: &View,
-    ask: &Ask,
+    want: &Want<'_>,
+    copy: &Copy,
     headers: &HeaderMap,
     sealed: &RawDocument,
 ) -> Result<Response, Problem> {
+    let Want { view, ask, .. } = *want;
     let stamp = envelope::stamp(sealed).map_err(|invalid| foreign(view, &invalid))?;
-    let etag = etag::header(&etag::tag(&stamp));
+    let etag = etag::header(&etag::tag(&stamp, copy.mark()));
     let known = etag
         .as_ref()
         .is_some_and(|etag| etag::is_known(headers, etag));

@@ -6,6 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 
 use super::access::Caller;
 use super::ask::{Ask, bad, in_path, once, parameters};
@@ -36,6 +37,7 @@ pub(super) async fn list(
         ask: &ask,
         id: None,
         client: &caller.from,
+        asked: Instant::now(),
     };
     gateway.within(&ask, answer(&want, &list)).await
 }

@@ -92,6 +92,23 @@ impl Position {
         })
     }
 
+    /// Whether it is before the first event.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next.is_empty()
+    }
+
+    /// Whether it is one of these partitions, and no others.
+    pub(super) fn is_within(&self, own: &BTreeMap<TopicPartition, NextOffset>) -> bool {
+        self.next
+            .keys()
+            .all(|partition| own.contains_key(partition))
+    }
+
+    /// What it takes of memory, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        64 * self.next.len() + self.token.as_ref().map_or(0, HeaderValue::len)
+    }
+
     /// How many offsets this one lacks of the other.
     pub(super) fn behind(&self, other: &Position) -> i64 {
         let lags = other.next.iter().map(|(partition, wanted)| {

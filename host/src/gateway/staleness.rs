@@ -39,6 +39,14 @@ impl Staleness {
     /// Takes note of how far the copies are now, and tells how each one stands.
     pub(super) fn look(&mut self, now: Instant, copies: &[Arc<Position>]) -> Vec<Standing> {
         let front = Arc::new(Position::furthest(copies));
+        // Nothing was known so far.
+        if self
+            .samples
+            .front()
+            .is_some_and(|(_, sample)| sample.is_empty())
+        {
+            self.samples.clear();
+        }
         let is_news = |(_, last): &(Instant, Arc<Position>)| last.behind(&front) > 0;
         if self.samples.back().is_none_or(is_news) {
             self.samples.push_back((now, Arc::clone(&front)));
@@ -118,6 +126,20 @@ mod tests {
             stale(&staleness.look(late, &[at(40), at(20)])),
             [false, false]
         );
+    }
+
+    #[test]
+    fn a_copy_of_which_nothing_is_known_is_stale_as_soon_as_another_one_is_known() {
+        let start = Instant::now();
+        let mut staleness = Staleness::new(AFTER);
+        let unknown = || Arc::new(Position::default());
+        let found = staleness.look(start, &[unknown(), unknown()]);
+        assert_eq!(stale(&found), [false, false]);
+        let soon = start + Duration::from_millis(500);
+        let found = staleness.look(soon, &[at(1_000), unknown()]);
+        assert_eq!(stale(&found), [false, true]);
+        let found = staleness.look(soon, &[at(1_000), at(10)]);
+        assert_eq!(stale(&found), [false, true]);
     }
 
     #[test]

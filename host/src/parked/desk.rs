@@ -8,11 +8,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
+use tracing::warn;
+
 use super::{
     Action, KeyEntry, Request, Unreadable, event_from_entry, events_prefix, first_of, key_id,
 };
 use crate::record::{Event, Offset, TopicPartition};
 use crate::store::{self, CheckpointId, Entry, Store, Table, all_entries};
+use crate::telemetry::health::describe;
 use crate::unix_time::now_ms;
 
 /// Where the projections of a configuration keep what is parked. Shares that with its clones.
@@ -99,35 +102,18 @@ impl Desk {
             if projection.is_some_and(|projection| projection != &**name) {
                 continue;
             }
-            let writer = CheckpointId::writer(&place.projection, place.version, &place.copy);
-            let prefix = format!("{writer}/");
-            let requests = all_entries(&*place.store, Table::ParkedRequests, &prefix, None).await?;
-            let requests: BTreeMap<Arc<str>, Entry> = requests
-                .into_iter()
-                .map(|entry| (Arc::clone(&entry.id), entry))
-                .collect();
-            let parked = all_entries(&*place.store, Table::ParkedKeys, &prefix, None).await?;
-            for entry in parked {
-                let Some(partition) = partition_of(&entry.id[prefix.len()..]) else {
-                    continue;
-                };
-                let request = requests.get(&entry.id).map(Request::from_entry);
-                let known = KeyEntry::from_entry(&entry)?;
-                keys.push(ParkedKey {
-                    id: ParkedId {
-                        projection: Arc::clone(name),
-                        partition,
-                        first: known.first,
-                    },
-                    entry: known,
-                    request: request.transpose()?,
-                });
+            match list_in(name, place).await {
+                Ok(found) => keys.extend(found),
+                // The others' keys are not less parked for that.
+                Err(Error::Store(error)) if **name != *place.projection && error.is_transient() => {
+                    warn!(projection = %name, "its parked keys are left out: {}", describe(&error));
+                }
+                Err(error) => return Err(error),
             }
         }
         keys.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(keys)
     }
-
     /// One parked key; `None` where it is not parked, or not any more.
     pub async fn find(&self, id: &ParkedId) -> Result<Option<ParkedKey>, Error> {
         let (place, checkpoint) = self.checkpoint(id)?;
@@ -206,6 +192,36 @@ impl Desk {
         };
         Ok((place, checkpoint))
     }
+}
+
+/// The parked keys of one place.
+async fn list_in(name: &Arc<str>, place: &Place) -> Result<Vec<ParkedKey>, Error> {
+    let mut keys = Vec::new();
+    let writer = CheckpointId::writer(&place.projection, place.version, &place.copy);
+    let prefix = format!("{writer}/");
+    let requests = all_entries(&*place.store, Table::ParkedRequests, &prefix, None).await?;
+    let requests: BTreeMap<Arc<str>, Entry> = requests
+        .into_iter()
+        .map(|entry| (Arc::clone(&entry.id), entry))
+        .collect();
+    let parked = all_entries(&*place.store, Table::ParkedKeys, &prefix, None).await?;
+    for entry in parked {
+        let Some(partition) = partition_of(&entry.id[prefix.len()..]) else {
+            continue;
+        };
+        let request = requests.get(&entry.id).map(Request::from_entry);
+        let known = KeyEntry::from_entry(&entry)?;
+        keys.push(ParkedKey {
+            id: ParkedId {
+                projection: Arc::clone(name),
+                partition,
+                first: known.first,
+            },
+            entry: known,
+            request: request.transpose()?,
+        });
+    }
+    Ok(keys)
 }
 
 /// Reads `topic/partition/first`.

@@ -400,6 +400,9 @@ impl Runner {
     /// Another host has claimed a partition that the group gave to this one: either the group has
     /// moved it and word is on its way, or two groups work on one projection.
     fn claim_again(&mut self, partition: &TopicPartition, rivalries: u32) {
+        if let Some(commits) = &self.setup.context.commits {
+            commits.released(partition);
+        }
         let delay = Duration::from_secs(1 << rivalries.min(5));
         warn!(
             projection = %self.name(), partition = %partition, delay_s = delay.as_secs(),
