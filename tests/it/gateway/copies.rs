@@ -44,6 +44,8 @@ struct Mood {
 const WELL: u8 = 0;
 const AWAY: u8 = 1;
 const SILENT: u8 = 2;
+/// Longer than a read by id is waited for where there are others.
+const SLOW: u8 = 3;
 
 impl Mood {
     fn set(&self, mode: u8) {
@@ -61,6 +63,10 @@ impl Mood {
                 address: "a copy".to_owned(),
                 source: "it is away".into(),
             }),
+            SLOW => {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                Ok(())
+            }
             _ => std::future::pending().await,
         }
     }
@@ -149,9 +155,13 @@ impl Site {
             stores.push(Arc::new(store));
         }
         let label: Arc<str> = "flights".into();
-        let copies = names
-            .iter()
-            .map(|name| Arc::new(Copy::new(name, &label, READ_TIMEOUT)));
+        let copies = names.iter().map(|name| {
+            let label = match *name {
+                "main" => Arc::clone(&label),
+                further => format!("flights@{further}").into(),
+            };
+            Arc::new(Copy::new(name, &label, READ_TIMEOUT))
+        });
         let copies: Vec<Arc<Copy>> = copies.collect();
         let policy = policy.map(|policy| Arc::new(policy) as Arc<dyn Source<dyn RoutingPolicy>>);
         let picker = Picker::new("main", names.iter().map(|name| (*name, 1)), policy);
@@ -271,6 +281,40 @@ async fn a_read_that_a_copy_fails_is_answered_by_another() {
     site.moods[0].set(AWAY);
     let answer = site.get("/views/aircraft/N1").await;
     answer.assert_problem(503, "no store that holds it answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_copy_is_waited_for_where_no_other_is_quicker() {
+    let site = Site::opened(&NAMES[..2], Some(Prefers("main"))).await;
+    for writer in &mut site.writers().await {
+        writer.aircraft("N1", 1).await;
+    }
+    site.moods[0].set(SLOW);
+    site.moods[1].set(AWAY);
+    for _ in 0..8 {
+        assert_eq!(site.legs().await, 1);
+    }
+    site.moods[1].set(SLOW);
+    for _ in 0..8 {
+        assert_eq!(site.legs().await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_in_one_copy_is_no_version_in_another() {
+    let site = Site::opened(&NAMES[..2], Some(Prefers("east"))).await;
+    for writer in &mut site.writers().await {
+        writer.aircraft("N1", 1).await;
+    }
+    let path = "/views/aircraft/N1";
+    let answer = site.get(path).await;
+    let etag = answer.header("etag").expect("a version").to_owned();
+    let known = [("if-none-match", etag.as_str())];
+    assert_eq!(get(site.address, path, &known).await.status, 304);
+    site.moods[1].set(AWAY);
+    let other = get(site.address, path, &known).await;
+    assert_eq!(other.status, 200, "{other:?}");
+    assert_ne!(other.header("etag"), Some(&*etag));
 }
 
 #[tokio::test(flavor = "multi_thread")]
