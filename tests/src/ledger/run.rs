@@ -221,6 +221,10 @@ group-id = "{topic}-{projection}"
             plugin = plugin.display(),
             topic = topic.name,
         );
+        // What is shared folds in one lane.
+        if projection == "statements" {
+            text += "lanes = 2\n";
+        }
         if options.hazards.duplicates {
             text += &format!("dedupe = {{ id = \"header:{ID_HEADER}\", window = 100000 }}\n");
         }
