@@ -75,8 +75,8 @@ fn config(setup: &Setup, task: &Task) -> anyhow::Result<String> {
     writeln!(
         config,
         "\n[projections.bench.queue]\nevents = {}\nbytes = {}",
-        batch.events * 2,
-        batch.bytes * 2
+        batch.events * 4,
+        batch.bytes * 4
     )?;
     if task.workload.computes() {
         writeln!(

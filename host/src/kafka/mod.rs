@@ -136,7 +136,7 @@ impl Connection {
             // out at once in any case.
             .set("fetch.wait.max.ms", "50")
             // Per consumer. What waits here comes on top of the pipeline's own queues.
-            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.max.messages.kbytes", "16384")
             // How soon a topic's new partitions are noticed; the default is five minutes.
             .set("topic.metadata.refresh.interval.ms", "30000");
         for (name, value) in &self.properties {
