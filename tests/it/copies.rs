@@ -82,6 +82,17 @@ listen = "{gateway}"
         }
     }
 
+    /// A host that has made documents of these in each copy.
+    async fn start_with(&self, numbers: &[Number]) -> Host {
+        produce(&self.topic, numbers);
+        let host = Host::start(&self.config).expect("a host");
+        for database in [&self.main, &self.east] {
+            self.until_right("each copy", database, numbers, &host)
+                .await;
+        }
+        host
+    }
+
     async fn until_right(&self, what: &str, database: &Database, numbers: &[Number], host: &Host) {
         let expected = tally(numbers);
         wait::until(&format!("{what} to be right"), async || {
@@ -334,13 +345,7 @@ async fn a_routing_policy_is_swapped_and_rolled_back_while_reads_go_on() {
     ))
     .await;
     let numbers = numbers(200);
-    produce(&scene.topic, &numbers);
-    let host = Host::start(&scene.config).expect("a host");
-    for database in [&scene.main, &scene.east] {
-        scene
-            .until_right("each copy", database, &numbers, &host)
-            .await;
-    }
+    let host = scene.start_with(&numbers).await;
     let until_spread = async |host: &Host, expected: [u64; 2]| {
         wait::until("reads to be spread", async || {
             let found = spread(&scene, host, 10);
@@ -430,13 +435,7 @@ fn p99(reads: &Reads, from: Instant, to: Instant) -> Duration {
 async fn a_copy_that_is_killed_under_load_fails_no_read() {
     let mut scene = Scene::new().await;
     let numbers = numbers(200);
-    produce(&scene.topic, &numbers);
-    let host = Host::start(&scene.config).expect("a host");
-    for database in [&scene.main, &scene.east] {
-        scene
-            .until_right("each copy", database, &numbers, &host)
-            .await;
-    }
+    let host = scene.start_with(&numbers).await;
     let reads = Arc::new(Reads::default());
     let (stop, failed) = (
         Arc::new(AtomicBool::new(false)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::policies::{Configured, Load};
 use super::{Error, VIEW_VERSION, versions};
 use crate::config::{self, Config};
-use crate::plugin::{self, About, Engine, Program, Unread};
+use crate::plugin::{self, Engine, Program, Unread};
 use crate::store::{CheckpointId, ViewId};
 use crate::telemetry::health::describe;
 
@@ -164,15 +164,16 @@ fn load_placement(
     name: &str,
     placement: &config::Placement,
 ) -> Result<Configured<plugin::Placement>, String> {
-    let (owned, config) = (name.to_owned(), placement.config.clone());
-    let engine = Arc::clone(engine);
-    let load = move |label: &str, bytes: &[u8]| {
-        let policy = plugin::Policy::load(&engine, label, bytes, plugin::Placement::KIND)?;
-        let about = policy.about().clone();
-        plugin::Placement::new(policy, &owned, config.expose()).map(|policy| (policy, about))
-    };
     let key = format!("projections.{name}.placement.policy");
-    load_policy(&placement.policy, &key, load)
+    let (kind, config) = (plugin::Placement::KIND, &placement.config);
+    let configure = plugin::Placement::new;
+    load_policy(
+        engine,
+        (&placement.policy, &key),
+        kind,
+        (name, config),
+        configure,
+    )
 }
 
 fn load_routing(
@@ -180,28 +181,36 @@ fn load_routing(
     store: &str,
     routing: &config::Routing,
 ) -> Result<Configured<plugin::Routing>, String> {
-    let (owned, config) = (store.to_owned(), routing.config.clone());
-    let engine = Arc::clone(engine);
-    let load = move |label: &str, bytes: &[u8]| {
-        let policy = plugin::Policy::load(&engine, label, bytes, plugin::Routing::KIND)?;
-        let about = policy.about().clone();
-        plugin::Routing::new(policy, &owned, config.expose()).map(|policy| (policy, about))
-    };
+    let key = format!("stores.{store}.routing.policy");
+    let (kind, config) = (plugin::Routing::KIND, &routing.config);
+    let configure = plugin::Routing::new;
     load_policy(
-        &routing.policy,
-        &format!("stores.{store}.routing.policy"),
-        load,
+        engine,
+        (&routing.policy, &key),
+        kind,
+        (store, config),
+        configure,
     )
 }
 
-/// `key` is the one of the configuration that names the file.
+/// `file` comes with the key of the configuration that names it, and `balanced` with what a policy
+/// is handed for it.
 fn load_policy<P: 'static>(
-    path: &Path,
-    key: &str,
-    load: impl Fn(&str, &[u8]) -> Result<(P, About), plugin::Error> + Send + Sync + 'static,
+    engine: &Arc<Engine>,
+    file: (&Path, &str),
+    kind: plugin::Kind,
+    balanced: (&str, &config::PluginConfig),
+    configure: fn(Arc<plugin::Policy>, &str, &serde_json::Value) -> Result<P, plugin::Error>,
 ) -> Result<Configured<P>, String> {
-    let (file, bytes) = read(path, key)?;
-    let (policy, about) = load(&file, &bytes).map_err(|error| describe(&error))?;
+    let engine = Arc::clone(engine);
+    let (name, config) = (balanced.0.to_owned(), balanced.1.clone());
+    let load = move |label: &str, bytes: &[u8]| {
+        let policy = plugin::Policy::load(&engine, label, bytes, kind)?;
+        let about = policy.about().clone();
+        configure(policy, &name, config.expose()).map(|policy| (policy, about))
+    };
+    let (label, bytes) = read(file.0, file.1)?;
+    let (policy, about) = load(&label, &bytes).map_err(|error| describe(&error))?;
     let load: Load<P> = Arc::new(move |label, bytes| Ok(load(label, bytes)?.0));
     Ok(Configured {
         policy,

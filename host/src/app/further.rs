@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::reading::{Reading, Seat};
+use super::reading::{self, Reading, Seat};
 use super::versions::Follower;
 use super::{
     Catalogue, Error, Plugin, fail, label, look_after, parked_place, runners, startup, store_name,
@@ -141,24 +141,18 @@ impl Further {
                 metadata: &shared.metadata,
                 producer: None,
                 health: &shared.health,
-                commits: self
-                    .seats
-                    .iter()
-                    .find(|seat| seat.is_of(&name))
-                    .and_then(Seat::commits),
+                commits: reading::commits(&self.seats, &name),
             };
-            running.spawn(runners::build(&shared.config, plugin, parts)?.run(stop.clone()));
+            let runner = runners::build(&shared.config, plugin, parts)?;
+            let stop = stop.clone();
+            running.spawn(async move { Ok(runner.run(stop).await?) });
             let (name, place) = parked_place(plugin, &self.copy.name, Arc::clone(&store) as _);
             shared.parked.open(&name, place);
         }
         for seat in &self.seats {
             seat.open(&store, &mut services, &shared.health);
         }
-        let mut result = Ok(());
-        while let Some(ended) = running.join_next().await {
-            let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            result = result.and(ended.map_err(Error::from));
-        }
+        let result = runners::join(running).await;
         services.shutdown().await;
         store.close().await;
         result

@@ -265,23 +265,19 @@ impl App {
     /// Runs until `stop` is cancelled and everything is drained, or until no projection is left
     /// that can go on.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        let mut runners = JoinSet::new();
+        let mut running = JoinSet::new();
         if let Some(gateway) = self.gateway {
             gateway.start(&mut self.services, &self.health, &stop);
         }
         for runner in self.runners {
             let stop = stop.clone();
-            runners.spawn(async move { Ok(runner.run(stop).await?) });
+            running.spawn(async move { Ok(runner.run(stop).await?) });
         }
         for copy in self.further {
-            runners.spawn(copy.run(self.shared.clone(), stop.clone()));
+            running.spawn(copy.run(self.shared.clone(), stop.clone()));
         }
-        let mut result = self.refused.map_or(Ok(()), Err);
-        while let Some(ended) = runners.join_next().await {
-            // A failed projection is logged and shows in /health/ready; the others go on.
-            let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            result = result.and(ended);
-        }
+        let ended = runners::join(running).await;
+        let result = self.refused.map_or(ended, Err);
         self.services.shutdown().await;
         self.changes.close().await;
         for store in self.stores.values() {

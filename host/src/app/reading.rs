@@ -165,10 +165,9 @@ impl Reading {
         seats.cloned().collect()
     }
 
-    /// Who hears of what a projection stores in a copy.
-    pub(super) fn commits(&self, label: &str) -> Option<Arc<dyn CommitStream>> {
-        let seat = self.seats.iter().find(|seat| *seat.copy.label == *label)?;
-        seat.commits()
+    /// Who hears of what a projection stores in a first copy.
+    pub(super) fn commits(&self, projection: &str) -> Option<Arc<dyn CommitStream>> {
+        commits(&self.seats, projection)
     }
 
     /// Serves until `stop` is cancelled.
@@ -184,7 +183,7 @@ impl Reading {
             }
         }
         for (copies, stale_after) in self.copies {
-            if copies.len() > 1 {
+            if copies.are_several() {
                 services.spawn(async move { copies.compare(stale_after).await });
             }
         }
@@ -193,17 +192,14 @@ impl Reading {
     }
 }
 
+/// Who hears of what a projection stores, by what it is called in the copy.
+pub(super) fn commits(seats: &[Seat], label: &str) -> Option<Arc<dyn CommitStream>> {
+    let seat = seats.iter().find(|seat| *seat.copy.label == *label)?;
+    let cache = seat.copy.cache()?;
+    Some(Arc::clone(cache) as _)
+}
+
 impl Seat {
-    pub(super) fn is_of(&self, label: &str) -> bool {
-        *self.copy.label == *label
-    }
-
-    /// Who hears of what the projection stores.
-    pub(super) fn commits(&self) -> Option<Arc<dyn CommitStream>> {
-        let cache = self.copy.cache()?;
-        Some(Arc::clone(cache) as _)
-    }
-
     /// From now on the copy is read, and `services` know how far it is.
     pub(super) fn open(
         &self,

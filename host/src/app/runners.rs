@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -130,6 +131,17 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
     }))
 }
 
+/// Waits until all have ended, and tells the first failure. A failed projection is logged and shows
+/// in `/health/ready`; the others go on.
+pub(super) async fn join(mut running: JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    let mut result = Ok(());
+    while let Some(ended) = running.join_next().await {
+        let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        result = result.and(ended);
+    }
+    result
+}
+
 /// Who places keys. A policy's placer runs for as long as somebody reads its table.
 fn place(
     name: &Arc<str>,
@@ -151,10 +163,10 @@ fn place(
     let switch = placer.switch();
     tokio::spawn(async move {
         let follow = async {
-            while policies.changed().await.is_ok() {
-                let switch = switch.clone();
+            // The placer was made with the first one.
+            if policies.changed().await.is_ok() {
                 let change = move |policy| switch.change_policy(Arc::new(policy), Instant::now());
-                hand_over(policies.clone(), change).await;
+                hand_over(policies, change).await;
             }
             std::future::pending().await
         };

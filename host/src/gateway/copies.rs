@@ -6,7 +6,7 @@
 //!   else's) is not asked twice, and neither are the others: its error is the answer.
 //! - Only copies that are new enough are asked: those that include the position that a request
 //!   names; without one, those that are not stale ([`staleness`](super::staleness)). Others are
-//!   asked when all of these have failed, and then a position is waited for as before.
+//!   asked when all of these have failed, for what is left of the time to wait for a position.
 //! - A copy whose reads keep failing is left alone for a while ([`breaker`](super::breaker)).
 //!
 //! Which of those that are new enough is asked is for the [`Balancer`] to say.
@@ -208,13 +208,8 @@ impl Copies {
         Copies::new(vec![copy], picker)
     }
 
-    pub fn len(&self) -> usize {
-        self.copies.len()
-    }
-
-    /// Always false.
-    pub fn is_empty(&self) -> bool {
-        self.copies.is_empty()
+    pub fn are_several(&self) -> bool {
+        self.copies.len() > 1
     }
 
     /// Asks copies until one answers.
@@ -319,10 +314,10 @@ impl Copies {
                     return Err(resting(copy));
                 }
                 let waited = copy.opened()?.positions.wait(token, wait);
-                let waited = match self.copies.len() {
-                    1 => waited.await,
+                let waited = match self.are_several() {
+                    false => waited.await,
                     // The others' answer does not wait for a copy that is silent.
-                    _ => within(&copy.name, wait + RETRY_AFTER, waited).await,
+                    true => within(&copy.name, wait + RETRY_AFTER, waited).await,
                 };
                 self.note(copy, breaker, &waited);
                 Ok((id, waited?))

@@ -175,7 +175,7 @@ impl Stream {
                 Err(_) if Instant::now() >= self.end => return None,
                 Err(_) => {
                     // A copy that has gone tells of no change any more.
-                    if self.gateway.view(&self.view).ok()?.copies.len() > 1 {
+                    if self.gateway.view(&self.view).ok()?.copies.are_several() {
                         self.look().await.ok()?;
                     }
                     let comment = || Bytes::from_static(b":\n\n");

@@ -111,7 +111,16 @@ impl Position {
 
     /// How many offsets this one lacks of the other.
     pub(super) fn behind(&self, other: &Position) -> i64 {
-        let lags = other.next.iter().map(|(partition, wanted)| {
+        self.lacks(
+            other
+                .next
+                .iter()
+                .map(|(partition, next)| (partition, *next)),
+        )
+    }
+
+    fn lacks<'a>(&self, wanted: impl Iterator<Item = (&'a TopicPartition, NextOffset)>) -> i64 {
+        let lags = wanted.map(|(partition, wanted)| {
             let known = self.next.get(partition).map_or(0, |next| next.0);
             (wanted.0 - known).max(0)
         });
@@ -129,11 +138,7 @@ impl Position {
 
     /// How many offsets of the token's partitions are not stored yet.
     pub fn lag(&self, token: &Token) -> i64 {
-        let lags = token.partitions().map(|(partition, wanted)| {
-            let known = self.next.get(partition).map_or(0, |next| next.0);
-            (wanted.0 - known).max(0)
-        });
-        lags.fold(0, i64::saturating_add)
+        self.lacks(token.partitions())
     }
 
     /// Moves forward, never back; `false` where nothing is new.
