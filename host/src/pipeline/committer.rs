@@ -3,21 +3,26 @@
 //! Guarantees:
 //! - What is ready at the same time goes in one transaction, up to its size limits, so that the
 //!   cost of an event does not grow with the number of partitions.
+//! - Little waits while something is being stored, for a short time, and then goes together: many
+//!   small transactions would take more of everybody's time than they save.
 //! - A partition that turns out to be fenced is dropped from its group; the others go again.
 //! - While the store is away, a commit is tried again until it is stored or nobody waits for it.
 //!
 //! A domain has at most one batch here, so batches of one domain are stored in their order.
 //! On shutdown: the owner drops the handle after the domains have drained; `run` then returns.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::backoff::Backoff;
+use super::sleep_until;
 use crate::projection::DocumentId;
 use crate::store::{
     Advance, CheckpointId, Commit, CommitError, EntryChange, Store, Table, ViewId, Write,
@@ -88,7 +93,17 @@ pub struct Committer {
     reachability: Reachability,
     options: Options,
     submissions: mpsc::Receiver<Submission>,
+    /// Taken in and not yet under way, oldest first.
+    waiting: VecDeque<Submission>,
+    /// Since when the oldest of them waits.
+    waiting_since: Instant,
 }
+
+/// What is less than this part of a transaction's limits is little.
+const LITTLE: usize = 8;
+
+/// How long little waits for what is being stored: about as long as a small transaction takes.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Submissions that wait; a domain waits for room before it folds on, so this bounds nothing but
 /// the number of domains.
@@ -108,6 +123,8 @@ impl Committer {
             reachability,
             options,
             submissions: receiver,
+            waiting: VecDeque::new(),
+            waiting_since: Instant::now(),
         };
         (
             committer,
@@ -120,61 +137,74 @@ impl Committer {
     /// Runs until every handle is dropped and everything handed over has its outcome.
     pub async fn run(mut self) {
         let mut in_flight = JoinSet::new();
-        let mut carried: Option<Submission> = None;
-        loop {
-            if in_flight.len() >= self.options.in_flight_max {
-                join(&mut in_flight).await;
+        let mut open = true;
+        while open || !self.waiting.is_empty() || !in_flight.is_empty() {
+            while let Ok(submission) = self.submissions.try_recv() {
+                self.take_in(submission);
+            }
+            let go_at = self.go_at(in_flight.len());
+            if go_at.is_some_and(|at| at <= Instant::now()) {
+                let commit = self.next_commit();
+                in_flight.spawn(commit.run());
                 continue;
             }
-            let first = match carried.take() {
-                Some(submission) => submission,
-                // Cancel-safe: both branches only take what is complete.
-                None => tokio::select! {
-                    submission = self.submissions.recv() => match submission {
-                        Some(submission) => submission,
-                        None => break,
-                    },
-                    () = join(&mut in_flight), if !in_flight.is_empty() => continue,
+            // Cancel-safe: each branch takes what is complete or nothing at all.
+            tokio::select! {
+                submission = self.submissions.recv(), if open => match submission {
+                    Some(submission) => self.take_in(submission),
+                    None => open = false,
                 },
-            };
-            let (group, rest) = self.group(first);
-            carried = rest;
-            let mut joined = GroupCommit {
-                projection: Arc::clone(&self.projection),
-                store: Arc::clone(&self.store),
-                reachability: self.reachability.clone(),
-                commit: Commit::default(),
-                group: Vec::with_capacity(group.len()),
-            };
-            for submission in group {
-                joined.add(submission);
+                () = join(&mut in_flight), if !in_flight.is_empty() => {}
+                () = sleep_until(go_at) => {}
             }
-            in_flight.spawn(joined.run());
-        }
-        while !in_flight.is_empty() {
-            join(&mut in_flight).await;
         }
     }
 
-    /// Joins what is ready, as far as it fits one transaction.
-    fn group(&mut self, first: Submission) -> (Vec<Submission>, Option<Submission>) {
-        let mut documents = first.documents();
-        let mut bytes = first.bytes;
-        let mut group = vec![first];
-        while let Ok(next) = self.submissions.try_recv() {
+    fn take_in(&mut self, submission: Submission) {
+        if self.waiting.is_empty() {
+            self.waiting_since = Instant::now();
+        }
+        self.waiting.push_back(submission);
+    }
+
+    /// When the next transaction is to start, as far as that is known.
+    fn go_at(&self, in_flight: usize) -> Option<Instant> {
+        if self.waiting.is_empty() || in_flight >= self.options.in_flight_max {
+            return None;
+        }
+        let little = in_flight > 0 && self.waits_little();
+        let patience = if little { PATIENCE } else { Duration::ZERO };
+        Some(self.waiting_since + patience)
+    }
+
+    fn waits_little(&self) -> bool {
+        let documents: usize = self.waiting.iter().map(Submission::documents).sum();
+        let bytes: usize = self.waiting.iter().map(|submission| submission.bytes).sum();
+        documents < self.options.documents_max / LITTLE && bytes < self.options.bytes_max / LITTLE
+    }
+
+    /// Joins what waits, as far as it fits one transaction.
+    fn next_commit(&mut self) -> GroupCommit {
+        let mut joined = GroupCommit {
+            projection: Arc::clone(&self.projection),
+            store: Arc::clone(&self.store),
+            reachability: self.reachability.clone(),
+            commit: Commit::default(),
+            group: Vec::with_capacity(self.waiting.len()),
+        };
+        let (mut documents, mut bytes) = (0, 0);
+        while let Some(next) = self.waiting.front() {
             documents += next.documents();
             bytes += next.bytes;
             let full = documents > self.options.documents_max || bytes > self.options.bytes_max;
             // A partition that was abandoned and came back: its two batches are of two epochs.
-            let twice = group
-                .iter()
-                .any(|submission| submission.shares_partition(&next));
-            if full || twice {
-                return (group, Some(next));
+            let twice = next.shares_partition(&joined.commit.advances);
+            if (full || twice) && !joined.group.is_empty() {
+                break;
             }
-            group.push(next);
+            joined.add(self.waiting.pop_front().expect("it was just looked at"));
         }
-        (group, None)
+        joined
     }
 }
 
@@ -184,9 +214,8 @@ impl Submission {
         self.writes.len() + self.entries.len()
     }
 
-    fn shares_partition(&self, other: &Submission) -> bool {
-        let moves =
-            |checkpoint: &CheckpointId| other.advances.iter().any(|a| a.checkpoint == *checkpoint);
+    fn shares_partition(&self, others: &[Advance]) -> bool {
+        let moves = |checkpoint: &CheckpointId| others.iter().any(|a| a.checkpoint == *checkpoint);
         self.advances
             .iter()
             .any(|advance| moves(&advance.checkpoint))

@@ -18,6 +18,9 @@ use crate::record::{Event, TopicPartition};
 use crate::store::{EntryChange, Provenance, StoredDocument, Table};
 use crate::telemetry::health::describe;
 
+/// Fewer events than this are not folded ahead of a commit that is under way.
+const FOLD_AHEAD_MIN: usize = 256;
+
 /// Events of one partition that are folded together.
 pub(super) struct Batch {
     /// Index of the member.
@@ -320,6 +323,9 @@ impl Domain {
         if careful && (folding_ahead || self.in_flight.is_some()) {
             return None;
         }
+        if self.in_flight.is_some() && self.waits_little() {
+            return None;
+        }
         let room = self.room()?;
         for step in 0..self.members.len() {
             let index = (self.turn + step) % self.members.len();
@@ -337,6 +343,15 @@ impl Domain {
             });
         }
         None
+    }
+
+    /// Whether so little waits that it is folded at once when the commit under way has its outcome:
+    /// each fold is a handover to a thread, and folding ahead saves less than that.
+    fn waits_little(&self) -> bool {
+        match &self.members[..] {
+            [only] => only.partition.waiting() < FOLD_AHEAD_MIN,
+            _ => false,
+        }
     }
 
     /// What the next commit still takes, `None` where it is full.
