@@ -139,8 +139,10 @@ impl Partition {
         let events_max = self
             .narrowed
             .map_or(room.events_max, |narrowed| narrowed.min(room.events_max));
-        let mut batch: Vec<Arc<Event>> = Vec::new();
+        let events = events_max.min(self.waiting());
+        let mut batch: Vec<Arc<Event>> = Vec::with_capacity(events);
         let mut keys = FastSet::default();
+        keys.reserve(events.min(room.documents_max));
         let mut bytes = 0;
         for event in self.log.range(self.folded.events..) {
             bytes += event.size_bytes();

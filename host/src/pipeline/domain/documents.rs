@@ -20,15 +20,13 @@ impl Domain {
         if self.parts.context.layout != DomainLayout::PerPartition {
             return Ok(());
         }
-        let ids = distinct_ids(events.iter());
+        let ids: Vec<&str> = distinct(ids(events.iter()), events.len()).collect();
         for view in 0..self.parts.context.views.len() {
             let view = view_index(view);
             let mut unknown: Vec<DocumentId> = Vec::new();
             for id in &ids {
-                if self.cache.peek(view, id).is_none() {
+                if !self.cache_mut().touch(view, id) {
                     unknown.push(DocumentId::from(*id));
-                } else {
-                    self.cache_mut().touch(view, id);
                 }
             }
             self.load(view, unknown).await?;
@@ -95,15 +93,15 @@ impl Domain {
         let Some(member) = member.filter(|_| context.layout == DomainLayout::PerPartition) else {
             return Vec::new();
         };
-        let events = member.partition.behind(skip).take(context.batch.events_max);
-        let ids = distinct_ids(events);
         let mut unknown = Vec::new();
         for view in 0..context.views.len() {
             let view = view_index(view);
-            let ids = ids.iter().filter(|id| self.cache.peek(view, id).is_none());
-            unknown.extend(ids.take(documents_max).map(|id| DocumentKey {
+            let events = member.partition.behind(skip).take(context.batch.events_max);
+            let ids = ids(events).filter(|id| self.cache.peek(view, id).is_none());
+            let ids = distinct(ids, 0).take(documents_max);
+            unknown.extend(ids.map(|id| DocumentKey {
                 view,
-                id: DocumentId::from(*id),
+                id: DocumentId::from(id),
             }));
         }
         unknown
@@ -142,11 +140,17 @@ fn view_index(view: usize) -> ViewIndex {
     ViewIndex(u32::try_from(view).expect("views are few"))
 }
 
-/// The keys of events as ids of documents, each once.
-fn distinct_ids<'e>(events: impl Iterator<Item = &'e Arc<Event>>) -> Vec<&'e str> {
+/// The keys of events as ids of documents.
+fn ids<'e>(events: impl Iterator<Item = &'e Arc<Event>>) -> impl Iterator<Item = &'e str> {
+    events.filter_map(|event| std::str::from_utf8(event.key()?).ok())
+}
+
+/// Each id once; `capacity` is how many there may be.
+fn distinct<'e>(
+    ids: impl Iterator<Item = &'e str>,
+    capacity: usize,
+) -> impl Iterator<Item = &'e str> {
     let mut seen = FastSet::default();
-    events
-        .filter_map(|event| std::str::from_utf8(event.key()?).ok())
-        .filter(|id| seen.insert(*id))
-        .collect()
+    seen.reserve(capacity);
+    ids.filter(move |id| seen.insert(*id))
 }
