@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::stamp::Origin;
+
 /// Bytes of documents, as they are stored, above which all are forgotten. The host's default.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -13,6 +15,7 @@ pub(super) struct Slot<D> {
     pub(super) known: bool,
     /// Whether MongoDB has it, or will have before the next batch is stored.
     pub(super) stored: bool,
+    pub(super) origin: Origin,
     pub(super) document: D,
     /// The last batch that has touched it.
     batch: u64,

@@ -3,11 +3,11 @@
 //!
 //! It writes as the host does: it reads which documents exist, inserts those that are new, updates
 //! those that exist, and moves the checkpoints of all partitions of the batch, in one transaction,
-//! with majority writes. It keeps documents in memory, folds the next batch while the last one is
+//! with majority writes; each document says where it comes from, in as many bytes as the host's. It keeps documents in memory, folds the next batch while the last one is
 //! being stored, and has two transactions in flight, each for one half of the partitions.
 //!
 //! What it leaves out is what costs the host time: Wasm, dedupe, fences, checks of what came out
-//! of a plugin, parking, groups, provenance. It starts at the beginning of the topic each time.
+//! of a plugin, parking, groups. It starts at the beginning of the topic each time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Receiver;
@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use super::cache::Cache;
 use super::input::{Chunk, read};
+use super::stamp::Stamp;
 use super::{Batch, Options, connect, transaction};
 use crate::fold::Fold;
 use crate::workload::Shape;
@@ -60,6 +61,7 @@ pub fn limit<F: Fold>(options: &Options, make: impl Fn() -> F) -> anyhow::Result
             fold: make(),
             view: options.workload.shape().view(),
             topic: options.topic.clone(),
+            stamp: Stamp::new(&options.topic),
             database: database.clone(),
             cache: Cache::new(),
             input,
@@ -97,6 +99,7 @@ struct Worker<F: Fold> {
     fold: F,
     view: &'static str,
     topic: String,
+    stamp: Stamp,
     database: Database,
     cache: Cache<F::Document>,
     input: Receiver<Chunk>,
@@ -119,6 +122,8 @@ enum Storing {
 /// An event of a batch.
 struct Parsed<E> {
     event: E,
+    partition: i32,
+    offset: i64,
     /// Places in the cache of the documents that it changes.
     places: (usize, Option<usize>),
 }
@@ -182,17 +187,24 @@ impl<F: Fold> Worker<F> {
                     place
                 };
                 let places = (touch(one), other.map(touch));
-                events.push(Parsed { event, places });
+                events.push(Parsed {
+                    event,
+                    partition: record.partition,
+                    offset: record.offset,
+                    places,
+                });
                 next.insert(record.partition, record.offset + 1);
                 bytes += record.value.len();
             }
         }
 
         self.load(&touched)?;
-        for Parsed { event, places } in &events {
-            for place in std::iter::once(places.0).chain(places.1) {
+        for parsed in &events {
+            for place in std::iter::once(parsed.places.0).chain(parsed.places.1) {
                 let slot = self.cache.slot(place);
-                self.fold.fold(event, &slot.id, &mut slot.document);
+                self.fold.fold(&parsed.event, &slot.id, &mut slot.document);
+                slot.origin.partition = parsed.partition;
+                slot.origin.offset = parsed.offset;
             }
         }
         drop(events);
@@ -226,6 +238,7 @@ impl<F: Fold> Worker<F> {
                 let slot = self.cache.find(id).context("an id that nobody asked for")?;
                 slot.document = bson::deserialize_from_slice(document.as_bytes())?;
                 slot.stored = true;
+                slot.origin.revision = document.get_document("_m")?.get_i64("rev")?;
                 self.cache.grow(document.as_bytes().len());
             }
         }
@@ -241,7 +254,9 @@ impl<F: Fold> Worker<F> {
         for &place in touched {
             let slot = self.cache.slot(place);
             let fields = bson::serialize_to_raw_document_buf(&slot.document)?;
-            let document = transaction::with_id(&slot.id, &fields)?;
+            slot.origin.revision += 1;
+            let stamp = self.stamp.element(slot.origin);
+            let document = transaction::with_id(&slot.id, &fields, stamp)?;
             if std::mem::replace(&mut slot.stored, true) {
                 updates.push(transaction::replacement(&slot.id, document));
             } else {

@@ -6,6 +6,7 @@ mod cache;
 mod input;
 mod limit;
 mod one_by_one;
+mod stamp;
 mod transaction;
 
 use anyhow::Context as _;

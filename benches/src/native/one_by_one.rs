@@ -118,7 +118,7 @@ impl<F: Fold> Service<'_, F> {
             };
             self.fold.fold(&event, id, &mut document);
             let fields = bson::serialize_to_raw_document_buf(&document)?;
-            let document = transaction::with_id(id, &fields)?;
+            let document = transaction::with_id(id, &fields, &[])?;
             let save = self.documents.replace_one(filter, document).upsert(true);
             save.session(&mut *session).await?;
         }

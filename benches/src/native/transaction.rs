@@ -34,11 +34,16 @@ pub(super) fn replacement(id: &str, document: RawDocumentBuf) -> RawDocumentBuf 
     rawdoc! { "q": { "_id": id }, "u": document }
 }
 
-/// A document with this `_id` in front of its fields.
-pub(super) fn with_id(id: &str, fields: &RawDocument) -> anyhow::Result<RawDocumentBuf> {
-    let fields = &fields.as_bytes()[4..];
+/// A document with this `_id` in front of its fields, and these elements behind them.
+pub(super) fn with_id(
+    id: &str,
+    fields: &RawDocument,
+    behind: &[u8],
+) -> anyhow::Result<RawDocumentBuf> {
+    let fields = fields.as_bytes();
+    let fields = &fields[4..fields.len() - 1];
     let string_len = i32::try_from(id.len() + 1)?;
-    let len = 4 + 5 + 4 + id.len() + 1 + fields.len();
+    let len = 4 + 5 + 4 + id.len() + 1 + fields.len() + behind.len() + 1;
     let mut bytes = Vec::with_capacity(len);
     bytes.extend_from_slice(&i32::try_from(len)?.to_le_bytes());
     bytes.push(ElementType::String as u8);
@@ -47,6 +52,8 @@ pub(super) fn with_id(id: &str, fields: &RawDocument) -> anyhow::Result<RawDocum
     bytes.extend_from_slice(id.as_bytes());
     bytes.push(0);
     bytes.extend_from_slice(fields);
+    bytes.extend_from_slice(behind);
+    bytes.push(0);
     Ok(RawDocumentBuf::from_bytes(bytes)?)
 }
 
@@ -119,9 +126,9 @@ mod tests {
     #[test]
     fn an_id_comes_in_front_of_the_fields() {
         let fields = rawdoc! { "a": 1, "b": { "c": "d" } };
-        let document = with_id("kö", &fields).expect("it is small");
+        let document = with_id("kö", &fields, &[]).expect("it is small");
         assert_eq!(document, rawdoc! { "_id": "kö", "a": 1, "b": { "c": "d" } });
-        let empty = with_id("", &rawdoc! {}).expect("it is small");
+        let empty = with_id("", &rawdoc! {}, &[]).expect("it is small");
         assert_eq!(empty, rawdoc! { "_id": "" });
     }
 
