@@ -40,7 +40,7 @@ pub struct Filled {
 enum Pace {
     /// Many events in a request.
     Bulk,
-    /// Each event as soon as it is there.
+    /// Each event at most some milliseconds after it is there.
     Prompt,
 }
 
@@ -101,7 +101,8 @@ impl Topic {
         let mut config = self.config();
         match pace {
             Pace::Bulk => config.set("linger.ms", "20").set("batch.size", "262144"),
-            Pace::Prompt => config.set("linger.ms", "0"),
+            // The default of Kafka's own producer since 4.0.
+            Pace::Prompt => config.set("linger.ms", "5"),
         };
         config.set("enable.idempotence", "true");
         Ok(Feed {
