@@ -18,8 +18,8 @@ use crate::record::{Event, TopicPartition};
 use crate::store::{EntryChange, Provenance, StoredDocument, Table};
 use crate::telemetry::health::describe;
 
-/// Fewer events than this are not folded ahead of a commit that is under way.
-const FOLD_AHEAD_MIN: usize = 256;
+/// Fewer events than this part of a batch are not folded ahead of a commit that is under way.
+const LITTLE: usize = 64;
 
 /// Events of one partition that are folded together.
 pub(super) struct Batch {
@@ -349,7 +349,7 @@ impl Domain {
     /// each fold is a handover to a thread, and folding ahead saves less than that.
     fn waits_little(&self) -> bool {
         match &self.members[..] {
-            [only] => only.partition.waiting() < FOLD_AHEAD_MIN,
+            [only] => only.partition.waiting() < self.parts.context.batch.events_max / LITTLE,
             _ => false,
         }
     }
