@@ -11,7 +11,6 @@
 //! A domain has at most one batch here, so batches of one domain are stored in their order.
 //! On shutdown: the owner drops the handle after the domains have drained; `run` then returns.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use self::waiting::Waiting;
 use super::backoff::Backoff;
 use super::sleep_until;
 use crate::projection::DocumentId;
@@ -28,6 +28,8 @@ use crate::store::{
     Advance, CheckpointId, Commit, CommitError, EntryChange, Store, Table, ViewId, Write,
 };
 use crate::telemetry::health::{Reachability, describe};
+
+mod waiting;
 
 /// How a domain hands its batches over.
 #[derive(Clone, Debug)]
@@ -93,17 +95,8 @@ pub struct Committer {
     reachability: Reachability,
     options: Options,
     submissions: mpsc::Receiver<Submission>,
-    /// Taken in and not yet under way, oldest first.
-    waiting: VecDeque<Submission>,
-    /// Since when the oldest of them waits.
-    waiting_since: Instant,
+    waiting: Waiting,
 }
-
-/// What is less than this part of a transaction's limits is little.
-const LITTLE: usize = 8;
-
-/// How long little waits for what is being stored: about as long as a small transaction takes.
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Submissions that wait; a domain waits for room before it folds on, so this bounds nothing but
 /// the number of domains.
@@ -123,8 +116,7 @@ impl Committer {
             reachability,
             options,
             submissions: receiver,
-            waiting: VecDeque::new(),
-            waiting_since: Instant::now(),
+            waiting: Waiting::new(Instant::now()),
         };
         (
             committer,
@@ -140,18 +132,18 @@ impl Committer {
         let mut open = true;
         while open || !self.waiting.is_empty() || !in_flight.is_empty() {
             while let Ok(submission) = self.submissions.try_recv() {
-                self.take_in(submission);
+                self.waiting.push(submission, Instant::now());
             }
-            let go_at = self.go_at(in_flight.len());
+            let go_at = self.waiting.go_at(in_flight.len(), &self.options);
             if go_at.is_some_and(|at| at <= Instant::now()) {
-                let commit = self.next_commit();
-                in_flight.spawn(commit.run());
+                let group = self.waiting.take_group(&self.options);
+                in_flight.spawn(self.join_up(group).run());
                 continue;
             }
             // Cancel-safe: each branch takes what is complete or nothing at all.
             tokio::select! {
                 submission = self.submissions.recv(), if open => match submission {
-                    Some(submission) => self.take_in(submission),
+                    Some(submission) => self.waiting.push(submission, Instant::now()),
                     None => open = false,
                 },
                 () = join(&mut in_flight), if !in_flight.is_empty() => {}
@@ -160,49 +152,16 @@ impl Committer {
         }
     }
 
-    fn take_in(&mut self, submission: Submission) {
-        if self.waiting.is_empty() {
-            self.waiting_since = Instant::now();
-        }
-        self.waiting.push_back(submission);
-    }
-
-    /// When the next transaction is to start, as far as that is known.
-    fn go_at(&self, in_flight: usize) -> Option<Instant> {
-        if self.waiting.is_empty() || in_flight >= self.options.in_flight_max {
-            return None;
-        }
-        let little = in_flight > 0 && self.waits_little();
-        let patience = if little { PATIENCE } else { Duration::ZERO };
-        Some(self.waiting_since + patience)
-    }
-
-    fn waits_little(&self) -> bool {
-        let documents: usize = self.waiting.iter().map(Submission::documents).sum();
-        let bytes: usize = self.waiting.iter().map(|submission| submission.bytes).sum();
-        documents < self.options.documents_max / LITTLE && bytes < self.options.bytes_max / LITTLE
-    }
-
-    /// Joins what waits, as far as it fits one transaction.
-    fn next_commit(&mut self) -> GroupCommit {
+    fn join_up(&self, group: Vec<Submission>) -> GroupCommit {
         let mut joined = GroupCommit {
             projection: Arc::clone(&self.projection),
             store: Arc::clone(&self.store),
             reachability: self.reachability.clone(),
             commit: Commit::default(),
-            group: Vec::with_capacity(self.waiting.len()),
+            group: Vec::with_capacity(group.len()),
         };
-        let (mut documents, mut bytes) = (0, 0);
-        while let Some(next) = self.waiting.front() {
-            documents += next.documents();
-            bytes += next.bytes;
-            let full = documents > self.options.documents_max || bytes > self.options.bytes_max;
-            // A partition that was abandoned and came back: its two batches are of two epochs.
-            let twice = next.shares_partition(&joined.commit.advances);
-            if (full || twice) && !joined.group.is_empty() {
-                break;
-            }
-            joined.add(self.waiting.pop_front().expect("it was just looked at"));
+        for submission in group {
+            joined.add(submission);
         }
         joined
     }
@@ -214,8 +173,9 @@ impl Submission {
         self.writes.len() + self.entries.len()
     }
 
-    fn shares_partition(&self, others: &[Advance]) -> bool {
-        let moves = |checkpoint: &CheckpointId| others.iter().any(|a| a.checkpoint == *checkpoint);
+    fn shares_partition(&self, other: &Submission) -> bool {
+        let moves =
+            |checkpoint: &CheckpointId| other.advances.iter().any(|a| a.checkpoint == *checkpoint);
         self.advances
             .iter()
             .any(|advance| moves(&advance.checkpoint))
