@@ -3,8 +3,9 @@
 //!
 //! It writes as the host does: it reads which documents exist, inserts those that are new, updates
 //! those that exist, and moves the checkpoints of all partitions of the batch, in one transaction,
-//! with majority writes; each document says where it comes from, in as many bytes as the host's. It keeps documents in memory, folds the next batch while the last one is
-//! being stored, and has two transactions in flight, each for one half of the partitions.
+//! with majority writes; each document says where it comes from, in as many bytes as the host's. It
+//! keeps documents in memory, folds the next batch while the last one is being stored, and has two
+//! transactions in flight, each for one half of the partitions.
 //!
 //! What it leaves out is what costs the host time: Wasm, dedupe, fences, checks of what came out
 //! of a plugin, parking, groups. It starts at the beginning of the topic each time.

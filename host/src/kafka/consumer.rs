@@ -225,8 +225,7 @@ impl PollThread {
         self.leave();
     }
 
-    /// Waits for whatever comes first: events, a command, or a while. A command ends the wait for
-    /// more events, too.
+    /// Waits for whatever comes first: events, a command, or a while.
     fn wait(&self) {
         std::thread::park_timeout(IDLE);
         if self.arrived.swap(false, Ordering::Acquire) {

@@ -1,8 +1,8 @@
 //! The documents that one fold domain knows, as of the last event it folded.
 //!
 //! Guarantees:
-//! - Bounded in bytes between batches: documents that were not used for long go first. What a
-//!   batch reads stays until its results are taken over.
+//! - Bounded in bytes between batches: those of a view that were not used for long go first. What
+//!   a batch reads stays until its results are taken over.
 //! - A document that is not stored yet stays, for the store would answer with an older one.
 //! - The domain is the writer of what it holds, so an entry is the truth until the domain is
 //!   fenced or, in a `shared` view, until a commit finds that another host was faster.
@@ -48,6 +48,8 @@ pub struct Cache {
     bytes: usize,
     /// Entries of later commits are not stored yet.
     stored: CommitNumber,
+    /// True while nothing is here that could go.
+    all_needed: bool,
 }
 
 /// The documents of one view.
@@ -80,6 +82,7 @@ impl Cache {
             hasher: RandomState::default(),
             bytes: 0,
             stored: CommitNumber(0),
+            all_needed: false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Cache {
 
     /// Adds what a store answered.
     pub fn insert_loaded(&mut self, key: DocumentKey, state: State) {
+        self.all_needed = false;
         self.insert(key, state, self.stored);
     }
 
@@ -116,6 +120,7 @@ impl Cache {
 
     /// Everything up to and with `commit` is stored.
     pub fn set_stored(&mut self, commit: CommitNumber) {
+        self.all_needed = false;
         self.stored = self.stored.max(commit);
     }
 
@@ -163,6 +168,9 @@ impl Cache {
 
     /// Lets documents go until the rest takes `bytes_max` bytes at most.
     pub fn trim(&mut self, bytes_max: usize) {
+        if self.all_needed {
+            return;
+        }
         for clock in &mut self.views {
             // In a second turn nothing is marked as used; what is there after it is not stored.
             let mut turns = 2 * clock.queue.len();
@@ -179,6 +187,7 @@ impl Cache {
                 }
             }
         }
+        self.all_needed = self.bytes > bytes_max;
     }
 }
 

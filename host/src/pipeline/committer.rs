@@ -98,8 +98,7 @@ pub struct Committer {
     waiting: Waiting,
 }
 
-/// Submissions that wait; a domain waits for room before it folds on, so this bounds nothing but
-/// the number of domains.
+/// Submissions that the committer has not looked at; a domain has one at most.
 const QUEUE: usize = 256;
 
 impl Committer {

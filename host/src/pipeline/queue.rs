@@ -210,6 +210,11 @@ impl Receiver {
         }
     }
 
+    /// True while no more is to come before room is given back.
+    pub fn is_full(&self) -> bool {
+        self.gate.is_full()
+    }
+
     /// Publishes the stored checkpoint to the source.
     pub fn set_stored(&self, next: NextOffset) {
         self.gate.stored.store(next.0, Ordering::Release);
@@ -286,8 +291,10 @@ mod tests {
 
         while receiver.try_recv().is_some() {}
         assert!(!sender.may_resume(), "taken out is not stored");
+        assert!(receiver.is_full());
 
         receiver.release(1, 0);
+        assert!(!receiver.is_full());
         assert_eq!(woken.load(Ordering::SeqCst), 0);
         receiver.release(1, 0);
         assert_eq!(woken.load(Ordering::SeqCst), 1);

@@ -145,7 +145,7 @@ fn ids<'e>(events: impl Iterator<Item = &'e Arc<Event>>) -> impl Iterator<Item =
     events.filter_map(|event| std::str::from_utf8(event.key()?).ok())
 }
 
-/// Each id once; `capacity` is how many there may be.
+/// Each id once; room is made for `capacity` of them.
 fn distinct<'e>(
     ids: impl Iterator<Item = &'e str>,
     capacity: usize,

@@ -323,7 +323,7 @@ impl Domain {
         if careful && (folding_ahead || self.in_flight.is_some()) {
             return None;
         }
-        if self.in_flight.is_some() && self.waits_little() {
+        if self.in_flight.is_some() && !folding_ahead && self.waits_little() {
             return None;
         }
         let room = self.room()?;
@@ -345,11 +345,15 @@ impl Domain {
         None
     }
 
-    /// Whether so little waits that it is folded at once when the commit under way has its outcome:
-    /// each fold is a handover to a thread, and folding ahead saves less than that.
+    /// Whether so little waits, in a domain of one partition, that it can be folded when the commit
+    /// under way has its outcome: each fold is a handover to a thread, and folding ahead saves less
+    /// than that. What fills its queue is never little.
     fn waits_little(&self) -> bool {
         match &self.members[..] {
-            [only] => only.partition.waiting() < self.parts.context.batch.events_max / LITTLE,
+            [only] => {
+                let little = self.parts.context.batch.events_max / LITTLE;
+                only.partition.waiting() < little && !only.queue.is_full()
+            }
             _ => false,
         }
     }
