@@ -2,7 +2,6 @@
 //! value of each key. One axis per group: how many events, and how large their values.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,8 +10,10 @@ use projectionist::plugin::{Engine, Limits, Program, Projection};
 use projectionist::projection::{Batch, Documents, HostError, Projector, ViewIndex};
 use projectionist::record::{Event, Offset, TopicPartition};
 
+use guests::guest;
 use settings::brief;
 
+mod guests;
 mod settings;
 
 struct Nothing;
@@ -24,10 +25,7 @@ impl Documents for Nothing {
 }
 
 fn echo() -> Projection {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join("target/wasm32-unknown-unknown/release/misbehaving.wasm");
-    let bytes = std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", path.display()));
+    let bytes = guest("misbehaving");
     let engine = Arc::new(Engine::new().expect("this machine runs Wasm"));
     let program = Program::load(&engine, "misbehaving", &bytes).expect("its file is in order");
     Projection::new(program, "bench", &"echo".into(), Limits::default()).expect("it starts")

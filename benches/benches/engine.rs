@@ -3,7 +3,6 @@
 //! runtime with it.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,8 +11,10 @@ use projectionist::plugin::{Engine, Limits, Program, Projection};
 use projectionist::projection::{Batch, Documents, HostError, Projector, ViewIndex};
 use projectionist::record::{Event, Offset, TopicPartition};
 
+use guests::guest;
 use settings::brief;
 
+mod guests;
 mod settings;
 
 /// Guests in Rust, from small to large.
@@ -29,13 +30,6 @@ impl Documents for Nothing {
 
 fn engine() -> Arc<Engine> {
     Arc::new(Engine::new().expect("this machine runs Wasm"))
-}
-
-fn guest(name: &str) -> Vec<u8> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join(format!("target/wasm32-unknown-unknown/release/{name}.wasm"));
-    std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", path.display()))
 }
 
 fn load(engine: &Arc<Engine>, name: &str, bytes: &[u8]) -> Arc<Program> {

@@ -10,7 +10,6 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,9 +23,11 @@ use projectionist::projection::{
 };
 use projectionist::record::{Event, Offset, TopicPartition};
 
+use guests::guest;
 use native::Fleet;
 use settings::brief;
 
+mod guests;
 mod native;
 mod settings;
 
@@ -53,15 +54,10 @@ impl Documents for Stored {
 }
 
 /// A projection without a configuration.
-fn wasm(guest: &str) -> Projection {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join(format!(
-        "target/wasm32-unknown-unknown/release/{guest}.wasm"
-    ));
-    let bytes = std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", path.display()));
+fn wasm(name: &str) -> Projection {
+    let bytes = guest(name);
     let engine = Arc::new(Engine::new().expect("this machine runs Wasm"));
-    let program = Program::load(&engine, guest, &bytes).expect("its file is in order");
+    let program = Program::load(&engine, name, &bytes).expect("its file is in order");
     let config = serde_json::json!({});
     Projection::new(program, "bench", &config, Limits::default()).expect("it starts")
 }

@@ -2,7 +2,6 @@
 //! one lane and by two. Nothing else wants the cores meanwhile, unlike end to end, where Kafka,
 //! MongoDB and the rest of the host do.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -18,8 +17,10 @@ use projectionist::store::embedded::EmbeddedStore;
 use projectionist_benches::workload::calibrated_rounds;
 use tokio::runtime::Runtime;
 
+use guests::guest;
 use settings::brief;
 
+mod guests;
 mod settings;
 
 const EVENTS: usize = 1_000;
@@ -36,10 +37,7 @@ fn events() -> Vec<Arc<Event>> {
 }
 
 fn program() -> Arc<Program> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join("target/wasm32-unknown-unknown/release/bench_latest.wasm");
-    let bytes = std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", path.display()));
+    let bytes = guest("bench_latest");
     let engine = Arc::new(Engine::new().expect("this machine runs Wasm"));
     Program::load(&engine, "bench_latest", &bytes).expect("its file is in order")
 }

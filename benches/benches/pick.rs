@@ -2,7 +2,6 @@
 //! check of its answer, and taking note of how the read went. One axis: how many copies.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,10 @@ use projectionist::balance::{Balancer, Outcome};
 use projectionist::plugin::{Engine, Kind, Policy, Routing};
 use projectionist::policy::{Request, RoutingPolicy, Source, Target, TargetId};
 use serde_json::json;
+
+use guests::guest;
+
+mod guests;
 
 const REQUEST: Request<'static> = Request {
     key: b"aircraft-N12345",
@@ -27,10 +30,7 @@ const POLICIES: [(&str, Option<&str>); 4] = [
 ];
 
 fn source(file: &str) -> Arc<dyn Source<dyn RoutingPolicy>> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join(format!("target/wasm32-unknown-unknown/release/{file}.wasm"));
-    let bytes = std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", path.display()));
+    let bytes = guest(file);
     let engine = Arc::new(Engine::new().expect("this machine runs Wasm"));
     let policy = Policy::load(&engine, file, &bytes, Kind::Routing).expect("its file is in order");
     Arc::new(Routing::new(policy, "bench", &json!({})).expect("it has no settings"))
