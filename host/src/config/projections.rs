@@ -63,12 +63,12 @@ pub struct Batch {
     pub bytes_max: u64,
 }
 
-/// What waits for one partition at most; a full queue pauses the partition. Never less than a
+/// What waits for one partition at most; no more is read into a full queue. Never less than a
 /// batch, which could otherwise not fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// 80,000 by default: one batch being stored, one folded meanwhile, and two that wait, so that
-    /// the source need not pause.
+    /// the source need not stop.
     pub events_max: u32,
     /// 32 MiB by default.
     pub bytes_max: u64,

@@ -6,7 +6,8 @@
 //!   meanwhile.
 //! - A partition starts at the offset that the pipeline names, in one call, and nothing is
 //!   fetched before. Records that still arrive for a partition that was given up are dropped.
-//! - A full queue pauses its partition; polling goes on.
+//! - What a full queue has no room for stays in librdkafka, which fetches no more of that partition
+//!   before long; polling goes on.
 //!
 //! Not here: what the records mean (`pipeline`).
 //! On its end: what is stored is reported to Kafka for tools that look there, the group is left,
@@ -14,7 +15,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -33,9 +33,11 @@ use crate::record::{Event, HeaderRef, NextOffset, Offset, TopicPartition};
 
 mod context;
 mod partitions;
+#[cfg(test)]
+mod tests;
 
 use context::{Context, Note};
-use partitions::Partitions;
+use partitions::{Bell, Partitions};
 
 /// What to consume.
 pub struct Options {
@@ -71,8 +73,7 @@ struct PollThread {
     /// Notices that found no room yet; their order matters.
     outbox: VecDeque<Notice>,
     partitions: Partitions,
-    /// Whether anything has come since the thread last looked.
-    arrived: Arc<AtomicBool>,
+    bell: Arc<Bell>,
     /// Rebalances that the pipeline has not answered. librdkafka takes any change of the
     /// assignment for the answer, so others wait.
     unanswered: usize,
@@ -89,9 +90,6 @@ const MAILBOX: usize = 64;
 
 /// How often what is stored is reported to Kafka.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How many events pass between two looks at the clock while the thread is busy.
-const REPORT_CHECK_EVENTS: u32 = 1024;
 
 /// How long the thread sleeps at most when nothing wakes it.
 const IDLE: Duration = Duration::from_millis(100);
@@ -149,13 +147,9 @@ pub fn start(options: Options) -> Result<Started, Error> {
         .name(format!("poll {}", options.group_id))
         .spawn(move || {
             let thread = std::thread::current();
-            let woken = thread.clone();
-            let arrived = Arc::new(AtomicBool::new(false));
-            let arriving = Arc::clone(&arrived);
-            consumer.set_nonempty_callback(move || {
-                arriving.store(true, Ordering::Release);
-                woken.unpark();
-            });
+            let bell = Bell::new(thread.clone());
+            let ringer = Arc::clone(&bell);
+            consumer.set_nonempty_callback(move || ringer.ring());
             // The starter waits for this, so it is there.
             drop(thread_sender.send(thread));
             PollThread {
@@ -164,7 +158,7 @@ pub fn start(options: Options) -> Result<Started, Error> {
                 notices,
                 outbox: VecDeque::new(),
                 partitions: Partitions::default(),
-                arrived,
+                bell,
                 unanswered: 0,
                 waiting: Vec::new(),
                 reported: Instant::now(),
@@ -197,25 +191,17 @@ enum Flow {
 impl PollThread {
     fn run(mut self) {
         let consumer = Arc::clone(&self.consumer);
-        let mut delivered: u32 = 0;
         while self.take_commands() == Flow::Continue {
             self.fetch_waiting();
-            self.partitions.resume_where_there_is_room(&consumer);
             match consumer.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
-                    self.deliver(&message);
-                    delivered = delivered.wrapping_add(1);
-                    if delivered.is_multiple_of(REPORT_CHECK_EVENTS) {
-                        self.report_if_due();
-                    }
-                }
+                Some(Ok(message)) => self.deliver(&message),
                 Some(Err(error)) => self.failed(&error),
-                // Nothing there, or a callback has run.
                 None => {
-                    let idle = !self.take_notes();
+                    self.take_notes();
                     self.send_notices();
                     self.report_if_due();
-                    if idle {
+                    // After a callback there may be more, which must not be overtaken.
+                    if !consumer.context().take_called() && !self.take_turn() {
                         self.wait();
                     }
                 }
@@ -228,9 +214,21 @@ impl PollThread {
     /// Waits for whatever comes first: events, a command, or a while.
     fn wait(&self) {
         std::thread::park_timeout(IDLE);
-        if self.arrived.swap(false, Ordering::Acquire) {
+        if self.bell.take() {
             std::thread::park_timeout(GATHER);
         }
+    }
+
+    /// Takes what has come to the partitions' own queues. False where it was nothing.
+    fn take_turn(&mut self) -> bool {
+        let turn = self.partitions.take_turn();
+        if turn.delivered > 0 && !self.reachable {
+            self.reached();
+        }
+        for error in &turn.errors {
+            self.failed(error);
+        }
+        turn.delivered > 0 || !turn.errors.is_empty()
     }
 
     fn take_commands(&mut self) -> Flow {
@@ -297,7 +295,7 @@ impl PollThread {
     fn release(&mut self, partitions: &[TopicPartition]) {
         self.report(CommitMode::Async);
         let mut list = TopicPartitionList::new();
-        for partition in self.partitions.remove(&self.consumer, partitions) {
+        for partition in self.partitions.remove(partitions) {
             list.add_partition(&partition.topic, partition.partition);
         }
         if let Err(error) = self.consumer.incremental_unassign(&list) {
@@ -306,11 +304,9 @@ impl PollThread {
         }
     }
 
-    /// Announces what the callbacks of the last polls noted. True where there was anything.
-    fn take_notes(&mut self) -> bool {
-        let notes = self.consumer.context().take_notes();
-        let any = !notes.is_empty();
-        for note in notes {
+    /// Announces what the callbacks of the last polls noted.
+    fn take_notes(&mut self) {
+        for note in self.consumer.context().take_notes() {
             match note {
                 Note::Assign(partitions) => {
                     self.unanswered += 1;
@@ -325,7 +321,6 @@ impl PollThread {
                 Note::BrokerUp => self.reached(),
             }
         }
-        any
     }
 
     fn deliver(&mut self, message: &BorrowedMessage<'_>) {
@@ -333,8 +328,9 @@ impl PollThread {
             self.reached();
         }
         let item = Item::Event(Arc::new(event(message)));
+        let (topic, partition) = (message.topic(), message.partition());
         self.partitions
-            .deliver(&self.consumer, message.topic(), message.partition(), item);
+            .deliver(&self.consumer, &self.bell, topic, partition, item);
     }
 
     fn reached(&mut self) {

@@ -135,8 +135,10 @@ impl Connection {
             // way on behalf of the others: at the default, half a second. What a broker has goes
             // out at once in any case.
             .set("fetch.wait.max.ms", "50")
-            // Per consumer. What waits here comes on top of the pipeline's own queues.
-            .set("queued.max.messages.kbytes", "16384")
+            // Per partition: no more is fetched once so much waits to be read. What waits here comes
+            // on top of the pipeline's own queues, and so does one fetch.
+            .set("queued.max.messages.kbytes", "512")
+            .set("max.partition.fetch.bytes", "524288")
             // How soon a topic's new partitions are noticed; the default is five minutes.
             .set("topic.metadata.refresh.interval.ms", "30000");
         for (name, value) in &self.properties {

@@ -3,10 +3,9 @@
 //! Guarantee: it is bounded by count and by bytes, its own and those that all queues of the
 //! projection share. Room is given back when an event's effects are
 //! stored, not when the event is taken out, so that whatever waits anywhere in the pipeline counts.
-//! Sending never waits: when the queue is full the source is told so, pauses the partition, and is
-//! woken when a quarter of the room is free again: a paused source
-//! throws away what it has fetched, so it should not pause for every event, and must be back before
-//! the domain has nothing to fold.
+//! Sending never waits: when the queue is full the source is told so, stops reading the partition,
+//! and is woken when a quarter of the room is free again: not for every event, and before the
+//! domain has nothing to fold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -38,11 +37,11 @@ pub enum Item {
 pub enum Sent {
     /// Go on.
     Open,
-    /// The item was taken, but the queue is full now: pause the partition.
+    /// The item was taken, but the queue is full now: stop reading the partition.
     Full,
-    /// Nobody will take this partition's events any more: pause it and drop what arrives.
+    /// Nobody will take this partition's events any more: stop reading it, and drop what arrives.
     Closed,
-    /// There was no room at all, although the source was told to pause: keep the item and send it
+    /// There was no room at all, although the source was told to stop: keep the item and send it
     /// again before any other.
     Refused(Item),
 }
@@ -76,14 +75,14 @@ struct Gate {
     share: Share,
     events: AtomicUsize,
     bytes: AtomicUsize,
-    /// The source has paused, and wants to be woken.
-    paused: AtomicBool,
+    /// The source has stopped reading, and wants to be woken.
+    stopped: AtomicBool,
     /// The partition's checkpoint as stored; the source reports it to Kafka.
     stored: AtomicI64,
 }
 
-/// Items beyond the limit that the channel takes, for position markers and for what arrives while
-/// the source pauses.
+/// Items beyond the limit that the channel takes, for position markers and for what arrives
+/// before the source stops.
 const SLACK: usize = 64;
 
 /// Makes a queue. `consumer` is notified of every item.
@@ -102,7 +101,7 @@ pub fn channel(
         share,
         events: AtomicUsize::new(0),
         bytes: AtomicUsize::new(0),
-        paused: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
         stored: AtomicI64::new(next.0),
     });
     (
@@ -165,22 +164,22 @@ impl Sender {
         }
         self.consumer.notify_one();
         if self.gate.is_full() {
-            self.gate.paused.store(true, Ordering::SeqCst);
+            self.gate.stopped.store(true, Ordering::SeqCst);
             // Room may have been given back between the two lines above.
             if self.gate.is_full() {
                 return Sent::Full;
             }
-            self.gate.paused.store(false, Ordering::SeqCst);
+            self.gate.stopped.store(false, Ordering::SeqCst);
         }
         Sent::Open
     }
 
-    /// True once a paused partition has room again; the source then resumes it.
-    pub fn may_resume(&self) -> bool {
+    /// True once a queue that was full has room again; the source then reads on.
+    pub fn has_room_again(&self) -> bool {
         if self.items.is_closed() || !self.gate.has_room() {
             return false;
         }
-        self.gate.paused.store(false, Ordering::SeqCst);
+        self.gate.stopped.store(false, Ordering::SeqCst);
         true
     }
 
@@ -205,7 +204,7 @@ impl Receiver {
     pub fn release(&self, events: usize, bytes: usize) {
         self.gate.events.fetch_sub(events, Ordering::SeqCst);
         self.gate.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        if self.gate.paused.load(Ordering::SeqCst) && self.gate.has_room() {
+        if self.gate.stopped.load(Ordering::SeqCst) && self.gate.has_room() {
             self.waker.wake();
         }
     }
@@ -287,10 +286,10 @@ mod tests {
             assert!(matches!(sender.send(event(offset, 1)), Sent::Open));
         }
         assert!(matches!(sender.send(event(7, 1)), Sent::Full));
-        assert!(!sender.may_resume());
+        assert!(!sender.has_room_again());
 
         while receiver.try_recv().is_some() {}
-        assert!(!sender.may_resume(), "taken out is not stored");
+        assert!(!sender.has_room_again(), "taken out is not stored");
         assert!(receiver.is_full());
 
         receiver.release(1, 0);
@@ -298,12 +297,12 @@ mod tests {
         assert_eq!(woken.load(Ordering::SeqCst), 0);
         receiver.release(1, 0);
         assert_eq!(woken.load(Ordering::SeqCst), 1);
-        assert!(sender.may_resume());
+        assert!(sender.has_room_again());
         assert!(matches!(sender.send(event(8, 1)), Sent::Open));
     }
 
     #[test]
-    fn a_source_that_does_not_pause_gets_its_events_back_in_the_end() {
+    fn a_source_that_does_not_stop_gets_its_events_back_in_the_end() {
         let limits = Limits {
             events_max: 2,
             bytes_max: usize::MAX,
@@ -374,7 +373,7 @@ mod tests {
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!(sender.is_closed());
         assert!(matches!(sender.send(event(0, 1)), Sent::Closed));
-        assert!(!sender.may_resume());
+        assert!(!sender.has_room_again());
     }
 
     #[test]

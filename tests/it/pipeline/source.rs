@@ -178,7 +178,7 @@ impl Member {
     fn deliver(&mut self) {
         for (&partition, fetched) in &mut self.fetched {
             if fetched.paused {
-                if !fetched.queue.may_resume() {
+                if !fetched.queue.has_room_again() {
                     continue;
                 }
                 fetched.paused = false;

@@ -27,10 +27,12 @@ pub(super) enum Note {
     BrokerUp,
 }
 
-/// Both fields are used on the polling thread alone; librdkafka's bindings ask for `Sync`.
+/// All fields are used on the polling thread alone; librdkafka's bindings ask for `Sync`.
 #[derive(Debug, Default)]
 pub(super) struct Context {
     notes: Mutex<Vec<Note>>,
+    /// Whether a callback has run since this was last asked.
+    called: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -39,9 +41,19 @@ impl Context {
         std::mem::take(&mut *self.notes.lock().expect("no callback panics"))
     }
 
+    /// Whether a callback has run since the last call. A poll that ran one brings nothing, although
+    /// there may be more behind it.
+    pub(super) fn take_called(&self) -> bool {
+        self.called.swap(false, Ordering::Relaxed)
+    }
+
     /// From now on rebalances are answered at once: nobody else is left to do it.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    fn called(&self) {
+        self.called.store(true, Ordering::Relaxed);
     }
 
     fn note(&self, note: Note) {
@@ -59,6 +71,7 @@ impl ConsumerContext for Context {
         event: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
+        self.called();
         let partitions = list
             .elements()
             .iter()
@@ -83,6 +96,7 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.called();
         if let Err(error) = result {
             debug!(%error, "the stored position was not reported; nothing depends on it");
         }
@@ -91,14 +105,17 @@ impl ConsumerContext for Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.called();
         super::super::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.called();
         debug!(target: "librdkafka", %error, "{reason}");
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.called();
         let mut ends = Vec::new();
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {

@@ -1,31 +1,37 @@
 //! The partitions that are being fetched, and where their records go.
+//!
+//! Each has a queue of its own in librdkafka, which is read as far as the pipeline has room; when
+//! that queue is full, librdkafka fetches no more for it. To pause a partition instead would throw
+//! away what is fetched already, and when all partitions of a broker are paused, going on takes
+//! librdkafka up to a second.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
 
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use tracing::warn;
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::context::Context;
-use super::{Item, NextOffset, Sent, Start, TopicPartition};
+use super::{Item, NextOffset, Sent, Start, TopicPartition, event};
 use crate::pipeline::intake::Standing;
 use crate::pipeline::queue::Sender;
 
-#[derive(Debug, Default)]
-pub(super) struct Partitions {
-    /// By topic first, so that a record is routed without making a key.
-    topics: HashMap<Arc<str>, HashMap<i32, Fetched>>,
-    /// How many partitions wait for room, so that the loop looks only where there are any.
-    paused: usize,
-}
+/// The partitions, by topic first, so that a record is routed without making a key.
+#[derive(Default)]
+pub(super) struct Partitions(HashMap<Arc<str>, HashMap<i32, Fetched>>);
 
-#[derive(Debug)]
 struct Fetched {
     queue: Sender,
-    /// Paused in librdkafka: the queue was full, or nobody takes its events any more.
-    paused: bool,
-    /// What the queue refused; sent before anything else.
+    /// librdkafka's queue of this partition alone, once it has one.
+    records: Option<Records>,
+    /// The pipeline's queue was full, or nobody takes its events any more.
+    full: bool,
+    /// What the pipeline's queue refused; sent before anything else.
     held: VecDeque<Item>,
     /// True once an event of this assignment has come, and librdkafka's position is one of it.
     delivered: bool,
@@ -35,9 +41,50 @@ struct Fetched {
     reported: NextOffset,
 }
 
+struct Records {
+    queue: PartitionQueue<Context>,
+    /// Whether there may be something in it.
+    arrived: Arc<AtomicBool>,
+}
+
+/// Wakes the polling thread when something has come.
+pub(super) struct Bell {
+    rung: AtomicBool,
+    thread: Thread,
+}
+
+/// What a look at all partitions' queues came to.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) delivered: usize,
+    pub(super) errors: Vec<KafkaError>,
+}
+
+/// How many records are taken from one partition before it is another one's turn.
+const TURN_RECORDS: usize = 256;
+
+impl Bell {
+    pub(super) fn new(thread: Thread) -> Arc<Self> {
+        Arc::new(Bell {
+            rung: AtomicBool::new(false),
+            thread,
+        })
+    }
+
+    pub(super) fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    /// Whether it was rung since the last call.
+    pub(super) fn take(&self) -> bool {
+        self.rung.swap(false, Ordering::Acquire)
+    }
+}
+
 impl Partitions {
     pub(super) fn contains(&self, partition: &TopicPartition) -> bool {
-        self.topics
+        self.0
             .get(&partition.topic)
             .is_some_and(|partitions| partitions.contains_key(&partition.partition))
     }
@@ -49,11 +96,12 @@ impl Partitions {
                 next,
                 reported: queue.stored(),
                 queue,
-                paused: false,
+                records: None,
+                full: false,
                 held: VecDeque::new(),
                 delivered: false,
             };
-            self.topics
+            self.0
                 .entry(partition.topic)
                 .or_default()
                 .insert(partition.partition, fetched);
@@ -61,54 +109,42 @@ impl Partitions {
     }
 
     /// Forgets partitions, and returns those that were fetched.
-    ///
-    /// librdkafka remembers a pause beyond the assignment, so it is ended here: the partition may
-    /// come back.
-    pub(super) fn remove(
-        &mut self,
-        consumer: &BaseConsumer<Context>,
-        partitions: &[TopicPartition],
-    ) -> Vec<TopicPartition> {
-        let mut removed = Vec::new();
-        for partition in partitions {
-            let fetched = self
-                .topics
+    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+        let fetched = partitions.iter().filter(|partition| {
+            self.0
                 .get_mut(&partition.topic)
-                .and_then(|partitions| partitions.remove(&partition.partition));
-            if let Some(fetched) = fetched {
-                if fetched.paused {
-                    self.paused -= 1;
-                    fetched.resume_fetching(consumer);
-                }
-                removed.push(partition.clone());
-            }
-        }
-        removed
+                .and_then(|partitions| partitions.remove(&partition.partition))
+                .is_some()
+        });
+        fetched.cloned().collect()
     }
 
-    /// Sends a record to its queue. A record of a partition that was given up is dropped.
+    /// Sends a record that came by the consumer's own queue, as a partition's first records do, and
+    /// gives the partition a queue. Until the consumer's own is empty, that one must not be read: its
+    /// records are later ones. A record of a partition that was given up is dropped.
     pub(super) fn deliver(
         &mut self,
-        consumer: &BaseConsumer<Context>,
+        consumer: &Arc<BaseConsumer<Context>>,
+        bell: &Arc<Bell>,
         topic: &str,
         partition: i32,
         item: Item,
     ) {
-        let Some(fetched) = self
-            .topics
-            .get_mut(topic)
-            .and_then(|partitions| partitions.get_mut(&partition))
-        else {
-            return;
-        };
-        let was_paused = fetched.paused;
-        fetched.delivered = true;
-        fetched.next = match &item {
-            Item::Event(event) => event.offset.next(),
-            Item::Position(position) => *position,
-        };
-        fetched.send(consumer, item);
-        self.paused += usize::from(fetched.paused && !was_paused);
+        if let Some(fetched) = self.get_mut(topic, partition) {
+            fetched.take(item);
+            if fetched.records.is_none() {
+                fetched.records = Records::split(consumer, bell, topic, partition);
+            }
+        }
+    }
+
+    /// Takes what has come to the partitions' queues, as far as there is room for it.
+    pub(super) fn take_turn(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        for fetched in self.0.values_mut().flat_map(HashMap::values_mut) {
+            fetched.take_turn(&mut turn);
+        }
+        turn
     }
 
     /// A partition's end is reached: passes the records behind the last delivered one that are
@@ -123,28 +159,23 @@ impl Partitions {
                 && self.has_delivered(element.topic(), partition)
             {
                 let item = Item::Position(NextOffset(position));
-                self.deliver(consumer, element.topic(), partition, item);
+                if let Some(fetched) = self.get_mut(element.topic(), partition) {
+                    fetched.take(item);
+                }
             }
         }
     }
 
     /// Before its first event, a partition's position may be that of an earlier assignment.
     fn has_delivered(&self, topic: &str, partition: i32) -> bool {
-        self.topics
+        self.0
             .get(topic)
             .and_then(|partitions| partitions.get(&partition))
             .is_some_and(|fetched| fetched.delivered)
     }
 
-    pub(super) fn resume_where_there_is_room(&mut self, consumer: &BaseConsumer<Context>) {
-        if self.paused == 0 {
-            return;
-        }
-        for fetched in self.topics.values_mut().flat_map(HashMap::values_mut) {
-            if fetched.paused && fetched.queue.may_resume() && fetched.resume(consumer) {
-                self.paused -= 1;
-            }
-        }
+    fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Fetched> {
+        self.0.get_mut(topic)?.get_mut(&partition)
     }
 
     /// Every partition that is fetched.
@@ -166,13 +197,13 @@ impl Partitions {
     }
 
     fn fetched(&self) -> impl Iterator<Item = &Fetched> {
-        self.topics.values().flat_map(HashMap::values)
+        self.0.values().flat_map(HashMap::values)
     }
 
     /// What is stored since the last call.
     pub(super) fn take_progress(&mut self) -> Vec<(TopicPartition, NextOffset)> {
         let mut progress = Vec::new();
-        for fetched in self.topics.values_mut().flat_map(HashMap::values_mut) {
+        for fetched in self.0.values_mut().flat_map(HashMap::values_mut) {
             let stored = fetched.queue.stored();
             if stored > fetched.reported {
                 fetched.reported = stored;
@@ -184,7 +215,48 @@ impl Partitions {
 }
 
 impl Fetched {
-    fn send(&mut self, consumer: &BaseConsumer<Context>, item: Item) {
+    fn take(&mut self, item: Item) {
+        self.delivered = true;
+        self.next = match &item {
+            Item::Event(event) => event.offset.next(),
+            Item::Position(position) => *position,
+        };
+        self.send(item);
+    }
+
+    fn take_turn(&mut self, turn: &mut Turn) {
+        if self.full && !self.has_room_again() {
+            return;
+        }
+        let Some(records) = &self.records else {
+            return;
+        };
+        let arrived = Arc::clone(&records.arrived);
+        if !arrived.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for _ in 0..TURN_RECORDS {
+            let Some(records) = &self.records else {
+                return;
+            };
+            let item = match records.queue.poll(Duration::ZERO) {
+                None => return,
+                Some(Ok(message)) => Item::Event(Arc::new(event(&message))),
+                Some(Err(error)) => {
+                    turn.errors.push(error);
+                    break;
+                }
+            };
+            turn.delivered += 1;
+            self.take(item);
+            if self.full {
+                break;
+            }
+        }
+        arrived.store(true, Ordering::Release);
+    }
+
+    fn send(&mut self, item: Item) {
         if let Some(last) = self.held.back_mut() {
             match (last, item) {
                 // Of two positions in a row, the later one says it all.
@@ -195,25 +267,19 @@ impl Fetched {
         }
         match self.queue.send(item) {
             Sent::Open => {}
-            Sent::Full | Sent::Closed => self.pause(consumer),
+            Sent::Full | Sent::Closed => self.full = true,
             Sent::Refused(item) => {
                 self.held.push_back(item);
-                self.pause(consumer);
+                self.full = true;
             }
         }
     }
 
-    fn pause(&mut self, consumer: &BaseConsumer<Context>) {
-        if !self.paused {
-            self.paused = true;
-            if let Err(error) = consumer.pause(&self.list()) {
-                warn!(partition = %self.queue.partition(), %error, "cannot pause");
-            }
+    /// Looks whether there is room again, and sends what was held back.
+    fn has_room_again(&mut self) -> bool {
+        if !self.queue.has_room_again() {
+            return false;
         }
-    }
-
-    /// True where the partition is fetched again.
-    fn resume(&mut self, consumer: &BaseConsumer<Context>) -> bool {
         while let Some(item) = self.held.pop_front() {
             match self.queue.send(item) {
                 Sent::Open => {}
@@ -224,22 +290,27 @@ impl Fetched {
                 }
             }
         }
-        self.paused = !self.resume_fetching(consumer);
-        !self.paused
+        self.full = false;
+        true
     }
+}
 
-    fn resume_fetching(&self, consumer: &BaseConsumer<Context>) -> bool {
-        let resumed = consumer.resume(&self.list());
-        if let Err(error) = &resumed {
-            warn!(partition = %self.queue.partition(), %error, "cannot resume");
-        }
-        resumed.is_ok()
-    }
-
-    fn list(&self) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        let partition = self.queue.partition();
-        list.add_partition(&partition.topic, partition.partition);
-        list
+impl Records {
+    /// Gives a partition a queue of its own.
+    fn split(
+        consumer: &Arc<BaseConsumer<Context>>,
+        bell: &Arc<Bell>,
+        topic: &str,
+        partition: i32,
+    ) -> Option<Self> {
+        let mut queue = consumer.split_partition_queue(topic, partition)?;
+        // What came before the callback was there is not announced.
+        let arrived = Arc::new(AtomicBool::new(true));
+        let (arriving, bell) = (Arc::clone(&arrived), Arc::clone(bell));
+        queue.set_nonempty_callback(move || {
+            arriving.store(true, Ordering::Release);
+            bell.ring();
+        });
+        Some(Records { queue, arrived })
     }
 }
