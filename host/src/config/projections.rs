@@ -26,7 +26,7 @@ pub struct Projection {
     /// partitions. `projectionist-NAME` by default.
     pub group_id: String,
     /// Documents kept between batches, for all partitions of the projection on this host together;
-    /// 64 MiB by default. Less means more reads from the store.
+    /// 32 MiB by default. Less means more reads from the store.
     pub cache_bytes_max: u64,
     /// Instances of the plugin that fold a partition's events at the same time, where every view is
     /// `by-key`; 1 by default, 64 at most.
@@ -70,9 +70,9 @@ pub struct Queue {
     /// 80,000 by default: one batch being stored, one folded meanwhile, and two that wait, so that
     /// the source need not stop.
     pub events_max: u32,
-    /// 32 MiB by default.
+    /// 16 MiB by default.
     pub bytes_max: u64,
-    /// For all partitions of the projection on this host together; 32 MiB by default.
+    /// For all partitions of the projection on this host together; 16 MiB by default.
     pub all_bytes_max: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct Limits {
     pub crash_window: Duration,
 }
 
-const CACHE_BYTES_MAX: u64 = 64 << 20;
+const CACHE_BYTES_MAX: u64 = 32 << 20;
 
 /// Each is a thread.
 const LANES_MAX: u32 = 64;
@@ -151,8 +151,8 @@ impl Default for Queue {
     fn default() -> Self {
         Queue {
             events_max: 80_000,
-            bytes_max: 32 << 20,
-            all_bytes_max: 32 << 20,
+            bytes_max: 16 << 20,
+            all_bytes_max: 16 << 20,
         }
     }
 }

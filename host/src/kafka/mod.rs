@@ -129,8 +129,10 @@ impl Connection {
     fn client_config(&self) -> ClientConfig {
         let mut config = self.base_config();
         config
-            // The default of a second holds a fast consumer up whenever its queue was full.
-            .set("fetch.queue.backoff.ms", "10")
+            // How soon a queue that was full is looked at again; the default is a second. What fits
+            // into it comes that often: half a megabyte every 10 ms was too little for one
+            // partition with large values.
+            .set("fetch.queue.backoff.ms", "2")
             // A partition that comes, or goes on after a pause, waits for the fetch that is under
             // way on behalf of the others: at the default, half a second. What a broker has goes
             // out at once in any case.

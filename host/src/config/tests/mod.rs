@@ -209,7 +209,7 @@ fn every_key_is_read() {
         Queue {
             events_max: 200,
             bytes_max: 2 << 20,
-            all_bytes_max: 32 << 20,
+            all_bytes_max: 16 << 20,
         }
     );
     assert_eq!(

@@ -12,7 +12,7 @@ use crate::record::{Event, TopicPartition};
 use crate::store::Provenance;
 
 /// What is read ahead takes a quarter of the cache at most, if documents are of this size.
-const DOCUMENT_BYTES: usize = 1024;
+const DOCUMENT_BYTES: usize = 512;
 
 impl Domain {
     /// Reads the documents that a batch will want, where its keys name them, in one call.
@@ -23,12 +23,9 @@ impl Domain {
         let ids: Vec<&str> = distinct(ids(events.iter()), events.len()).collect();
         for view in 0..self.parts.context.views.len() {
             let view = view_index(view);
-            let mut unknown: Vec<DocumentId> = Vec::new();
-            for id in &ids {
-                if !self.cache_mut().touch(view, id) {
-                    unknown.push(DocumentId::from(*id));
-                }
-            }
+            let cache = self.cache_mut();
+            let unknown = ids.iter().filter(|id| !cache.touch(view, id));
+            let unknown: Vec<DocumentId> = unknown.map(|id| DocumentId::from(*id)).collect();
             self.load(view, unknown).await?;
         }
         Ok(())
@@ -40,9 +37,9 @@ impl Domain {
         }
         let states = self.read(view, &ids).await?;
         self.parts.store_reachability.reached();
+        let cache = self.cache_mut();
         for (id, state) in ids.into_iter().zip(states) {
-            self.cache_mut()
-                .insert_loaded(DocumentKey { view, id }, state);
+            cache.insert_loaded(DocumentKey { view, id }, state);
         }
         Ok(())
     }
