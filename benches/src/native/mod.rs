@@ -49,7 +49,7 @@ pub struct Options {
 pub struct Batch {
     #[arg(id = "batch-events", long, default_value_t = 20_000)]
     pub events: usize,
-    #[arg(id = "batch-documents", long, default_value_t = 5_000)]
+    #[arg(id = "batch-documents", long, default_value_t = 4_000)]
     pub documents: usize,
     /// Bytes of the events' values
     #[arg(id = "batch-bytes", long, default_value_t = 8 * 1024 * 1024)]

@@ -57,7 +57,7 @@ pub struct Messages {
 pub struct Batch {
     /// 20,000 by default.
     pub events_max: u32,
-    /// 5,000 by default.
+    /// 4,000 by default.
     pub documents_max: u32,
     /// 8 MiB by default.
     pub bytes_max: u64,
@@ -141,7 +141,7 @@ impl Default for Batch {
     fn default() -> Self {
         Batch {
             events_max: 20_000,
-            documents_max: 5_000,
+            documents_max: 4_000,
             bytes_max: 8 << 20,
         }
     }

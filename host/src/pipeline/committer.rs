@@ -83,7 +83,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             in_flight_max: 2,
-            documents_max: 5_000,
+            documents_max: 4_000,
             bytes_max: 8 * 1024 * 1024,
         }
     }
