@@ -37,7 +37,7 @@ mod partitions;
 mod tests;
 
 use context::{Context, Note};
-use partitions::{Bell, Partitions};
+use partitions::{Bell, Partitions, Records};
 
 /// What to consume.
 pub struct Options {
@@ -194,14 +194,14 @@ impl PollThread {
         while self.take_commands() == Flow::Continue {
             self.fetch_waiting();
             match consumer.poll(Duration::ZERO) {
-                Some(Ok(message)) => self.deliver(&message),
+                Some(Ok(message)) => self.strayed(message.topic(), message.partition()),
                 Some(Err(error)) => self.failed(&error),
                 None => {
                     self.take_notes();
                     self.send_notices();
                     self.report_if_due();
-                    // After a callback there may be more, which must not be overtaken.
-                    if !consumer.context().take_called() && !self.take_turn() {
+                    let called = consumer.context().take_called();
+                    if !self.take_turn() && !called {
                         self.wait();
                     }
                 }
@@ -285,11 +285,21 @@ impl PollThread {
             )
             .expect("an offset is a valid position");
         }
+        let records = starts.iter().map(|start| {
+            let partition = start.queue.partition();
+            Records::split(&self.consumer, &self.bell, partition)
+        });
+        let Some(records) = records.collect::<Option<Vec<_>>>() else {
+            self.fail("cannot assign partitions: one has no queue in librdkafka".to_owned());
+            return;
+        };
         if let Err(error) = self.consumer.incremental_assign(&list) {
             self.fail(format!("cannot assign partitions: {error}"));
             return;
         }
-        self.partitions.add(starts);
+        for (start, records) in starts.into_iter().zip(records) {
+            self.partitions.add(start, records);
+        }
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) {
@@ -323,14 +333,15 @@ impl PollThread {
         }
     }
 
-    fn deliver(&mut self, message: &BorrowedMessage<'_>) {
-        if !self.reachable {
-            self.reached();
+    /// Records come by the queues of their partitions. Where one that somebody waits for does not,
+    /// others of its partition may have overtaken it.
+    fn strayed(&mut self, topic: &str, partition: i32) {
+        let partition = TopicPartition::new(topic, partition);
+        if self.partitions.contains(&partition) {
+            self.fail(format!(
+                "a record of {partition} came by another way than the others; start the host again"
+            ));
         }
-        let item = Item::Event(Arc::new(event(message)));
-        let (topic, partition) = (message.topic(), message.partition());
-        self.partitions
-            .deliver(&self.consumer, &self.bell, topic, partition, item);
     }
 
     fn reached(&mut self) {

@@ -113,7 +113,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             topics: vec!["flights".to_owned()],
             store: "main".to_owned(),
             group_id: "projectionist-aircraft".to_owned(),
-            cache_bytes_max: 64 * 1024 * 1024,
+            cache_bytes_max: 32 * 1024 * 1024,
             lanes: 1,
             placement: None,
             config: PluginConfig::default(),

@@ -27,8 +27,7 @@ pub(super) struct Partitions(HashMap<Arc<str>, HashMap<i32, Fetched>>);
 
 struct Fetched {
     queue: Sender,
-    /// librdkafka's queue of this partition alone, once it has one.
-    records: Option<Records>,
+    records: Records,
     /// The pipeline's queue was full, or nobody takes its events any more.
     full: bool,
     /// What the pipeline's queue refused; sent before anything else.
@@ -41,7 +40,8 @@ struct Fetched {
     reported: NextOffset,
 }
 
-struct Records {
+/// librdkafka's queue of one partition.
+pub(super) struct Records {
     queue: PartitionQueue<Context>,
     /// Whether there may be something in it.
     arrived: Arc<AtomicBool>,
@@ -89,23 +89,21 @@ impl Partitions {
             .is_some_and(|partitions| partitions.contains_key(&partition.partition))
     }
 
-    pub(super) fn add(&mut self, starts: Vec<Start>) {
-        for Start { next, queue } in starts {
-            let partition = queue.partition().clone();
-            let fetched = Fetched {
-                next,
-                reported: queue.stored(),
-                queue,
-                records: None,
-                full: false,
-                held: VecDeque::new(),
-                delivered: false,
-            };
-            self.0
-                .entry(partition.topic)
-                .or_default()
-                .insert(partition.partition, fetched);
-        }
+    pub(super) fn add(&mut self, Start { next, queue }: Start, records: Records) {
+        let partition = queue.partition().clone();
+        let fetched = Fetched {
+            next,
+            reported: queue.stored(),
+            queue,
+            records,
+            full: false,
+            held: VecDeque::new(),
+            delivered: false,
+        };
+        self.0
+            .entry(partition.topic)
+            .or_default()
+            .insert(partition.partition, fetched);
     }
 
     /// Forgets partitions, and returns those that were fetched.
@@ -117,25 +115,6 @@ impl Partitions {
                 .is_some()
         });
         fetched.cloned().collect()
-    }
-
-    /// Sends a record that came by the consumer's own queue, as a partition's first records do, and
-    /// gives the partition a queue. Until the consumer's own is empty, that one must not be read: its
-    /// records are later ones. A record of a partition that was given up is dropped.
-    pub(super) fn deliver(
-        &mut self,
-        consumer: &Arc<BaseConsumer<Context>>,
-        bell: &Arc<Bell>,
-        topic: &str,
-        partition: i32,
-        item: Item,
-    ) {
-        if let Some(fetched) = self.get_mut(topic, partition) {
-            fetched.take(item);
-            if fetched.records.is_none() {
-                fetched.records = Records::split(consumer, bell, topic, partition);
-            }
-        }
     }
 
     /// Takes what has come to the partitions' queues, as far as there is room for it.
@@ -228,18 +207,11 @@ impl Fetched {
         if self.full && !self.has_room_again() {
             return;
         }
-        let Some(records) = &self.records else {
-            return;
-        };
-        let arrived = Arc::clone(&records.arrived);
-        if !arrived.swap(false, Ordering::AcqRel) {
+        if !self.records.arrived.swap(false, Ordering::AcqRel) {
             return;
         }
         for _ in 0..TURN_RECORDS {
-            let Some(records) = &self.records else {
-                return;
-            };
-            let item = match records.queue.poll(Duration::ZERO) {
+            let item = match self.records.queue.poll(Duration::ZERO) {
                 None => return,
                 Some(Ok(message)) => Item::Event(Arc::new(event(&message))),
                 Some(Err(error)) => {
@@ -253,7 +225,7 @@ impl Fetched {
                 break;
             }
         }
-        arrived.store(true, Ordering::Release);
+        self.records.arrived.store(true, Ordering::Release);
     }
 
     fn send(&mut self, item: Item) {
@@ -296,13 +268,16 @@ impl Fetched {
 }
 
 impl Records {
-    /// Gives a partition a queue of its own.
-    fn split(
+    /// Gives a partition a queue of its own. To be called before it is assigned: librdkafka decides
+    /// then, for all records until it is assigned again, which queue they go to.
+    ///
+    /// `None` where librdkafka knows no such partition.
+    pub(super) fn split(
         consumer: &Arc<BaseConsumer<Context>>,
         bell: &Arc<Bell>,
-        topic: &str,
-        partition: i32,
+        partition: &TopicPartition,
     ) -> Option<Self> {
+        let (topic, partition) = (&partition.topic, partition.partition);
         let mut queue = consumer.split_partition_queue(topic, partition)?;
         // What came before the callback was there is not announced.
         let arrived = Arc::new(AtomicBool::new(true));
