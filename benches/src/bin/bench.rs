@@ -67,7 +67,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     connect_tasks: u32,
     /// Most events in one bulk write of Kafka Connect
-    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
     connect_poll_records: u32,
     /// Options of Kafka Connect's JVM, separated by blanks
     #[arg(long, default_value = "-Xms1g -Xmx1g", allow_hyphen_values = true)]

@@ -133,7 +133,7 @@ impl Connection {
             // into it comes that often: half a megabyte every 10 ms was too little for one
             // partition with large values.
             .set("fetch.queue.backoff.ms", "2")
-            // A partition that comes, or goes on after a pause, waits for the fetch that is under
+            // A partition that comes, or whose queue was full, waits for the fetch that is under
             // way on behalf of the others: at the default, half a second. What a broker has goes
             // out at once in any case.
             .set("fetch.wait.max.ms", "50")
