@@ -53,6 +53,8 @@ pub(super) struct Followed {
     pub(super) plugin: Arc<Plugin>,
     pub(super) follower: Arc<Follower>,
     pub(super) placement: Option<watch::Receiver<plugin::Placement>>,
+    /// How many its topics have together.
+    pub(super) partitions: usize,
 }
 
 /// What all copies have from the host.
@@ -123,6 +125,7 @@ impl Further {
                 plugin,
                 follower,
                 placement,
+                partitions,
             } = followed;
             let versions: Arc<dyn Versions> = Arc::new(Patient(Arc::clone(follower)));
             let name = self.label(plugin);
@@ -138,6 +141,7 @@ impl Further {
                 versions,
                 registry: follower.registry(),
                 placement: placement.clone(),
+                partitions: *partitions,
                 metadata: &shared.metadata,
                 producer: None,
                 health: &shared.health,

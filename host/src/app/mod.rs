@@ -166,11 +166,14 @@ impl App {
         let mut places = BTreeMap::new();
         let mut refused = None;
         for (plugin, found) in catalogue.plugins.into_iter().zip(found) {
-            if let Err(error) = found {
-                fail(&health, &plugin.name, &error);
-                refused.get_or_insert(error);
-                continue;
-            }
+            let partitions = match found {
+                Ok(partitions) => partitions,
+                Err(error) => {
+                    fail(&health, &plugin.name, &error);
+                    refused.get_or_insert(error);
+                    continue;
+                }
+            };
             let store = Arc::clone(&stores[&plugin.projection.store]);
             let producer = producer.as_ref();
             let plugin = Arc::new(plugin);
@@ -193,6 +196,7 @@ impl App {
                 plugin: Arc::clone(&plugin),
                 follower: Arc::clone(&follower),
                 placement: placement.clone(),
+                partitions,
             });
             let name = &plugin.projection.store;
             let parts = runners::Parts {
@@ -202,6 +206,7 @@ impl App {
                 registry: follower.registry(),
                 versions: follower,
                 placement,
+                partitions,
                 metadata: &metadata,
                 producer,
                 health: &health,

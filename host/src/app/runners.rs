@@ -41,6 +41,8 @@ pub(super) struct Parts<'a> {
     pub(super) registry: Registry,
     /// Who places keys, and each one that follows; `None` for the built-in way.
     pub(super) placement: Option<watch::Receiver<plugin::Placement>>,
+    /// How many the projection's topics have together.
+    pub(super) partitions: usize,
     pub(super) metadata: &'a Metadata,
     /// `None` for further copies: the first one sends for all.
     pub(super) producer: Option<&'a Arc<Producer>>,
@@ -58,6 +60,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         versions,
         registry,
         placement,
+        partitions,
         metadata,
         producer,
         health,
@@ -102,6 +105,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         group_id: projection.group_in(copy),
         membership: membership(config),
         topics: projection.topics.clone(),
+        partitions,
     })?;
     let version = Arc::clone(&versions.watch().borrow());
     info!(

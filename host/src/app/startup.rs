@@ -101,13 +101,14 @@ pub(super) async fn follow_policy<P: Clone + Send + Sync + 'static>(
     .await
 }
 
-/// Looks for the topics of all projections at once. What is wrong with those of one is that one's
+/// Looks for the topics of all projections at once, and counts the partitions that each projection
+/// reads. What is wrong with those of one is that one's
 /// matter; an error is what stops the start.
 pub(super) async fn find_all_topics(
     catalogue: &Catalogue,
     metadata: &Metadata,
     deadline: Instant,
-) -> Result<Vec<Result<(), Error>>, Error> {
+) -> Result<Vec<Result<usize, Error>>, Error> {
     let found = catalogue.plugins.iter().map(async |plugin| {
         match find_topics(&plugin.projection, metadata, deadline).await {
             Err(error) if error.is_unavailable() => Err(error),
@@ -117,16 +118,24 @@ pub(super) async fn find_all_topics(
     try_join_all(found).await
 }
 
-/// Makes sure that every topic exists that a projection reads or sends to.
+/// Makes sure that every topic exists that a projection reads or sends to. Returns how many
+/// partitions those have that it reads.
 async fn find_topics(
     projection: &config::Projection,
     metadata: &Metadata,
     deadline: Instant,
-) -> Result<(), Error> {
-    for topic in projection.all_topics() {
-        retry(deadline, async || Ok(metadata.partitions(topic).await?)).await?;
+) -> Result<usize, Error> {
+    let find = async |topic: &String| {
+        retry(deadline, async || Ok(metadata.partitions(topic).await?)).await
+    };
+    let mut partitions = 0;
+    for topic in &projection.topics {
+        partitions += find(topic).await?;
     }
-    Ok(())
+    for topic in projection.topics_sent_to() {
+        find(topic).await?;
+    }
+    Ok(partitions)
 }
 
 async fn retry<T, F>(deadline: Instant, mut attempt: impl FnMut() -> F) -> Result<T, Error>

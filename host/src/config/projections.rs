@@ -131,9 +131,13 @@ impl Projection {
 
     /// The topics that it reads, and those that it sends to.
     pub fn all_topics(&self) -> impl Iterator<Item = &String> {
+        self.topics.iter().chain(self.topics_sent_to())
+    }
+
+    /// Those that its messages and its dead letters go to.
+    pub fn topics_sent_to(&self) -> impl Iterator<Item = &String> {
         let dead_letters = self.parking.dead_letter_topic.iter();
-        let sent_to = self.messages.topics.iter().chain(dead_letters);
-        self.topics.iter().chain(sent_to)
+        self.messages.topics.iter().chain(dead_letters)
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Options {
     pub group_id: String,
     pub membership: Membership,
     pub topics: Vec<String>,
+    /// How many partitions the topics have together when the host starts: many share what is read
+    /// ahead of the pipeline.
+    pub partitions: usize,
 }
 
 /// How this host takes part in its group.
@@ -105,7 +108,7 @@ const LOCKED_OUT_MAX: Duration = Duration::from_secs(30);
 
 /// Starts a consumer on a thread of its own.
 pub fn start(options: Options) -> Result<Started, Error> {
-    let mut config = options.connection.client_config();
+    let mut config = options.connection.consumer_config(options.partitions);
     config
         .set("group.id", &options.group_id)
         // The store's checkpoints decide; Kafka's offsets are for tools that look there.

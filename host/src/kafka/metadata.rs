@@ -38,7 +38,7 @@ impl ConsumerContext for LogContext {}
 impl Metadata {
     /// Makes the client. Nothing is sent yet.
     pub fn new(connection: &Connection) -> Result<Self, Error> {
-        let config: ClientConfig = connection.client_config();
+        let config: ClientConfig = connection.consumer_config(1);
         let client = config
             .create_with_context(LogContext)
             .map_err(|error| Error::Config(Box::new(error)))?;

@@ -6,6 +6,7 @@
 //! - [`mock`]: librdkafka's in-process broker, for the demo and for trying out.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -67,6 +68,15 @@ pub enum Error {
     Thread(#[source] std::io::Error),
 }
 
+/// What a consumer reads ahead of the pipeline, of all partitions together: each has an equal part,
+/// within these bounds. With less than the upper one, one partition by itself waits for the broker
+/// between two fetches; with less than the lower one, each of many does.
+const READ_AHEAD_BYTES: usize = 8 << 20;
+const READ_AHEAD_BYTES_PER_PARTITION: RangeInclusive<usize> = 128 << 10..=512 << 10;
+
+/// What one answer of a broker brings at most, of all its partitions.
+const FETCH_BYTES: usize = 4 << 20;
+
 /// Properties that say nothing to a producer, which would warn about each.
 const CONSUMER_ONLY: [&str; 29] = [
     "auto.commit.enable",
@@ -126,7 +136,9 @@ impl Connection {
         config
     }
 
-    fn client_config(&self) -> ClientConfig {
+    /// Of a client that reads topics of so many partitions.
+    fn consumer_config(&self, partitions: usize) -> ClientConfig {
+        let read_ahead_bytes = read_ahead_bytes(partitions);
         let mut config = self.base_config();
         config
             // How soon a queue that was full is looked at again; the default is a second. What fits
@@ -139,8 +151,13 @@ impl Connection {
             .set("fetch.wait.max.ms", "50")
             // Per partition: no more is fetched once so much waits to be read. What waits here comes
             // on top of the pipeline's own queues, and so does one fetch.
-            .set("queued.max.messages.kbytes", "512")
-            .set("max.partition.fetch.bytes", "524288")
+            .set(
+                "queued.max.messages.kbytes",
+                (read_ahead_bytes >> 10).to_string(),
+            )
+            .set("max.partition.fetch.bytes", read_ahead_bytes.to_string())
+            // A fetch brings as much of each of many partitions, and this at most.
+            .set("fetch.max.bytes", FETCH_BYTES.to_string())
             // How soon a topic's new partitions are noticed; the default is five minutes.
             .set("topic.metadata.refresh.interval.ms", "30000");
         for (name, value) in &self.properties {
@@ -163,6 +180,12 @@ impl Connection {
         }
         config
     }
+}
+
+/// What is read ahead of each of so many partitions.
+fn read_ahead_bytes(partitions: usize) -> usize {
+    let (least, most) = READ_AHEAD_BYTES_PER_PARTITION.into_inner();
+    (READ_AHEAD_BYTES / partitions.max(1)).clamp(least, most)
 }
 
 /// What to do about an error, as the end of a message, where that is known.
@@ -200,5 +223,28 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             info!(target: "librdkafka", "{facility} {message}");
         }
         RDKafkaLogLevel::Debug => debug!(target: "librdkafka", "{facility} {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_partitions_share_what_is_read_ahead() {
+        let read_ahead_kib = [0, 1, 4, 16, 32, 64, 1000].map(|n| read_ahead_bytes(n) >> 10);
+        assert_eq!(read_ahead_kib, [512, 512, 512, 512, 256, 128, 128]);
+    }
+
+    #[test]
+    fn what_the_configuration_says_comes_first() {
+        let connection = Connection {
+            brokers: "localhost:9092".into(),
+            client_id: "host".into(),
+            properties: BTreeMap::from([("queued.max.messages.kbytes".into(), "64".into())]),
+        };
+        let config = connection.consumer_config(64);
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("64"));
+        assert_eq!(config.get("max.partition.fetch.bytes"), Some("131072"));
     }
 }

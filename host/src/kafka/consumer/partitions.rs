@@ -108,13 +108,14 @@ impl Partitions {
 
     /// Forgets partitions, and returns those that were fetched.
     pub(super) fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
-        let fetched = partitions.iter().filter(|partition| {
-            self.0
-                .get_mut(&partition.topic)
-                .and_then(|partitions| partitions.remove(&partition.partition))
-                .is_some()
-        });
-        fetched.cloned().collect()
+        let mut removed = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let of_topic = self.0.get_mut(&partition.topic);
+            if of_topic.is_some_and(|of_topic| of_topic.remove(&partition.partition).is_some()) {
+                removed.push(partition.clone());
+            }
+        }
+        removed
     }
 
     /// Takes what has come to the partitions' queues, as far as there is room for it.
@@ -268,8 +269,9 @@ impl Fetched {
 }
 
 impl Records {
-    /// Gives a partition a queue of its own. To be called before it is assigned: librdkafka decides
-    /// then, for all records until it is assigned again, which queue they go to.
+    /// Gives a partition a queue of its own. To be called before each assignment: once librdkafka
+    /// fetches a partition, its records go to the consumer's queue, but where it was given one of
+    /// its own before; that one it keeps from then on, assigned again or not.
     ///
     /// `None` where librdkafka knows no such partition.
     pub(super) fn split(

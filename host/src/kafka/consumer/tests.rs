@@ -104,6 +104,7 @@ async fn read(case: Case<'_>) {
         group_id: "test".to_owned(),
         membership: Membership::Classic { instance: None },
         topics: vec![TOPIC.to_owned()],
+        partitions: 1,
     })
     .expect("a consumer");
     let mut queues = Queues {
