@@ -74,9 +74,6 @@ pub enum Error {
 const READ_AHEAD_BYTES: usize = 8 << 20;
 const READ_AHEAD_BYTES_PER_PARTITION: RangeInclusive<usize> = 128 << 10..=512 << 10;
 
-/// What one answer of a broker brings at most, of all its partitions.
-const FETCH_BYTES: usize = 4 << 20;
-
 /// Properties that say nothing to a producer, which would warn about each.
 const CONSUMER_ONLY: [&str; 29] = [
     "auto.commit.enable",
@@ -156,8 +153,6 @@ impl Connection {
                 (read_ahead_bytes >> 10).to_string(),
             )
             .set("max.partition.fetch.bytes", read_ahead_bytes.to_string())
-            // A fetch brings as much of each of many partitions, and this at most.
-            .set("fetch.max.bytes", FETCH_BYTES.to_string())
             // How soon a topic's new partitions are noticed; the default is five minutes.
             .set("topic.metadata.refresh.interval.ms", "30000");
         for (name, value) in &self.properties {
@@ -228,7 +223,17 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::consumer::BaseConsumer;
+
     use super::*;
+
+    fn connection_with(property: &str, value: &str) -> Connection {
+        Connection {
+            brokers: "localhost:9092".into(),
+            client_id: "host".into(),
+            properties: BTreeMap::from([(property.into(), value.into())]),
+        }
+    }
 
     #[test]
     fn many_partitions_share_what_is_read_ahead() {
@@ -238,13 +243,15 @@ mod tests {
 
     #[test]
     fn what_the_configuration_says_comes_first() {
-        let connection = Connection {
-            brokers: "localhost:9092".into(),
-            client_id: "host".into(),
-            properties: BTreeMap::from([("queued.max.messages.kbytes".into(), "64".into())]),
-        };
+        let connection = connection_with("queued.max.messages.kbytes", "64");
         let config = connection.consumer_config(64);
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("64"));
         assert_eq!(config.get("max.partition.fetch.bytes"), Some("131072"));
+    }
+    #[test]
+    fn what_large_messages_need_can_be_set() {
+        let connection = connection_with("message.max.bytes", "67108864");
+        let created: Result<BaseConsumer, _> = connection.consumer_config(1).create();
+        assert_eq!(created.map(drop), Ok(()));
     }
 }
