@@ -38,6 +38,7 @@ impl ConsumerContext for LogContext {}
 impl Metadata {
     /// Makes the client. Nothing is sent yet.
     pub fn new(connection: &Connection) -> Result<Self, Error> {
+        // It reads no records, so how many partitions there are does not matter.
         let config: ClientConfig = connection.consumer_config(1);
         let client = config
             .create_with_context(LogContext)

@@ -248,6 +248,7 @@ mod tests {
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("64"));
         assert_eq!(config.get("max.partition.fetch.bytes"), Some("131072"));
     }
+
     #[test]
     fn what_large_messages_need_can_be_set() {
         let connection = connection_with("message.max.bytes", "67108864");
