@@ -101,9 +101,8 @@ pub(super) async fn follow_policy<P: Clone + Send + Sync + 'static>(
     .await
 }
 
-/// Looks for the topics of all projections at once, and counts the partitions that each projection
-/// reads. What is wrong with those of one is that one's
-/// matter; an error is what stops the start.
+/// Looks for the topics of all projections at once, and counts the partitions that each one reads.
+/// What is wrong with the topics of one is that one's matter; an error is what stops the start.
 pub(super) async fn find_all_topics(
     catalogue: &Catalogue,
     metadata: &Metadata,
