@@ -33,6 +33,7 @@ use super::partition::Partition;
 use super::pending::Pending;
 use super::queue::{Item, Receiver};
 use super::sieve::Sieve;
+use super::stop::StopReason;
 use super::version::Version;
 use super::{Context, LoadProjector, relay, sleep_until};
 use crate::projection::DocumentId;
@@ -59,7 +60,7 @@ pub enum Control {
     /// Store what is folded, and let go. Answered with an [`Outcome`].
     Drain(TopicPartition),
     /// Store what is folded, fold nothing more, and let go for this reason.
-    Stop(TopicPartition, String),
+    Stop(TopicPartition, StopReason),
     /// Let go at once: the partition is somebody else's.
     Abandon(TopicPartition),
     /// Fold with this version from the next batch on.
@@ -101,8 +102,8 @@ pub enum Reason {
     Fenced,
     /// It was taken for the only writer of its documents, and another partition has written one.
     SharedKeys,
-    /// The plugin cannot fold this event, or the store not take its documents. The text names it.
-    Stopped(String),
+    /// It stands still until somebody acts.
+    Stopped(StopReason),
 }
 
 /// The parts that make a domain.
@@ -170,7 +171,7 @@ struct Member {
     /// An event that the plugin could not fold alone, and how often.
     tried: Option<(Offset, u32)>,
     /// Why it folds nothing more for now: no more can be parked. A repair ends it.
-    full: Option<String>,
+    full: Option<StopReason>,
     /// It folds nothing more, and leaves when what is folded is stored.
     leaving: Option<Leaving>,
 }
@@ -190,7 +191,7 @@ enum Leaving {
     For(Reason),
     /// An event cannot be folded on what is folded before it. Should that come to nothing, the
     /// event is tried again.
-    AtFault(String),
+    AtFault(StopReason),
 }
 
 struct InFlight {
@@ -394,26 +395,26 @@ impl Domain {
         }
     }
 
-    fn stop(&mut self, partition: &TopicPartition, reason: String) {
+    fn stop(&mut self, partition: &TopicPartition, reason: StopReason) {
         if let Some(member) = self.member_mut(partition) {
             member.leaving = Some(Leaving::For(Reason::Stopped(reason)));
         }
     }
 
     /// Nothing can go on: every partition stops where its checkpoint is.
-    fn stop_all(&mut self, reason: &str) {
+    fn stop_all(&mut self, reason: &StopReason) {
         self.retract_when_known();
         for member in &mut self.members {
-            member.leaving = Some(Leaving::For(Reason::Stopped(reason.to_owned())));
+            member.leaving = Some(Leaving::For(Reason::Stopped(reason.clone())));
         }
     }
 
     /// Every partition stops when what it has folded is stored. False where all have been told.
-    fn stop_members(&mut self, reason: &str) -> bool {
+    fn stop_members(&mut self, reason: &StopReason) -> bool {
         let mut any = false;
         for member in &mut self.members {
             if member.leaving.is_none() {
-                member.leaving = Some(Leaving::For(Reason::Stopped(reason.to_owned())));
+                member.leaving = Some(Leaving::For(Reason::Stopped(reason.clone())));
                 any = true;
             }
         }

@@ -13,6 +13,7 @@
 //! - [`committer`]: one per projection and copy. Joins batches of several domains in one
 //!   transaction.
 //! - [`version`]: which plugin folds, as somebody else decides. [`shadow`]: a candidate beside it.
+//! - [`stop`]: why a partition stands still.
 //! - [`outbox`]: messages as a store keeps them until they are sent.
 //! - [`relay`]: one per claimed partition. Sends what is in the outbox, and removes it then.
 //!
@@ -49,6 +50,7 @@ pub mod relay;
 pub mod runner;
 pub mod shadow;
 pub mod sieve;
+pub mod stop;
 pub mod version;
 
 use budget::Budget;

@@ -24,6 +24,7 @@ use super::committer::{Committer, Handle as CommitterHandle, Options as Committe
 use super::domain::{Control, Outcome, Reason};
 use super::intake::{Command, Notice, Positions, SourceHandle, Standing};
 use super::outbox::Sender;
+use super::stop::StopReason;
 use super::version::{Version, Versions};
 use super::{Context, DomainLayout, LoadProjector, sleep_until};
 use crate::record::{Generation, TopicPartition};
@@ -80,7 +81,7 @@ pub struct Runner {
     claimant: Claimant,
     claims: JoinSet<Claim>,
     /// Looks at positions that may have left their topics.
-    checks: JoinSet<Vec<(Standing, String)>>,
+    checks: JoinSet<Vec<(Standing, StopReason)>>,
     /// Looks, one at most, whether topics were deleted.
     doubts: JoinSet<Option<String>>,
     committer: CommitterHandle,
@@ -342,12 +343,15 @@ impl Runner {
             self.swap().await;
         }
         let started = match result {
-            Ok(claimed) => self.start(&partition, generation, claimed).await,
+            Ok(claimed) => self
+                .start(&partition, generation, claimed)
+                .await
+                .map_err(StopReason::from),
             Err(reason) => Err(reason),
         };
         match started {
             Ok(start) => self.command(Command::Fetch(vec![start])).await,
-            Err(reason) => self.stopped(&partition, reason),
+            Err(reason) => self.stopped(&partition, &reason),
         }
     }
 
@@ -387,7 +391,7 @@ impl Runner {
             Reason::Stopped(_) if version < self.version.number => {
                 self.claim(&partition, Before::Nothing, 0);
             }
-            Reason::Stopped(reason) => self.stopped(&partition, reason),
+            Reason::Stopped(reason) => self.stopped(&partition, &reason),
         }
         if let Some(revocation) = &mut self.revocation {
             revocation.draining.remove(&partition);
@@ -412,9 +416,13 @@ impl Runner {
         self.claim(partition, Before::Pause(delay), rivalries);
     }
 
-    fn stopped(&mut self, partition: &TopicPartition, reason: String) {
-        error!(projection = %self.name(), partition = %partition, "stands still: {reason}");
-        self.set_partition(partition, PartitionState::Stopped { reason });
+    fn stopped(&mut self, partition: &TopicPartition, reason: &StopReason) {
+        error!(projection = %self.name(), partition = %partition, code = reason.code(), "stands still: {reason}");
+        let state = PartitionState::Stopped {
+            code: reason.code(),
+            reason: reason.to_string(),
+        };
+        self.set_partition(partition, state);
         if let Some(assigned) = self.partitions.get_mut(partition) {
             assigned.stage = Stage::Stopped;
         }
@@ -426,7 +434,7 @@ impl Runner {
         self.checks.spawn(claimant.out_of_range(standings));
     }
 
-    async fn stop_partitions(&mut self, gone: Vec<(Standing, String)>) {
+    async fn stop_partitions(&mut self, gone: Vec<(Standing, StopReason)>) {
         for (standing, reason) in gone {
             self.stop_running(&standing.partition, standing.generation, reason)
                 .await;
@@ -437,7 +445,7 @@ impl Runner {
         &mut self,
         partition: &TopicPartition,
         generation: Generation,
-        reason: String,
+        reason: StopReason,
     ) {
         if let Some(assigned) = self.partitions.get(partition)
             && assigned.generation == generation

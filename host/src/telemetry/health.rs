@@ -60,6 +60,8 @@ pub enum PartitionState {
     Draining,
     /// It stands still until somebody acts.
     Stopped {
+        /// A word that never changes (`pipeline::stop`).
+        code: &'static str,
         reason: String,
     },
 }
@@ -254,7 +256,7 @@ impl Health {
                     ),
                 ),
                 PartitionState::Running | PartitionState::Draining => {}
-                PartitionState::Stopped { reason } => note(
+                PartitionState::Stopped { reason, .. } => note(
                     projection,
                     format!(
                         "projection \"{projection}\": partition {partition} stands still: {reason}"
@@ -302,7 +304,7 @@ impl fmt::Display for PartitionState {
             PartitionState::Claiming => f.write_str("claiming"),
             PartitionState::Running => f.write_str("running"),
             PartitionState::Draining => f.write_str("draining"),
-            PartitionState::Stopped { reason } => write!(f, "stopped: {reason}"),
+            PartitionState::Stopped { reason, .. } => write!(f, "stopped: {reason}"),
         }
     }
 }
@@ -346,8 +348,11 @@ mod tests {
         store.silent("connection refused".to_owned());
         let since = health.outages()["store \"main\""].since;
         let since = humantime::format_rfc3339_seconds(since);
-        let reason = "bad event".to_owned();
-        health.set_partition(&projection, &partition, PartitionState::Stopped { reason });
+        let stopped = PartitionState::Stopped {
+            code: "event-refused",
+            reason: "bad event".to_owned(),
+        };
+        health.set_partition(&projection, &partition, stopped);
         assert_eq!(
             health.readiness().reasons,
             [

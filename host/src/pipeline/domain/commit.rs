@@ -12,6 +12,7 @@ use super::super::dedupe::stored;
 use super::super::outbox;
 use super::super::parking::KeyChange;
 use super::super::sieve::{Changes, Scope};
+use super::super::stop::StopReason;
 use super::super::{Context, DomainLayout};
 use super::repair::too_large;
 use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Member, Reason, Repairing};
@@ -106,7 +107,7 @@ impl Domain {
             Outcome::Mismatch { view, id } => self.mismatch(view, id),
             Outcome::EntryMismatch { table, id } => self.entry_mismatch(table, &id),
             Outcome::TooLarge(reason) => self.too_large(&reason),
-            Outcome::Refused(reason) => self.stop_all(&reason),
+            Outcome::Refused(reason) => self.stop_all(&reason.into()),
         }
         if std::mem::take(&mut self.tainted) {
             self.retract();
@@ -178,13 +179,12 @@ impl Domain {
         }
         let known = self.suspect.as_ref() == Some(&(view.clone(), DocumentId::clone(&id)));
         if known {
-            let projection = &self.parts.context.name;
-            let reason = format!(
-                "document \"{id}\" of view {view} was changed by somebody else; only projection \
-                 \"{projection}\" may write there, so keep others away from the collection, restore \
-                 the document and start again"
-            );
-            self.stop_all(&reason);
+            let projection = Arc::clone(&self.parts.context.name);
+            self.stop_all(&StopReason::DocumentChanged {
+                projection,
+                view,
+                id,
+            });
         } else {
             warn!(projection = %self.parts.context.name, "a document changed under this host; reading it again");
             self.suspect = Some((view, id));
@@ -192,18 +192,19 @@ impl Domain {
     }
 
     /// An entry was not as this domain left it.
-    fn entry_mismatch(&mut self, table: Table, id: &str) {
+    fn entry_mismatch(&mut self, table: Table, id: &Arc<str>) {
         self.retract();
         if table == Table::SeenIds {
             // Another partition has seen the id meanwhile. Sifted again, its event is a duplicate.
             self.retry_at = Some(Instant::now() + self.backoff.next_delay() / 8);
             return;
         }
-        let projection = &self.parts.context.name;
-        self.stop_all(&format!(
-            "entry \"{id}\" of {table} was changed by somebody else; only projection \
-             \"{projection}\" may write there: restore the entry and start again"
-        ));
+        let projection = Arc::clone(&self.parts.context.name);
+        self.stop_all(&StopReason::EntryChanged {
+            projection,
+            table,
+            id: Arc::clone(id),
+        });
     }
 
     /// The commit was more than a transaction takes: the next ones are of half as many events.

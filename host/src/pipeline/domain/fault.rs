@@ -9,6 +9,7 @@ use tracing::warn;
 use super::super::parking::Full;
 use super::super::partition::Narrowed;
 use super::super::sieve::Sifted;
+use super::super::stop::StopReason;
 use super::super::{DomainLayout, OnFault};
 use super::fold::{Batch, Sift, Unfolded};
 use super::{Domain, Leaving};
@@ -112,7 +113,7 @@ impl Domain {
     /// nothing is to be stopped.
     pub(super) fn stop_where_crashed(&mut self) -> bool {
         let exhausted = self.parts.running.version.crashes.exhausted();
-        exhausted.is_some_and(|reason| self.stop_members(&reason))
+        exhausted.is_some_and(|reason| self.stop_members(&reason.into()))
     }
 
     /// An event of a batch is to be parked as soon as it is sifted again.
@@ -159,12 +160,15 @@ impl Domain {
     }
 
     fn stop_at(&mut self, partition: &TopicPartition, offset: Offset, fault: &Fault) {
-        let projection = &self.parts.context.name;
-        let reason = format!(
-            "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}: \
-             {fault}; nothing is lost: every event before it is stored, and after a restart with a \
-             plugin that can fold it the partition goes on from there"
-        );
+        let reason = StopReason::EventRefused {
+            projection: Arc::clone(&self.parts.context.name),
+            partition: partition.clone(),
+            offset,
+            why: format!(
+                ": {fault}; nothing is lost: every event before it is stored, and after a restart \
+                 with a plugin that can fold it the partition goes on from there"
+            ),
+        };
         if let Some(member) = self.member_mut(partition) {
             member.leaving = Some(Leaving::AtFault(reason));
         }
@@ -178,17 +182,19 @@ impl Domain {
         };
         let projection = &self.parts.context.name;
         let (partition, offset) = (&batch.partition, event.offset);
-        let reason = format!(
-            "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}, nor \
-             park it: {full}; nothing is lost: {}",
-            way_out(full)
-        );
+        let reason = StopReason::EventRefused {
+            projection: Arc::clone(projection),
+            partition: partition.clone(),
+            offset,
+            why: format!(", nor park it: {full}; nothing is lost: {}", way_out(full)),
+        };
         tracing::error!(%projection, %partition, "stands still: {reason}");
         self.parts.context.health.set_partition(
             projection,
             partition,
             PartitionState::Stopped {
-                reason: reason.clone(),
+                code: reason.code(),
+                reason: reason.to_string(),
             },
         );
         self.members[batch.member].full = Some(reason);

@@ -116,7 +116,7 @@ impl Domain {
             Ok(()) => {}
             Err(Unfolded::Faulty(..)) => unreachable!("a fault is dealt with where it is found"),
             Err(Unfolded::Host(error)) => return self.postpone(&error),
-            Err(Unfolded::Ended(reason)) => self.stop_all(&reason),
+            Err(Unfolded::Ended(reason)) => self.stop_all(&reason.into()),
             Err(Unfolded::SharedKeys) => self.give_up_sole_writing(&batch.partition).await,
         }
         self.trim_cache();
@@ -431,7 +431,7 @@ impl Domain {
     pub(super) fn postpone(&mut self, error: &HostError) -> bool {
         match error {
             HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
-            HostError::Unreadable(source) => self.stop_all(&describe(&**source)),
+            HostError::Unreadable(source) => self.stop_all(&describe(&**source).into()),
             HostError::Engine(_) => tracing::warn!("trying again: {}", describe(error)),
         }
         self.retry_at = Some(Instant::now() + self.backoff.next_delay());

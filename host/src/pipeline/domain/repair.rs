@@ -292,7 +292,7 @@ impl Domain {
             Ok(()) => {}
             Err(Unfolded::Host(error)) => return Err(error.into()),
             Err(Unfolded::Ended(reason)) => {
-                self.stop_all(&reason);
+                self.stop_all(&reason.into());
                 return Ok(());
             }
             Err(Unfolded::SharedKeys) => {

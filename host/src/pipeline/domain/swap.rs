@@ -211,7 +211,7 @@ impl Domain {
             None => return false,
             Some(Next::Ready(running)) => running,
             Some(Next::Broken { version, reason }) => {
-                let stopped = self.stop_members(&reason);
+                let stopped = self.stop_members(&reason.clone().into());
                 // For partitions that come later, too.
                 self.next_version = Some(Next::Broken { version, reason });
                 return stopped;

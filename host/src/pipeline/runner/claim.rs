@@ -12,6 +12,7 @@ use super::super::domain::checkpoint_id;
 use super::super::intake::{Bounds, Positions, PositionsError, Standing};
 use super::super::parking::Parking;
 use super::super::sieve::Sieve;
+use super::super::stop::StopReason;
 use super::super::version::Versions;
 use super::super::{Context, DomainLayout};
 use crate::parked::{self, KeyEntry};
@@ -40,8 +41,8 @@ pub(super) struct Claimant {
 pub(super) struct Claim {
     pub(super) partition: TopicPartition,
     pub(super) generation: Generation,
-    /// `None` where it was given up; else the text says why the partition cannot go on.
-    pub(super) result: Option<Result<Claimed, String>>,
+    /// `None` where it was given up; else the error says why the partition cannot go on.
+    pub(super) result: Option<Result<Claimed, StopReason>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl Claimant {
         }
     }
 
-    async fn claim_now(&self, partition: &TopicPartition) -> Result<Claimed, String> {
+    async fn claim_now(&self, partition: &TopicPartition) -> Result<Claimed, StopReason> {
         let checkpoint = checkpoint_id(&self.context, partition);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let claim = loop {
@@ -220,7 +221,10 @@ impl Claimant {
     ///
     /// Only the position that could not be fetched is wrong; what was fetched before it is good,
     /// whatever the topic holds by now.
-    pub(super) async fn out_of_range(self, standings: Vec<Standing>) -> Vec<(Standing, String)> {
+    pub(super) async fn out_of_range(
+        self,
+        standings: Vec<Standing>,
+    ) -> Vec<(Standing, StopReason)> {
         let mut gone = Vec::new();
         let projection = &self.context.name;
         for standing in standings {
@@ -229,7 +233,7 @@ impl Claimant {
             } = &standing;
             let checked = match self.bounds(partition).await {
                 Ok(bounds) => fetch_from(projection, partition, *next, bounds),
-                Err(reason) => Err(reason),
+                Err(reason) => Err(reason.into()),
             };
             if let Err(reason) = checked {
                 gone.push((standing, reason));
@@ -308,29 +312,30 @@ impl Claimant {
 
 /// Where to start fetching, or why going on would lose or repeat events.
 fn fetch_from(
-    projection: &str,
+    projection: &Arc<str>,
     partition: &TopicPartition,
     next: NextOffset,
     bounds: Bounds,
-) -> Result<NextOffset, String> {
+) -> Result<NextOffset, StopReason> {
     let Bounds { low, high } = bounds;
     if next == NextOffset::ZERO {
         return Ok(low);
     }
     if next < low {
-        return Err(format!(
-            "the events of {partition} from offset {next} up to {low} were deleted from the topic \
-             before projection \"{projection}\" folded them; lengthen the topic's retention, and \
-             give the projection another database or file to build its views anew from what is \
-             left"
-        ));
+        return Err(StopReason::OffsetGone {
+            projection: Arc::clone(projection),
+            partition: partition.clone(),
+            next,
+            low,
+        });
     }
     if next > high {
-        return Err(format!(
-            "projection \"{projection}\" has folded {partition} up to offset {next}, but the topic \
-             ends at {high}: it was deleted and made again; give the projection another database \
-             or file to build its views anew"
-        ));
+        return Err(StopReason::TopicReplaced {
+            projection: Arc::clone(projection),
+            partition: partition.clone(),
+            next,
+            evidence: format!("the topic ends at {high}"),
+        });
     }
     Ok(next)
 }
@@ -351,14 +356,19 @@ mod tests {
             ("a new projection on an old topic", 0, bounds(5, 9), Ok(5)),
             ("in the middle", 7, bounds(5, 9), Ok(7)),
             ("caught up", 9, bounds(5, 9), Ok(9)),
-            ("behind the retention", 3, bounds(5, 9), Err("were deleted")),
-            ("a topic made again", 12, bounds(0, 4), Err("made again")),
+            ("behind the retention", 3, bounds(5, 9), Err("offset-gone")),
+            (
+                "a topic made again",
+                12,
+                bounds(0, 4),
+                Err("topic-replaced"),
+            ),
         ];
         for (name, next, bounds, expected) in cases {
-            let result = fetch_from("aircraft", &partition, NextOffset(next), bounds);
+            let result = fetch_from(&"aircraft".into(), &partition, NextOffset(next), bounds);
             match expected {
                 Ok(from) => assert_eq!(result, Ok(NextOffset(from)), "{name}"),
-                Err(text) => assert!(result.expect_err(name).contains(text), "{name}"),
+                Err(code) => assert_eq!(result.expect_err(name).code(), code, "{name}"),
             }
         }
     }

@@ -110,7 +110,8 @@ impl Runner {
             result,
         } = ended;
         if let Err(reason) = result {
-            self.stop_running(&partition, generation, reason).await;
+            self.stop_running(&partition, generation, reason.into())
+                .await;
         }
     }
 

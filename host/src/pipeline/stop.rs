@@ -1,0 +1,95 @@
+//! Why a partition stands still: a word that stays the same, for alerts and runbooks, and a
+//! sentence that names the thing, the place and the way out.
+//!
+//! Not here: when a partition stops (`domain`, `runner`), and how that is shown
+//! (`telemetry::health`).
+
+use std::sync::Arc;
+
+use crate::projection::DocumentId;
+use crate::record::{NextOffset, Offset, TopicPartition};
+use crate::store::{Table, ViewId};
+
+/// Why a partition stands still until somebody acts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    /// Retention, or somebody, deleted events before they were folded.
+    #[error(
+        "the events of {partition} from offset {next} up to {low} were deleted from the topic \
+         before projection \"{projection}\" folded them; lengthen the topic's retention, and give \
+         the projection another database or file to build its views anew from what is left"
+    )]
+    OffsetGone {
+        projection: Arc<str>,
+        partition: TopicPartition,
+        next: NextOffset,
+        low: NextOffset,
+    },
+    /// The topic is another one than the one that was folded.
+    #[error(
+        "projection \"{projection}\" has folded {partition} up to offset {next}, but {evidence}: it \
+         was deleted and made again; give the projection another database or file to build its \
+         views anew"
+    )]
+    TopicReplaced {
+        projection: Arc<str>,
+        partition: TopicPartition,
+        next: NextOffset,
+        evidence: String,
+    },
+    /// The plugin cannot fold this event, and it is not to be parked, or cannot be.
+    #[error(
+        "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}{why}"
+    )]
+    EventRefused {
+        projection: Arc<str>,
+        partition: TopicPartition,
+        offset: Offset,
+        /// What follows, with its punctuation: the reason and the way out.
+        why: String,
+    },
+    /// A foreign hand in a view.
+    #[error(
+        "document \"{id}\" of view {view} was changed by somebody else; only projection \
+         \"{projection}\" may write there, so keep others away from the collection, restore the \
+         document and start again"
+    )]
+    DocumentChanged {
+        projection: Arc<str>,
+        view: ViewId,
+        id: DocumentId,
+    },
+    /// A foreign hand in what the host keeps for itself.
+    #[error(
+        "entry \"{id}\" of {table} was changed by somebody else; only projection \"{projection}\" \
+         may write there: restore the entry and start again"
+    )]
+    EntryChanged {
+        projection: Arc<str>,
+        table: Table,
+        id: Arc<str>,
+    },
+    /// Whatever has no word of its own yet. The text names the way out.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StopReason {
+    /// A word for programs; it never changes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StopReason::OffsetGone { .. } => "offset-gone",
+            StopReason::TopicReplaced { .. } => "topic-replaced",
+            StopReason::EventRefused { .. } => "event-refused",
+            StopReason::DocumentChanged { .. } => "document-changed",
+            StopReason::EntryChanged { .. } => "entry-changed",
+            StopReason::Other(_) => "other",
+        }
+    }
+}
+
+impl From<String> for StopReason {
+    fn from(text: String) -> Self {
+        StopReason::Other(text)
+    }
+}
