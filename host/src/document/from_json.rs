@@ -5,70 +5,125 @@
 //!
 //! An element is its type, its name and its value; the type is known last, and filled in.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use bson::raw::{RawBson, RawDocumentBuf, cstr};
+use bson::raw::{RawDocumentBuf, cstr};
 use bson::spec::ElementType;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Error, RESERVED_FIELDS};
+use super::number::Stored;
+use super::text::{Malformed, Text};
+use super::{DEPTH_MAX, Error, RESERVED_FIELDS, extended, repeats};
 
 /// What a document or an array begins with.
 const LENGTH_BYTES: usize = 4;
+
+/// The names with a dollar that a document may have, which then has `$ref` first: MongoDB's way to
+/// name a document of another collection.
+pub(super) const REFERENCE_FIELDS: [&str; 3] = ["$ref", "$id", "$db"];
 
 /// A document read from JSON.
 #[derive(Debug)]
 pub struct FromJson {
     pub body: RawDocumentBuf,
-    /// True where the text named BSON types in MongoDB's extended form, of which there are
-    /// several for one value: [`to_json`](super::to_json) may then spell the same document
-    /// differently.
-    pub extended: bool,
+    /// True where [`to_json`](super::to_json) may give another text than the one that was read, in
+    /// more than its layout: values in MongoDB's extended form, numbers that became decimals,
+    /// names that came twice.
+    pub is_respelled: bool,
 }
 
 /// Reads documents one after the other, in memory of its own that it keeps.
 #[derive(Debug, Default)]
 pub struct JsonReader {
     bytes: Vec<u8>,
+    names: Vec<Name>,
+}
+
+/// Why a text becomes no document, and where in it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: String,
+    /// From the inside out.
+    steps: Vec<String>,
+}
+
+/// What ends the reading.
+#[derive(Debug)]
+enum Problem {
+    Malformed,
+    TooDeep,
+    Refused(Refusal),
+}
+
+/// An element of a document that is being written.
+#[derive(Debug)]
+struct Name {
+    /// Where the element starts: its type, then its name.
+    start: usize,
+    len: usize,
+    print: u32,
+}
+
+/// What is written of one document.
+struct Writer<'w, 't> {
+    text: Text<'t>,
+    bytes: &'w mut Vec<u8>,
+    /// The elements of the documents that are open, outer ones first.
+    names: &'w mut Vec<Name>,
+    written: Written,
+}
+
+/// What is known of a document once it is written.
+#[derive(Default)]
+struct Written {
+    is_respelled: bool,
+    /// The host's own field that it has.
+    reserved: Option<&'static str>,
 }
 
 impl JsonReader {
     /// Reads one JSON object as a document's body. The body takes just as much memory as it has
     /// bytes, for many stay in caches.
     pub fn read(&mut self, json: &[u8]) -> Result<FromJson, Error> {
-        self.bytes.clear();
-        let mut writer = Writer {
-            bytes: &mut self.bytes,
-            extended: false,
-            reserved: None,
-        };
         // All of it at once: else each string would be looked through by itself.
-        let text = str::from_utf8(json).map_err(<serde_json::Error as de::Error>::custom)?;
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        Document(&mut writer).deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        let Writer {
-            extended, reserved, ..
-        } = writer;
-        if let Some(field) = reserved {
+        let text = str::from_utf8(json).map_err(<serde_json::Error as serde::de::Error>::custom)?;
+        let written = self.write(text, 0).map_err(|problem| match problem {
+            Problem::Malformed => Error::Json(Malformed::tell(text)),
+            Problem::TooDeep => Error::TooDeep,
+            Problem::Refused(refusal) => Error::Refused(refusal),
+        })?;
+        if let Some(field) = written.reserved {
             return Err(Error::ReservedField(field.to_owned()));
         }
         super::check_size(self.bytes.len())?;
         let body = RawDocumentBuf::from_bytes(self.bytes.to_vec())?;
-        Ok(FromJson { body, extended })
+        Ok(FromJson {
+            body,
+            is_respelled: written.is_respelled,
+        })
+    }
+
+    /// Writes the document into `bytes`.
+    fn write(&mut self, text: &str, depth: usize) -> Result<Written, Problem> {
+        self.bytes.clear();
+        self.names.clear();
+        let mut writer = Writer {
+            text: Text::new(text),
+            bytes: &mut self.bytes,
+            names: &mut self.names,
+            written: Written::default(),
+        };
+        if writer.text.peek()? != b'{' {
+            writer.text.skip(0)?;
+            writer.text.end()?;
+            return Err(refused("a document is a JSON object, and this is none"));
+        }
+        writer.document(depth)?;
+        writer.text.end()?;
+        Ok(writer.written)
     }
 }
 
-/// What is written of one document.
-struct Writer<'w> {
-    bytes: &'w mut Vec<u8>,
-    extended: bool,
-    /// The host's own field that the document has.
-    reserved: Option<&'static str>,
-}
-
-impl Writer<'_> {
+impl Writer<'_, '_> {
     /// Begins a document or an array; [`Writer::close`] takes what this gives.
     fn open(&mut self) -> usize {
         let start = self.bytes.len();
@@ -76,23 +131,150 @@ impl Writer<'_> {
         start
     }
 
-    fn close<E: de::Error>(&mut self, start: usize) -> Result<(), E> {
+    fn close(&mut self, start: usize) -> Result<(), Problem> {
         self.bytes.push(0);
         let len = length(self.bytes.len() - start)?;
         self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&len);
         Ok(())
     }
 
-    /// Writes an element: its name, and the value that comes next in `map`.
-    fn element<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+    /// Reads the outermost object.
+    fn document(&mut self, depth: usize) -> Result<(), Problem> {
+        let start = self.open();
+        self.text.expect(b'{')?;
+        if !self.text.take(b'}')? {
+            loop {
+                let name = self.text.name()?;
+                if name.starts_with('$') {
+                    return Err(refused(format!(
+                        "field \"{name}\" of the document starts with \"$\""
+                    )));
+                }
+                if let Some(reserved) = RESERVED_FIELDS.iter().find(|&&field| field == name) {
+                    self.written.reserved.get_or_insert(reserved);
+                }
+                self.element(&name, depth)?;
+                if !self.text.take(b',')? {
+                    break;
+                }
+            }
+            self.text.expect(b'}')?;
+        }
+        self.end_document(start, 0)
+    }
+
+    /// Reads any value, and says which type it became.
+    fn value(&mut self, depth: usize) -> Result<ElementType, Problem> {
+        if depth > DEPTH_MAX {
+            return Err(Problem::TooDeep);
+        }
+        match self.text.peek()? {
+            b'"' => {
+                let string = self.text.string()?;
+                self.string(&string)?;
+                Ok(ElementType::String)
+            }
+            b'{' => self.object(depth),
+            b'[' => self.array(depth),
+            b't' => {
+                self.text.word("true")?;
+                self.bytes.push(1);
+                Ok(ElementType::Boolean)
+            }
+            b'f' => {
+                self.text.word("false")?;
+                self.bytes.push(0);
+                Ok(ElementType::Boolean)
+            }
+            b'n' => {
+                self.text.word("null")?;
+                Ok(ElementType::Null)
+            }
+            _ => self.number(),
+        }
+    }
+
+    fn number(&mut self) -> Result<ElementType, Problem> {
+        let number = self.text.number()?;
+        let (bytes, kind): (&[u8], _) = match Stored::of(number).map_err(refused)? {
+            Stored::Int64(integer) => (&integer.to_le_bytes(), ElementType::Int64),
+            Stored::Double(double) => (&double.to_le_bytes(), ElementType::Double),
+            Stored::Decimal128(bytes) => {
+                self.written.is_respelled = true;
+                (&bytes.clone(), ElementType::Decimal128)
+            }
+        };
+        self.bytes.extend_from_slice(bytes);
+        Ok(kind)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<ElementType, Problem> {
+        let place = self.text.place()?;
+        let (start, first) = (self.open(), self.names.len());
+        self.text.expect(b'{')?;
+        if !self.text.take(b'}')? {
+            let mut is_reference = false;
+            loop {
+                let name = self.text.name()?;
+                if name.starts_with('$') {
+                    let is_first = self.names.len() == first;
+                    is_reference |= is_first && name == REFERENCE_FIELDS[0];
+                    if is_first && !is_reference {
+                        self.bytes.truncate(start);
+                        self.text.back_to(place);
+                        return self.extended_value(&name, depth);
+                    }
+                    if !is_reference || !REFERENCE_FIELDS.contains(&&*name) {
+                        return Err(refused(format!(
+                            "field \"{name}\" starts with \"$\" but is not the first of its object"
+                        )));
+                    }
+                }
+                self.element(&name, depth)?;
+                if !self.text.take(b',')? {
+                    break;
+                }
+            }
+            self.text.expect(b'}')?;
+        }
+        self.end_document(start, first)?;
+        Ok(ElementType::EmbeddedDocument)
+    }
+
+    fn array(&mut self, depth: usize) -> Result<ElementType, Problem> {
+        let start = self.open();
+        self.text.expect(b'[')?;
+        if !self.text.take(b']')? {
+            for index in 0.. {
+                let kind = self.index(index);
+                let item = self.value(depth + 1);
+                self.bytes[kind] = item.map_err(|problem| problem.within(&index))? as u8;
+                if !self.text.take(b',')? {
+                    break;
+                }
+            }
+            self.text.expect(b']')?;
+        }
+        self.close(start)?;
+        Ok(ElementType::Array)
+    }
+
+    /// Writes an element: its name, and the value that comes next.
+    fn element(&mut self, name: &str, depth: usize) -> Result<(), Problem> {
         if name.as_bytes().contains(&0) {
-            return Err(de::Error::custom(format!(
+            return Err(refused(format!(
                 "field \"{}\" has a null byte in its name",
                 name.escape_default()
             )));
         }
         let kind = self.name(name.as_bytes());
-        self.bytes[kind] = map.next_value_seed(Value(self))? as u8;
+        self.names.push(Name {
+            start: kind,
+            len: name.len(),
+            print: repeats::print(name.as_bytes()),
+        });
+        let value = self.value(depth + 1);
+        self.bytes[kind] = value.map_err(|problem| problem.within(&name))? as u8;
         Ok(())
     }
 
@@ -121,162 +303,47 @@ impl Writer<'_> {
         }
     }
 
-    fn string<E: de::Error>(&mut self, value: &str) -> Result<(), E> {
+    fn string(&mut self, value: &str) -> Result<(), Problem> {
         let len = length(value.len() + 1)?;
         self.bytes.extend_from_slice(&len);
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.push(0);
         Ok(())
     }
-}
 
-/// A length as BSON has it.
-fn length<E: de::Error>(bytes: usize) -> Result<[u8; 4], E> {
-    let bytes = i32::try_from(bytes)
-        .map_err(|_| de::Error::custom("it takes more than 2 GiB, which no document may"))?;
-    Ok(bytes.to_le_bytes())
-}
-
-/// Reads a JSON object as the outermost document.
-struct Document<'w, 'b>(&'w mut Writer<'b>);
-
-/// Reads any JSON value, and says which type it became.
-struct Value<'w, 'b>(&'w mut Writer<'b>);
-
-impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Document<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let start = self.0.open();
-        while let Some(Key(name)) = map.next_key::<Key<'de>>()? {
-            if name.starts_with('$') {
-                return Err(de::Error::custom(format!(
-                    "field \"{name}\" of the document starts with \"$\""
-                )));
-            }
-            if let Some(reserved) = RESERVED_FIELDS.iter().find(|&&field| field == name) {
-                self.0.reserved.get_or_insert(reserved);
-            }
-            self.0.element(&name, &mut map)?;
-        }
-        self.0.close(start)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
-    type Value = ElementType;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ElementType, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value<'_, '_> {
-    type Value = ElementType;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<ElementType, E> {
-        self.0.bytes.push(value.into());
-        Ok(ElementType::Boolean)
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<ElementType, E> {
-        self.0.bytes.extend_from_slice(&value.to_le_bytes());
-        Ok(ElementType::Int64)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<ElementType, E> {
-        let value = i64::try_from(value).map_err(|_| {
-            E::custom(format!(
-                "{value} is more than a 64-bit signed integer holds"
-            ))
-        })?;
-        self.visit_i64(value)
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<ElementType, E> {
-        self.0.bytes.extend_from_slice(&value.to_le_bytes());
-        Ok(ElementType::Double)
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<ElementType, E> {
-        self.0.string(value)?;
-        Ok(ElementType::String)
-    }
-
-    fn visit_unit<E>(self) -> Result<ElementType, E> {
-        Ok(ElementType::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ElementType, A::Error> {
-        let start = self.0.open();
-        for index in 0.. {
-            let kind = self.0.index(index);
-            let Some(item) = items.next_element_seed(Value(self.0))? else {
-                self.0.bytes.truncate(kind);
-                break;
-            };
-            self.0.bytes[kind] = item as u8;
-        }
-        self.0.close(start)?;
-        Ok(ElementType::Array)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ElementType, A::Error> {
-        let start = self.0.open();
-        while let Some(Key(name)) = map.next_key::<Key<'de>>()? {
-            if name.starts_with('$') {
-                if self.0.bytes.len() > start + LENGTH_BYTES {
-                    return Err(de::Error::custom(format!(
-                        "field \"{name}\" starts with \"$\" but is not the first of its object"
-                    )));
+    /// Ends a document whose elements are those from `first` on.
+    fn end_document(&mut self, start: usize, first: usize) -> Result<(), Problem> {
+        let names = &self.names[first..];
+        let bytes = &*self.bytes;
+        if repeats::exist(names, |name| (name.print, name.of(bytes))) {
+            let lasting = repeats::lasting(names.iter().map(|name| name.of(bytes)));
+            let ends = names[1..].iter().map(|name| name.start);
+            let ends = ends.chain([bytes.len()]);
+            let mut kept = Vec::new();
+            for ((name, end), is_lasting) in names.iter().zip(ends).zip(lasting) {
+                if is_lasting {
+                    kept.extend_from_slice(&bytes[name.start..end]);
                 }
-                self.0.bytes.truncate(start);
-                self.0.extended = true;
-                return self.0.extended_value(&name, map);
             }
-            self.0.element(&name, &mut map)?;
+            self.bytes.truncate(start + LENGTH_BYTES);
+            self.bytes.append(&mut kept);
+            self.written.is_respelled = true;
         }
-        self.0.close(start)?;
-        Ok(ElementType::EmbeddedDocument)
+        self.names.truncate(first);
+        self.close(start)
     }
-}
 
-impl Writer<'_> {
-    /// Reads the rest of an object whose first key starts with `$`.
-    fn extended_value<'de, A: MapAccess<'de>>(
-        &mut self,
-        first: &str,
-        mut map: A,
-    ) -> Result<ElementType, A::Error> {
-        let mut object = serde_json::Map::new();
-        object.insert(first.to_owned(), map.next_value()?);
-        while let Some((key, value)) = map.next_entry::<String, serde_json::Value>()? {
-            object.insert(key, value);
-        }
-        let value = match bson::Bson::try_from(object).map_err(de::Error::custom)? {
-            bson::Bson::Document(_) => {
-                return Err(de::Error::custom(format!(
-                    "\"{first}\" names no type of MongoDB's extended JSON"
-                )));
-            }
-            value => RawBson::try_from(value).map_err(de::Error::custom)?,
+    /// Reads an object whose first name starts with `$`.
+    fn extended_value(&mut self, first: &str, depth: usize) -> Result<ElementType, Problem> {
+        let place = self.text.place()?;
+        self.text.skip(depth)?;
+        let scope = |text: &str| {
+            let mut reader = JsonReader::default();
+            reader.write(text, depth + 1)?;
+            RawDocumentBuf::from_bytes(reader.bytes).map_err(refused)
         };
+        let value = extended::read::<Problem>(self.text.since(place), first, scope)?;
+        self.written.is_respelled = true;
         // As the only element of a document, without a name: length, type and name's end come
         // before the value, and a null after it.
         let kind = value.element_type();
@@ -289,6 +356,62 @@ impl Writer<'_> {
     }
 }
 
-/// An object key, borrowed from the text where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+impl Name {
+    fn of<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        &bytes[self.start + 1..self.start + 1 + self.len]
+    }
+}
+
+/// A length as BSON has it.
+fn length(bytes: usize) -> Result<[u8; 4], Problem> {
+    let bytes = i32::try_from(bytes)
+        .map_err(|_| refused("it takes more than 2 GiB, which no document may"))?;
+    Ok(bytes.to_le_bytes())
+}
+
+#[cold]
+fn refused(reason: impl fmt::Display) -> Problem {
+    Problem::Refused(Refusal {
+        reason: reason.to_string(),
+        steps: Vec::new(),
+    })
+}
+
+impl Problem {
+    /// The same, seen from the object or array around.
+    #[cold]
+    fn within(mut self, step: &impl fmt::Display) -> Self {
+        if let Problem::Refused(refusal) = &mut self {
+            let step = step.to_string().replace('~', "~0").replace('/', "~1");
+            refusal.steps.push(step);
+        }
+        self
+    }
+}
+
+impl From<Malformed> for Problem {
+    fn from(_: Malformed) -> Self {
+        Problem::Malformed
+    }
+}
+
+impl From<String> for Problem {
+    fn from(reason: String) -> Self {
+        refused(reason)
+    }
+}
+
+/// The reason, and a JSON pointer to the place.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        f.write_str(" (at ")?;
+        for step in self.steps.iter().rev() {
+            write!(f, "/{step}")?;
+        }
+        f.write_str(")")
+    }
+}

@@ -3,7 +3,7 @@
 //! Guarantee: what is called valid here, the library calls valid too, to the last element. What
 //! cannot be told here is for the library to tell.
 
-use super::{DEPTH_MAX, RESERVED_FIELDS};
+use super::{DEPTH_MAX, RESERVED_FIELDS, repeats};
 
 /// What a look has shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) enum Seen {
     Valid,
     /// It has this field of the host's.
     Reserved(&'static str),
-    /// It is not valid, or has rarer types.
+    /// It is not valid, or has rarer types, a name twice, or one that starts with a dollar.
     Unclear,
 }
 
@@ -21,24 +21,55 @@ pub(super) fn look(bytes: &[u8]) -> Seen {
     let is_reserved = |name: &[u8]| {
         reserved = reserved.or(RESERVED_FIELDS.iter().find(|f| f.as_bytes() == name));
     };
-    match document(bytes, 0, is_reserved) {
+    match document(bytes, 0, &mut Vec::new(), is_reserved) {
         Some([]) => reserved.map_or(Seen::Valid, |field| Seen::Reserved(field)),
         Some(_) | None => Seen::Unclear,
     }
 }
 
+/// The names of the documents around, outer ones first, each with its print.
+type Names<'a> = Vec<(u32, &'a [u8])>;
+
 /// Goes through the document that the bytes begin with, and gives those behind it.
-fn document(bytes: &[u8], depth: usize, mut field: impl FnMut(&[u8])) -> Option<&[u8]> {
+fn document<'a>(
+    bytes: &'a [u8],
+    depth: usize,
+    names: &mut Names<'a>,
+    mut field: impl FnMut(&[u8]),
+) -> Option<&'a [u8]> {
     let len = usize::try_from(i32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     let (document, behind) = bytes.split_at_checked(len)?;
     let [_, _, _, _, elements @ .., 0] = document else {
         return None;
     };
+    let first = names.len();
     let mut rest = elements;
     while let [kind, element @ ..] = rest {
         let (name, value) = name(element)?;
+        if name.first() == Some(&b'$') {
+            return None;
+        }
         field(name);
-        rest = behind_value(*kind, value, depth)?;
+        names.push((repeats::print(name), name));
+        rest = behind_value(*kind, value, depth, names)?;
+    }
+    if repeats::exist(&names[first..], |name| *name) {
+        return None;
+    }
+    names.truncate(first);
+    Some(behind)
+}
+
+/// The same for an array, whose names are indices that nobody reads.
+fn array<'a>(bytes: &'a [u8], depth: usize, names: &mut Names<'a>) -> Option<&'a [u8]> {
+    let len = usize::try_from(i32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    let (array, behind) = bytes.split_at_checked(len)?;
+    let [_, _, _, _, items @ .., 0] = array else {
+        return None;
+    };
+    let mut rest = items;
+    while let [kind, item @ ..] = rest {
+        rest = behind_value(*kind, name(item)?.1, depth, names)?;
     }
     Some(behind)
 }
@@ -58,7 +89,12 @@ fn name(element: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Gives the bytes behind a value that is valid.
-fn behind_value(kind: u8, value: &[u8], depth: usize) -> Option<&[u8]> {
+fn behind_value<'a>(
+    kind: u8,
+    value: &'a [u8],
+    depth: usize,
+    names: &mut Names<'a>,
+) -> Option<&'a [u8]> {
     match kind {
         // A string: its length with a null, its text, the null.
         0x02 => {
@@ -70,8 +106,8 @@ fn behind_value(kind: u8, value: &[u8], depth: usize) -> Option<&[u8]> {
             };
             str::from_utf8(text).ok().map(|_| behind)
         }
-        // Documents and arrays.
-        0x03 | 0x04 if depth < DEPTH_MAX => document(value, depth + 1, |_| {}),
+        0x03 if depth < DEPTH_MAX => document(value, depth + 1, names, |_| {}),
+        0x04 if depth < DEPTH_MAX => array(value, depth + 1, names),
         // A boolean.
         0x08 => match value {
             [0 | 1, behind @ ..] => Some(behind),

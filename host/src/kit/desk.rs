@@ -150,9 +150,10 @@ fn message(message: &Message) -> Value {
     let mut value = json!({
         "topic": &*message.topic,
         "key": readable(message.key.as_deref()),
-        "value": match message.value.as_deref().map(serde_json::from_slice::<Value>) {
-            Some(Ok(json)) => json,
-            Some(Err(_)) | None => readable(message.value.as_deref()),
+        // A number must not be taken for another one that is rounded to the same.
+        "value": match message.value.as_deref().and_then(document::exact_value) {
+            Some(json) => json,
+            None => readable(message.value.as_deref()),
         },
     });
     if !headers.is_empty() {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::desk::ParkedKey;
+use crate::document::exact_value;
 use crate::record::Event;
 
 /// A key in one word: its text in quotes, or its bytes in hexadecimal digits.
@@ -30,13 +31,14 @@ pub fn key_to_json(key: &ParkedKey) -> Value {
     })
 }
 
-/// JSON values stand as they are, other texts as strings, other bytes in hexadecimal digits.
+/// JSON values stand as they are, other texts as strings, other bytes in hexadecimal digits. A text
+/// with a number that readers of JSON would round is one of the others.
 pub fn event_to_json(event: &Event) -> Value {
     let headers = event
         .headers()
         .map(|header| json!({ "name": header.name, "value": bytes(header.value) }));
     let value = event.value();
-    let parsed = value.and_then(|value| serde_json::from_slice(value).ok());
+    let parsed = value.and_then(exact_value);
     json!({
         "offset": event.offset.0,
         "timestamp_ms": event.timestamp_ms,

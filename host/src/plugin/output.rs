@@ -274,8 +274,8 @@ fn body(
 ) -> Result<Body, document::Error> {
     match encoding {
         Encoding::Json => {
-            let document::FromJson { body, extended } = reader.read(bytes)?;
-            let encoded = if extended {
+            let document::FromJson { body, is_respelled } = reader.read(bytes)?;
+            let encoded = if is_respelled {
                 Bytes::from(document::to_json(&body)?)
             } else {
                 Bytes::copy_from_slice(bytes)
@@ -285,10 +285,13 @@ fn body(
                 bson: body,
             })
         }
-        Encoding::Bson => Ok(Body {
-            bson: document::from_bson(bytes)?,
-            encoded: Bytes::copy_from_slice(bytes),
-        }),
+        Encoding::Bson => {
+            let bson = document::from_bson(bytes)?;
+            Ok(Body {
+                encoded: Bytes::copy_from_slice(bson.as_bytes()),
+                bson,
+            })
+        }
     }
 }
 

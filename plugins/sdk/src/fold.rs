@@ -29,6 +29,7 @@ use crate::event::{Event, Source};
 use crate::ids::{Ids, Interner};
 use crate::message::Outbox;
 use crate::projection::{Projection, Reject};
+use crate::repeats;
 
 /// The stored documents.
 pub(crate) trait Documents {
@@ -43,6 +44,16 @@ struct Decoded<'a, P: Projection> {
     touched: Vec<u32>,
     ids: Interner,
     outbox: &'a Outbox,
+}
+
+impl<P: Projection> Decoded<'_, P> {
+    /// Whether an event may have been refused for a name that it has twice.
+    fn has_repeats(&self) -> bool {
+        self.events.iter().any(|decided| match decided {
+            Decided::Rejected { event, .. } => repeats::is_blamed(&event.reason),
+            Decided::Touching(_) => false,
+        })
+    }
 }
 
 /// What can be said of an event before any document is known.
@@ -104,8 +115,25 @@ pub(crate) fn project<P: Projection>(
     batch: &Batch,
     documents: &mut impl Documents,
 ) -> Result<Output, String> {
+    let values = &batch.values;
+    let first = Outbox::default();
+    let decoded = decode(projection, batch, values, &first);
+    if !decoded.has_repeats() {
+        return project_decoded(projection, batch, decoded, documents);
+    }
+    let values = repeats::without(values);
     let outbox = Outbox::default();
-    let decoded = decode(projection, batch, &outbox);
+    let decoded = decode(projection, batch, &values, &outbox);
+    project_decoded(projection, batch, decoded, documents)
+}
+
+fn project_decoded<P: Projection>(
+    projection: &P,
+    batch: &Batch,
+    decoded: Decoded<'_, P>,
+    documents: &mut impl Documents,
+) -> Result<Output, String> {
+    let outbox = decoded.outbox;
     let ids = decoded.ids.column();
     let stored = if ids.len() > 0 {
         documents.get_many(ids)
@@ -167,6 +195,7 @@ fn behind(rejects: &[RejectedEvent], batch: &Batch) -> HashSet<u32, foldhash::fa
 fn decode<'a, P: Projection>(
     projection: &P,
     batch: &'a Batch,
+    values: &'a Column,
     outbox: &'a Outbox,
 ) -> Decoded<'a, P> {
     let source = Source {
@@ -180,7 +209,7 @@ fn decode<'a, P: Projection>(
         ids: Interner::new(),
         outbox,
     };
-    let values = Texts::of(&batch.values);
+    let values = Texts::of(values);
     for (position, key) in batch.keys.iter().enumerate() {
         let index = u32::try_from(position).expect("a plugin's memory has 32-bit addresses");
         let value = values.get(position);

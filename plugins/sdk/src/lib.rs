@@ -155,6 +155,7 @@ mod message;
 pub mod policies;
 pub mod policy;
 mod projection;
+mod repeats;
 pub mod testing;
 
 #[cfg(test)]

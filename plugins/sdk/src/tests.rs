@@ -226,6 +226,20 @@ fn several_events_of_a_document_are_one_read_and_one_write() {
 }
 
 #[test]
+fn of_a_name_that_an_event_has_twice_the_last_one_counts() {
+    let mut bank = transfers();
+    let twice = r#"{"from":"x","to":"b","cents":9,"from":"a","cents":2}"#;
+    bank.project([
+        transfer("a", "b", 1),
+        Record::default().key("a").value(twice),
+    ])
+    .expect("both are transfers");
+    assert_eq!(bank.document("a"), account(&[-1, -2]));
+    assert_eq!(bank.document("b"), account(&[1, 2]));
+    assert_eq!(bank.document("x"), None);
+}
+
+#[test]
 fn a_deletion_is_written_only_where_something_was_stored() {
     let mut stored = Stored {
         documents: vec![("a", r#"{"cents":7,"history":[7]}"#)],

@@ -134,6 +134,7 @@ pub(super) const SDK: [File; 18] = sdk![
     "policies.rs",
     "policy.rs",
     "projection.rs",
+    "repeats.rs",
     "testing.rs"
 ];
 
