@@ -22,11 +22,11 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::record::Event;
 
+mod id;
 pub mod stored;
 
 /// What an id is known by.
@@ -38,8 +38,8 @@ pub struct IdHash(pub [u8; 16]);
 pub enum IdSource {
     /// The last header of this name.
     Header(String),
-    /// A JSON pointer (RFC 6901) into the value. What it points to counts as it is written in
-    /// JSON, but for strings, of which the text counts.
+    /// A JSON pointer (RFC 6901) into the value. Different values are different ids, numbers of any
+    /// length included.
     Value(String),
 }
 
@@ -129,14 +129,7 @@ impl IdSource {
     pub fn id_of(&self, event: &Event) -> Option<IdHash> {
         match self {
             IdSource::Header(name) => event.header(name).map(IdHash::of),
-            IdSource::Value(pointer) => {
-                let value: Value = serde_json::from_slice(event.value()?).ok()?;
-                match value.pointer(pointer)? {
-                    Value::Null => None,
-                    Value::String(text) => Some(IdHash::of(text.as_bytes())),
-                    other => Some(IdHash::of(other.to_string().as_bytes())),
-                }
-            }
+            IdSource::Value(pointer) => id::of(event.value()?, pointer),
         }
     }
 }

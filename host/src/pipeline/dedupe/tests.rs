@@ -155,10 +155,14 @@ fn ids_are_read_from_a_header_or_the_value() {
         (IdSource::Header("ce_id".to_owned()), text),
         (IdSource::Header("ce-id".to_owned()), None),
         (IdSource::Value("/id".to_owned()), text),
-        (IdSource::Value("/meta/number".to_owned()), text),
+        // What is no text is known by one that no text is.
+        (
+            IdSource::Value("/meta/number".to_owned()),
+            Some(IdHash::of(b"\xff17")),
+        ),
         (
             IdSource::Value("/meta/list".to_owned()),
-            Some(IdHash::of(br#"[1,"a"]"#)),
+            Some(IdHash::of(b"\xff[1,\"1\"a,]")),
         ),
         (IdSource::Value("/meta/none".to_owned()), None),
         (IdSource::Value("/meta/missing".to_owned()), None),
