@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use projection_fields::{Object, Separator, kind, scalar_text};
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// An event's value: what happened to a row.
@@ -19,8 +20,9 @@ pub(crate) struct Change<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// Created, read by a snapshot, or updated.
-    Upsert,
+    /// Created, or read by a snapshot.
+    Insert,
+    Update,
     Delete,
     Truncate,
     /// Written to the log by hand; no row's.
@@ -44,7 +46,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Change<'a> {
             )
         })?;
         let op = match op.get() {
-            r#""c""# | r#""r""# | r#""u""# => Op::Upsert,
+            r#""c""# | r#""r""# => Op::Insert,
+            r#""u""# => Op::Update,
             r#""d""# => Op::Delete,
             r#""t""# => Op::Truncate,
             r#""m""# => Op::Message,
@@ -117,20 +120,50 @@ pub(crate) fn id(key: &[u8], is_mongodb: bool, separator: Separator) -> Result<S
     separator.join(&values?)
 }
 
-/// The `_id` of MongoDB's connector is a string of extended JSON.
+/// The `_id` of MongoDB's connector is a string of extended JSON. Different values are different
+/// ids:
+///
+/// - an ObjectId is its 24 digits, an integer or a double its digits, `true` and `false` themselves;
+/// - a string is its text, unless that could be taken for a value of another type, as `"17"` and
+///   `"596e275826f08b2730779e1f"`: then it keeps its quotes;
+/// - anything else is its JSON.
 fn document_id(value: &RawValue) -> Result<String, String> {
     let text: Cow<'_, str> = serde_json::from_str(value.get())
         .map_err(|_| format!("the key's id is {}, and no string of JSON", kind(value)))?;
     let id: &RawValue = serde_json::from_str(&text)
         .map_err(|error| format!("the key's id {text:?} is no JSON: {error}"))?;
     if let Ok(scalar) = scalar_text(id) {
-        return Ok(scalar);
+        let is_string = id.get().starts_with('"');
+        return Ok(match is_string && is_ambiguous(&scalar) {
+            true => Value::from(scalar).to_string(),
+            false => scalar,
+        });
     }
-    // {"$oid": "…"}, {"$numberLong": "…"} and the like are values of one text.
     let typed = Object::read(id).ok().and_then(|object| {
         let mut fields = object.iter();
         let (name, value) = fields.next().filter(|_| fields.next().is_none())?;
-        scalar_text(value).ok().filter(|_| name.starts_with('$'))
+        let text = scalar_text(value).ok()?;
+        match name {
+            "$oid" => is_object_id(&text).then_some(text),
+            "$numberInt" | "$numberLong" | "$numberDouble" => is_scalar(&text).then_some(text),
+            _ => None,
+        }
     });
     Ok(typed.unwrap_or_else(|| id.get().to_owned()))
+}
+
+/// Whether a string's text could be taken for the id of another type.
+fn is_ambiguous(text: &str) -> bool {
+    text.is_empty() || text.starts_with(['{', '[', '"']) || is_object_id(text) || is_scalar(text)
+}
+
+/// As an ObjectId is written.
+fn is_object_id(text: &str) -> bool {
+    text.len() == 24 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A number, true, false or null of JSON.
+fn is_scalar(text: &str) -> bool {
+    let read = serde_json::from_str::<&RawValue>(text);
+    read.is_ok_and(|value| value.get() == text && !text.starts_with(['{', '[', '"']))
 }

@@ -8,26 +8,28 @@
 //! - An event that is no change of a row is rejected and not skipped, except for the messages that
 //!   a program writes to PostgreSQL's log.
 //!
+//! - Rows with different keys are different documents, whatever the types of the keys (`change::id`).
+//! - A value that PostgreSQL left as it was is kept as it was stored.
+//!
 //! Not here: emptying a view where a table was truncated, for no event touches all documents; and
 //! changes of MongoDB's connector that tell what was updated instead of the document.
 
 use std::borrow::Cow;
 
 use projection_fields::Object;
-use projectionist_sdk::{Event, Ids, Ownership, Projection, Reject, export};
+use projectionist_sdk::{Event, Ids, Ownership, Projection, Reject, export, host};
 use serde_json::value::{RawValue, to_raw_value};
 
 mod change;
 mod config;
+mod unavailable;
 
 use change::{Change, Op};
 use config::{Config, Connector, Settings, Truncate};
+use unavailable::is_unavailable;
 
 /// Says of each document whether its row is deleted, with `keep-deleted`.
 const DELETED_FIELD: &str = "__deleted";
-
-/// What PostgreSQL's connector writes for a large value that an update left as it was.
-const UNAVAILABLE: &str = r#""__debezium_unavailable_value""#;
 
 struct Debezium(Settings);
 
@@ -51,6 +53,12 @@ impl Projection for Debezium {
             // The tombstone that follows a deletion.
             None if self.0.keep_deleted => return Ok(()),
             Some(Op::Message) => return Ok(()),
+            // MongoDB's connector looks an updated document up, and it was gone by then. Its
+            // deletion follows.
+            Some(Op::Update) if self.is_mongodb() && is_without_row(event) => {
+                host::count("updates-without-document", 1);
+                return Ok(());
+            }
             Some(Op::Truncate) if self.0.truncate == Truncate::Ignore => return Ok(()),
             Some(Op::Truncate) => {
                 return Err(Reject::because(
@@ -59,7 +67,7 @@ impl Projection for Debezium {
                      \"ignore\", or skipped.operations at the connector",
                 ));
             }
-            None | Some(Op::Upsert | Op::Delete) => {}
+            None | Some(Op::Insert | Op::Update | Op::Delete) => {}
         }
         let key = event.key().ok_or_else(|| {
             Reject::because(
@@ -67,8 +75,7 @@ impl Projection for Debezium {
                  connector message.key.columns",
             )
         })?;
-        let is_mongodb = self.0.connector == Connector::Mongodb;
-        let id = change::id(key, is_mongodb, self.0.separator).map_err(Reject::because)?;
+        let id = change::id(key, self.is_mongodb(), self.0.separator).map_err(Reject::because)?;
         ids.add(&id);
         Ok(())
     }
@@ -92,6 +99,10 @@ impl Projection for Debezium {
 export!(Debezium);
 
 impl Debezium {
+    fn is_mongodb(&self) -> bool {
+        self.0.connector == Connector::Mongodb
+    }
+
     fn written(
         &self,
         change: &Change<'_>,
@@ -132,14 +143,18 @@ impl Debezium {
             keep_deleted,
             ..
         } = &self.0;
-        let is_partial = after.get().contains(UNAVAILABLE);
-        if added.is_empty() && !keep_deleted && !is_partial {
+        if !after.get().starts_with('{') {
             return shape.document(after).map_err(Reject::because);
         }
         let row = Object::read(after)?;
+        let is_partial = !self.is_mongodb() && row.iter().any(|(_, value)| is_unavailable(value));
+        if added.is_empty() && !keep_deleted && !is_partial {
+            return shape.document(after).map_err(Reject::because);
+        }
         let mut row = shape.apply(&row).map_err(Reject::because)?;
-        if let Some(stored) = stored.filter(|_| is_partial) {
-            row = completed(&row, &Object::read(stored)?);
+        if is_partial {
+            let stored = stored.map(Object::read).transpose()?;
+            row = completed(&row, &stored.unwrap_or_default());
         }
         self.complete(row, change, false)
     }
@@ -159,7 +174,7 @@ impl Debezium {
             (None, Some(before)) => {
                 let row = Object::read(before)?;
                 let row = self.0.shape.apply(&row).map_err(Reject::because)?;
-                self.complete(row, change, true)?
+                self.complete(completed(&row, &Object::default()), change, true)?
             }
             (None, None) => self.complete(Object::default(), change, true)?,
         };
@@ -187,17 +202,27 @@ impl Debezium {
     }
 }
 
-/// The row with the values that the connector left out as unchanged, from the stored document.
+/// The row with the values that the connector left out as unchanged, from the stored document. One
+/// that is not known there either is left out, for a placeholder is no value.
 fn completed<'a>(row: &Object<'a>, stored: &Object<'a>) -> Object<'a> {
     let mut completed = Object::default();
     for (name, value) in row.iter() {
-        let known = match value.get() {
-            UNAVAILABLE => stored.entry(name).unwrap_or(value),
-            _ => value,
+        let known = match is_unavailable(value) {
+            true => stored.entry(name),
+            false => Some(value),
         };
-        completed.set(Cow::Owned(name.to_owned()), known);
+        if let Some(known) = known {
+            completed.set(Cow::Owned(name.to_owned()), known);
+        }
     }
     completed
+}
+
+fn is_without_row(event: &Event<'_, Change<'_>>) -> bool {
+    event
+        .value
+        .as_ref()
+        .is_some_and(|change| change.after.is_none())
 }
 
 #[cfg(test)]

@@ -148,6 +148,66 @@ fn a_row_of_postgresql_keeps_its_numbers_and_its_values_that_did_not_change() {
 }
 
 #[test]
+fn values_that_did_not_change_are_kept_in_whatever_form_the_placeholder_comes() {
+    let text = "__debezium_unavailable_value";
+    let bytes = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+    let hex = "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565";
+    let uuid = "b68a35a7-17ad-35b3-af2a-ae46edb4545a";
+    let codes: Vec<u8> = text.bytes().collect();
+    let doubles: Vec<f64> = text.bytes().map(f64::from).collect();
+    let forms = [
+        ("text", json!(text), json!("a long text")),
+        ("base64", json!(bytes), json!("AAECAw==")),
+        ("hex", json!(hex), json!("00010203")),
+        ("texts", json!([text]), json!(["a", "b"])),
+        ("byteas", json!([bytes]), json!(["AAEC"])),
+        ("uuids", json!([uuid]), json!([])),
+        ("integers", json!(codes), json!([1, 2, 3])),
+        ("doubles", json!(doubles), json!([1.5])),
+        ("map", json!({ text: text }), json!({"a": "1", "b": null})),
+        (
+            "map as JSON",
+            json!(json!({ text: text }).to_string()),
+            json!("{\"a\":\"1\"}"),
+        ),
+    ];
+    for (name, placeholder, value) in &forms {
+        let mut debezium = debezium("{}");
+        let row = |n: u8, value: &Value| json!({"id": 1, "n": n, "large": value}).to_string();
+        let before = || json!(null);
+        let changes = [
+            ("r", 1, value),
+            ("u", 2, placeholder),
+            ("u", 3, placeholder),
+        ];
+        for (op, n, value) in changes {
+            let record = postgres(op, before(), &row(n, value));
+            debezium.project([record]).expect("a row");
+        }
+        let kept = json!({"1|a\\|b": {"id": 1, "n": 3, "large": value}});
+        assert_eq!(json!(debezium.documents()), kept, "{name}");
+
+        // Where nothing is known of it, nothing is said of it.
+        let mut unseen = self::debezium("{}");
+        let record = postgres("u", before(), &row(2, placeholder));
+        unseen.project([record]).expect("a row");
+        let unknown = json!({"1|a\\|b": {"id": 1, "n": 2}});
+        assert_eq!(json!(unseen.documents()), unknown, "{name}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_placeholder_is_a_value() {
+    let row = r#"{"id":1,"a":"say __debezium_unavailable_value","b":["__debezium_unavailable_value","x"],"c":{"__debezium_unavailable_value":"1"},"d":[95,95,100]}"#;
+    let mut debezium = debezium("{}");
+    debezium
+        .project([postgres("c", json!(null), row)])
+        .expect("a row");
+    let document = debezium.document("1|a\\|b").expect("it was written");
+    assert_eq!(document.get(), row);
+}
+
+#[test]
 fn the_number_of_a_row_is_passed_on_to_the_letter() {
     let mut debezium = debezium("");
     let row = r#"{"amount":12345678901234567890.10,"z":1,"a":2}"#;
@@ -234,6 +294,72 @@ fn a_document_of_mongodb_is_read_out_of_its_text() {
 }
 
 #[test]
+fn ids_of_mongodb_are_one_document_only_where_they_are_one_value() {
+    let oid = "596e275826f08b2730779e1f";
+    let ids = [
+        ("1", "1"),
+        ("\"1\"", "\"1\""),
+        (r#"{"$numberLong": "2"}"#, "2"),
+        ("1.5", "1.5"),
+        ("\"1.5\"", "\"1.5\""),
+        ("true", "true"),
+        ("\"true\"", "\"true\""),
+        ("null", "null"),
+        ("\"null\"", "\"null\""),
+        (r#"{"$oid": "596e275826f08b2730779e1f"}"#, oid),
+        (
+            r#""596e275826f08b2730779e1f""#,
+            "\"596e275826f08b2730779e1f\"",
+        ),
+        (r#"{"$date": 1}"#, r#"{"$date": 1}"#),
+        (r#"{"$numberDecimal": "1"}"#, r#"{"$numberDecimal": "1"}"#),
+        (
+            r#"{"$binary": "AQI=", "$type": "04"}"#,
+            r#"{"$binary": "AQI=", "$type": "04"}"#,
+        ),
+        (r#"{"a": 1}"#, r#"{"a": 1}"#),
+        (r#""{\"a\": 1}""#, r#""{\"a\": 1}""#),
+        (r#""\"1\"""#, r#""\"1\"""#),
+        ("\"\"", "\"\""),
+        ("\"a text\"", "a text"),
+        ("\"01\"", "01"),
+    ];
+    let mut debezium = debezium(r#"{"connector": "mongodb"}"#);
+    let after = |n: usize| format!(r#"{{"n": {n}}}"#);
+    let inserts = ids.iter().enumerate();
+    debezium
+        .project(inserts.map(|(n, (id, _))| mongodb("c", id, Some(&after(n)))))
+        .expect("documents");
+    let expected: BTreeMap<String, Value> = ids
+        .iter()
+        .enumerate()
+        .map(|(n, (_, id))| ((*id).to_owned(), json!({ "n": n })))
+        .collect();
+    assert_eq!(expected.len(), ids.len());
+    assert_eq!(json!(debezium.documents()), json!(expected));
+    debezium
+        .project(ids.iter().map(|(id, _)| mongodb("d", id, None)))
+        .expect("deletions");
+    assert!(debezium.documents().is_empty());
+}
+
+#[test]
+fn an_update_of_a_document_that_is_gone_is_passed_and_its_deletion_follows() {
+    let mut debezium = debezium(r#"{"connector": "mongodb"}"#);
+    debezium
+        .project([
+            mongodb("c", "7", Some(r#"{"_id": 7, "n": 1}"#)),
+            mongodb("u", "7", None),
+        ])
+        .expect("the update is passed");
+    assert_eq!(json!(debezium.documents()), json!({"7": {"n": 1}}));
+    debezium
+        .project([mongodb("u", "7", None), mongodb("d", "7", None)])
+        .expect("the deletion is folded");
+    assert!(debezium.documents().is_empty());
+}
+
+#[test]
 fn what_is_no_change_of_a_row_is_rejected_or_passed_over() {
     let event = |text: &str| Record::default().key("{\"id\": 1}").value(text);
     let truncate = || event(r#"{"op": "t", "before": null, "after": null}"#);
@@ -268,7 +394,7 @@ fn what_is_no_change_of_a_row_is_rejected_or_passed_over() {
         ),
         (
             r#"{"connector": "mongodb"}"#,
-            mongodb("u", "1", None),
+            mongodb("c", "1", None),
             "change_streams_update_full",
         ),
         (
