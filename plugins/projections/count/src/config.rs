@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use projection_fields::{Pointer, Separator};
 use serde::Deserialize;
 
+use crate::date::Unit;
+
 pub(crate) const SCHEMA: &str = r##"{
     "type": "object",
     "properties": {
@@ -19,9 +21,13 @@ pub(crate) const SCHEMA: &str = r##"{
                         "type": "object",
                         "properties": {
                             "pointer": { "$ref": "#/$defs/pointer" },
-                            "as": { "$ref": "#/$defs/name" }
+                            "as": { "$ref": "#/$defs/name" },
+                            "unit": {
+                                "description": "the value is a date, and the group is its hour, day, month or year, in UTC",
+                                "enum": ["hour", "day", "month", "year"]
+                            }
                         },
-                        "required": ["pointer", "as"],
+                        "required": ["pointer"],
                         "additionalProperties": false
                     }
                 ]
@@ -81,7 +87,8 @@ enum GroupBy {
 #[serde(deny_unknown_fields)]
 struct Named {
     pointer: Pointer,
-    r#as: String,
+    r#as: Option<String>,
+    unit: Option<Unit>,
 }
 
 /// What becomes of an event that lacks a value that its group is named by.
@@ -91,6 +98,14 @@ pub(crate) enum Missing {
     #[default]
     Reject,
     Ignore,
+}
+
+/// A value that names a group.
+pub(crate) struct Group {
+    pub(crate) field: String,
+    pub(crate) of: Pointer,
+    /// Where it is a date: how much of it names the group.
+    pub(crate) unit: Option<Unit>,
 }
 
 /// What a field of a document is made of.
@@ -110,7 +125,7 @@ pub(crate) enum By {
 /// A configuration without contradictions.
 pub(crate) struct Plan {
     /// The fields that say which group it is.
-    pub(crate) groups: Vec<(String, Pointer)>,
+    pub(crate) groups: Vec<Group>,
     pub(crate) count: String,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) missing: Missing,
@@ -120,9 +135,13 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(config: Config) -> Result<Self, String> {
         config.id_separator.check()?;
-        let groups = config.group_by.into_iter().map(|group| match group {
-            GroupBy::Pointer(pointer) => (pointer.last_step().to_owned(), pointer),
-            GroupBy::Named(Named { pointer, r#as }) => (r#as, pointer),
+        let groups = config.group_by.into_iter().map(|group| {
+            let (of, name, unit) = match group {
+                GroupBy::Pointer(pointer) => (pointer, None, None),
+                GroupBy::Named(named) => (named.pointer, named.r#as, named.unit),
+            };
+            let field = name.unwrap_or_else(|| of.last_step().to_owned());
+            Group { field, of, unit }
         });
         let aggregates = [
             (By::Sum, config.sum),
@@ -145,7 +164,7 @@ impl Plan {
     }
 
     fn check_names(&self) -> Result<(), String> {
-        let groups = self.groups.iter().map(|(name, _)| name);
+        let groups = self.groups.iter().map(|group| &group.field);
         let aggregates = self.aggregates.iter().map(|aggregate| &aggregate.field);
         let mut names = BTreeSet::new();
         for name in groups.chain([&self.count]).chain(aggregates) {

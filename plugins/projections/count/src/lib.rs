@@ -1,6 +1,6 @@
 //! Counts events by group: a document for each group, with sums, smallest and largest values.
 //!
-//! A group is named by values of the event. Its document has these values, how many events there
+//! A group is named by values of the event, or by the hour, day, month or year of a date. Its document has these values, how many events there
 //! were, and what the configuration asks for.
 //!
 //! Guarantee: a document does not depend on the order of events. Sums are exact: integers stay
@@ -15,9 +15,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 mod config;
+mod date;
 mod decimal;
 
-use config::{Aggregate, By, Config, Missing, Plan};
+use config::{Aggregate, By, Config, Group, Missing, Plan};
 use decimal::Decimal;
 
 /// The id of the document that counts all events, where there is nothing to group by.
@@ -80,17 +81,23 @@ impl Count {
     /// The values that name the event's group; `None` where the event is to be ignored.
     fn group(&self, value: &Object<'_>) -> Result<Option<Vec<String>>, Reject> {
         let mut group = Vec::with_capacity(self.0.groups.len());
-        for (_, pointer) in &self.0.groups {
-            match (pointer.find(value), self.0.missing) {
-                (Some(found), _) => group.push(text(found).map_err(|found| {
+        for Group { of, unit, .. } in &self.0.groups {
+            match (of.find(value), unit, self.0.missing) {
+                (Some(found), Some(unit), _) => group.push(unit.of(found).ok_or_else(|| {
                     Reject::because(format_args!(
-                        "{pointer} is {found}, which names no group; strings, numbers and booleans do"
+                        "{of} is {found}, and no date of the years 0 to 9999; dates are texts as \
+                         2024-05-01 and 2024-05-01T12:00:00Z, or milliseconds since 1970"
                     ))
                 })?),
-                (None, Missing::Ignore) => return Ok(None),
-                (None, Missing::Reject) => {
+                (Some(found), None, _) => group.push(text(found).map_err(|found| {
+                    Reject::because(format_args!(
+                        "{of} is {found}, which names no group; strings, numbers and booleans do"
+                    ))
+                })?),
+                (None, _, Missing::Ignore) => return Ok(None),
+                (None, _, Missing::Reject) => {
                     return Err(Reject::because(format_args!(
-                        "the event has no {pointer}, which names its group"
+                        "the event has no {of}, which names its group"
                     )));
                 }
             }
@@ -100,7 +107,7 @@ impl Count {
 
     /// The document of a group without events.
     fn first(&self, value: &Object<'_>) -> Result<Map<String, Value>, Reject> {
-        let names = self.0.groups.iter().map(|(name, _)| name.clone());
+        let names = self.0.groups.iter().map(|group| group.field.clone());
         let group = self.group(value)?.unwrap_or_default();
         Ok(names.zip(group.into_iter().map(Value::from)).collect())
     }

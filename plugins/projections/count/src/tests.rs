@@ -72,6 +72,37 @@ fn without_groups_one_document_counts_all_but_tombstones() {
 }
 
 #[test]
+fn a_date_is_grouped_by_the_unit_that_is_asked_for() {
+    let mut count = count(
+        r#"{"group-by": [{"pointer": "/at", "unit": "day"}, {"pointer": "/at", "unit": "hour", "as": "hour"}]}"#,
+    );
+    let events = [
+        "\"2024-05-01T12:00:00Z\"",
+        "\"2024-05-01T14:59:59.9+02:00\"",
+        "1714564800000",
+        "\"2024-05-01T13:00:00Z\"",
+    ];
+    count
+        .project(events.map(|at| Record::default().value(format!("{{\"at\": {at}}}"))))
+        .expect("all are dates");
+    assert_eq!(
+        json!(count.documents()),
+        json!({
+            "2024-05-01|2024-05-01T12": {"at": "2024-05-01", "hour": "2024-05-01T12", "count": 3},
+            "2024-05-01|2024-05-01T13": {"at": "2024-05-01", "hour": "2024-05-01T13", "count": 1},
+        })
+    );
+    let rejected = count
+        .project([Record::default().value(r#"{"at": "soon"}"#)])
+        .expect_err("no date");
+    assert!(
+        rejected.reason.starts_with("/at is \"soon\", and no date"),
+        "{}",
+        rejected.reason
+    );
+}
+
+#[test]
 fn equal_values_are_one_group_whatever_their_spelling() {
     let mut count = count(r#"{"group-by": ["/n"]}"#);
     let values = ["1", "1.0", "10e-1", "\"1\"", "true", "\"\\u0031\""];
