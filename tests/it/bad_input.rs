@@ -8,6 +8,8 @@ mod settings;
 mod dead_letters;
 #[path = "bad_input/duplicates.rs"]
 mod duplicates;
+#[path = "bad_input/exact.rs"]
+mod exact;
 #[path = "bad_input/parked.rs"]
 mod parked;
 #[path = "bad_input/poison.rs"]

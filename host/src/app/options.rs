@@ -8,7 +8,7 @@ use crate::gateway::rate::RateLimit;
 use crate::gateway::{self, jwt};
 use crate::pipeline::dedupe::IdSource;
 use crate::pipeline::partition::BatchLimits;
-use crate::pipeline::sieve::{DedupeOptions, Scope, WithoutId};
+use crate::pipeline::sieve::{DedupeOptions, Scope, WithoutId, WithoutKey};
 use crate::pipeline::version::{CrashTerms, TrialTerms};
 use crate::pipeline::{OnFault, ParkingOptions, parking, queue};
 use crate::plugin;
@@ -57,6 +57,14 @@ pub(super) fn dedupe(dedupe: &config::Dedupe) -> DedupeOptions {
             config::WithoutId::Project => WithoutId::Fold,
             config::WithoutId::Reject => WithoutId::Park,
         },
+    }
+}
+
+pub(super) fn without_key(without_key: config::WithoutKey) -> WithoutKey {
+    match without_key {
+        config::WithoutKey::Project => WithoutKey::Fold,
+        config::WithoutKey::Ignore => WithoutKey::Ignore,
+        config::WithoutKey::Park => WithoutKey::Park,
     }
 }
 

@@ -96,6 +96,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         queued: Budget::new(options::bytes(projection.queue.all_bytes_max)),
         cached: Budget::new(options::bytes(projection.cache_bytes_max)),
         dedupe: projection.dedupe.as_ref().map(options::dedupe),
+        without_key: options::without_key(projection.without_key),
         parking,
         health: health.clone(),
         commits,

@@ -14,7 +14,7 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, dedupe,
-    gateway, parking, placement, plugins, stores, tokens, trial, values, views,
+    gateway, parking, placement, plugins, projections, stores, tokens, trial, values, views,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -76,6 +76,10 @@ fn projection(projection: &Projection) -> Table {
         ("group-id", text(&projection.group_id)),
         ("cache-bytes", size(projection.cache_bytes_max)),
         ("lanes", Value::from(projection.lanes)),
+        (
+            "without-key",
+            values::word(&projections::WITHOUT_KEY, projection.without_key),
+        ),
         ("config", json(projection.config.shown())),
         ("messages", messages(&projection.messages).into()),
         ("batch", batch(&projection.batch).into()),

@@ -69,7 +69,9 @@ pub use placement::Placement;
 pub use plugin_config::PluginConfig;
 pub use plugins::Plugins;
 pub use problem::{KeyPath, Place, Problem, Problems};
-pub use projections::{Batch, Limits, Messages, Projection, Queue, TABLE_ELEMENTS_LIMIT};
+pub use projections::{
+    Batch, Limits, Messages, Projection, Queue, TABLE_ELEMENTS_LIMIT, WithoutKey,
+};
 pub use readers::{Jwt, JwtKey, ReaderToken, Readers};
 pub use routing::Routing;
 pub use secret::{REDACTED, Secret};

@@ -39,10 +39,20 @@ pub struct Projection {
     pub batch: Batch,
     pub queue: Queue,
     pub limits: Limits,
+    /// `Project` by default.
+    pub without_key: WithoutKey,
     /// `None`, the default, folds duplicates, too.
     pub dedupe: Option<Dedupe>,
     pub parking: Parking,
     pub trial: Trial,
+}
+
+/// What becomes of an event that has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutKey {
+    Project,
+    Ignore,
+    Park,
 }
 
 /// What the projection may send to Kafka; by default nothing.
@@ -99,6 +109,12 @@ pub struct Limits {
     /// 1 minute by default.
     pub crash_window: Duration,
 }
+
+pub(super) const WITHOUT_KEY: [(&str, WithoutKey); 3] = [
+    ("project", WithoutKey::Project),
+    ("ignore", WithoutKey::Ignore),
+    ("park", WithoutKey::Park),
+];
 
 const CACHE_BYTES_MAX: u64 = 32 << 20;
 
@@ -235,6 +251,9 @@ fn read_projection(
         .unwrap_or(CACHE_BYTES_MAX);
     let lanes = lanes(&mut section);
     let placement = placement::read(section.section("placement"), lanes);
+    let without_key = section
+        .read("without-key", values::choice(&WITHOUT_KEY))
+        .unwrap_or(WithoutKey::Project);
     let config = section.field("config");
     let config = config.and_then(|field| plugin_config::read(&field));
 
@@ -261,6 +280,7 @@ fn read_projection(
         batch,
         queue,
         limits,
+        without_key,
         dedupe,
         parking,
         trial,

@@ -46,9 +46,11 @@ mod commit;
 mod documents;
 mod fault;
 mod fold;
+mod keyless;
 mod repair;
 mod swap;
 
+use keyless::Keyless;
 use repair::Repairs;
 use swap::Next;
 pub use swap::Running;
@@ -140,6 +142,7 @@ pub struct Domain {
     /// Not before then is anything folded.
     retry_at: Option<Instant>,
     backoff: Backoff,
+    keyless: Keyless,
     /// Commits that have to pass, without a conflict, before the cache is trusted again beyond
     /// one batch. Only `shared` views have conflicts.
     contended: u32,
@@ -221,6 +224,7 @@ impl Domain {
             commits: CommitNumber(0),
             retry_at: None,
             backoff: Backoff::new(Duration::from_millis(20), Duration::from_secs(2)),
+            keyless: Keyless::default(),
             contended: 0,
             fresh: false,
             repairs: Repairs::default(),

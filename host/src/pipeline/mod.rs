@@ -58,7 +58,7 @@ use cache::State;
 use lanes::Placement;
 use partition::BatchLimits;
 use pending::TargetView;
-use sieve::DedupeOptions;
+use sieve::{DedupeOptions, WithoutKey};
 
 /// What all parts of one projection's pipeline need to know.
 #[derive(Clone, Debug)]
@@ -85,6 +85,7 @@ pub struct Context {
     pub cached: Arc<Budget>,
     /// `None` where duplicates are folded, too.
     pub dedupe: Option<DedupeOptions>,
+    pub without_key: WithoutKey,
     pub parking: ParkingOptions,
     pub health: Health,
     /// Hears of every commit.

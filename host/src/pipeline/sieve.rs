@@ -42,11 +42,23 @@ pub enum WithoutId {
     Park,
 }
 
+/// What becomes of an event that has no key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WithoutKey {
+    /// The plugin decides.
+    #[default]
+    Fold,
+    /// It is passed over.
+    Ignore,
+    Park,
+}
+
 /// One partition's ids and parked keys.
 #[derive(Debug)]
 pub struct Sieve {
     dedupe: Option<Dedupe>,
     parking: Parking,
+    without_key: WithoutKey,
     /// Events that the projection cannot take, found since the last stored commit.
     culprits: BTreeMap<Offset, Reason>,
 }
@@ -75,6 +87,7 @@ pub struct Sifted {
     pub park: Vec<(usize, Offset)>,
     pub duplicates: usize,
     pub without_id: usize,
+    pub without_key: usize,
     /// The next event after these has to be parked, and cannot be.
     pub full: Option<Full>,
 }
@@ -95,7 +108,16 @@ impl Sieve {
         Sieve {
             dedupe: dedupe.map(|(options, window)| Dedupe { options, window }),
             parking,
+            without_key: WithoutKey::default(),
             culprits: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with another way to deal with events that have no key.
+    pub fn with_keyless(self, without_key: WithoutKey) -> Self {
+        Sieve {
+            without_key,
+            ..self
         }
     }
 
@@ -147,6 +169,12 @@ impl Sieve {
     ) -> Sifted {
         let mut sifted = Sifted::default();
         for (index, event) in batch.iter().enumerate() {
+            let without_key = usize::from(event.key().is_none());
+            if without_key > 0 && self.without_key == WithoutKey::Ignore {
+                sifted.without_key += without_key;
+                sifted.events += 1;
+                continue;
+            }
             let mark = self.mark();
             let id = ids.and_then(|ids| ids[index]);
             if id.is_some_and(|id| !self.accept(id, elsewhere)) {
@@ -165,6 +193,7 @@ impl Sieve {
                 }
             }
             sifted.without_id += usize::from(without_id);
+            sifted.without_key += without_key;
             sifted.events += 1;
         }
         sifted
@@ -237,6 +266,12 @@ impl Sieve {
                     at_ms: event.timestamp_ms,
                 })
             }
+            None if event.key().is_none() && self.without_key == WithoutKey::Park => Some(Reason {
+                kind: "the event has no key".to_owned(),
+                detail: "without-key says that such an event is not folded".to_owned(),
+                plugin: String::new(),
+                at_ms: event.timestamp_ms,
+            }),
             None => None,
         };
         if behind.is_none() && reason.is_none() {

@@ -101,6 +101,10 @@ fn describe() {
         "projectionist_events_without_id_total",
         "Events without an id, where duplicates are to be dropped"
     );
+    describe_counter!(
+        "projectionist_events_without_key_total",
+        "Events without a key, whatever becomes of them"
+    );
     describe_gauge!("projectionist_dedupe_ids", "Ids that are remembered");
     describe_gauge!(
         "projectionist_dedupe_bytes",

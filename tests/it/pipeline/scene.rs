@@ -14,7 +14,7 @@ use projectionist::pipeline::lanes::Placement;
 use projectionist::pipeline::partition::BatchLimits;
 use projectionist::pipeline::queue::Limits;
 use projectionist::pipeline::runner::{Failed, Runner, Setup};
-use projectionist::pipeline::sieve::{DedupeOptions, Scope, WithoutId};
+use projectionist::pipeline::sieve::{DedupeOptions, Scope, WithoutId, WithoutKey};
 use projectionist::pipeline::{
     Context, DomainLayout, OnFault, ParkingOptions, parking, target_views,
 };
@@ -205,6 +205,7 @@ impl Scene {
             queued: Budget::new(usize::MAX),
             cached: Budget::new(options.cache_bytes),
             dedupe: options.dedupe.clone(),
+            without_key: WithoutKey::default(),
             parking: options.parking.clone(),
             health: health.clone(),
             commits: None,

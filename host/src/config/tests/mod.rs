@@ -115,6 +115,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             group_id: "projectionist-aircraft".to_owned(),
             cache_bytes_max: 32 * 1024 * 1024,
             lanes: 1,
+            without_key: WithoutKey::Project,
             placement: None,
             config: PluginConfig::default(),
             messages: Messages::default(),
@@ -178,6 +179,7 @@ fn every_key_is_read() {
     assert_eq!(projection.group_id, "readers");
     assert_eq!(projection.cache_bytes_max, 512_000);
     assert_eq!(projection.lanes, 4);
+    assert_eq!(projection.without_key, WithoutKey::Park);
     let placement = Placement {
         policy: PathBuf::from("/etc/projectionist/policies/least-loaded.wasm"),
         move_budget: 9,

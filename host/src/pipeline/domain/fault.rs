@@ -120,10 +120,19 @@ impl Domain {
     fn park(&mut self, batch: &Batch, index: usize, reason: parked::Reason) {
         let projection = &self.parts.context.name;
         let offset = batch.events[index].offset;
-        warn!(
-            %projection, partition = %batch.partition, offset = offset.0,
-            "parked, with the later events of its key: {}: {}", reason.kind, reason.detail
-        );
+        if batch.events[index].key().is_some() {
+            warn!(
+                %projection, partition = %batch.partition, offset = offset.0,
+                "parked, with the later events of its key: {}: {}", reason.kind, reason.detail
+            );
+        } else if let Some(events) = self.keyless.note(1, Instant::now()) {
+            warn!(
+                %projection, partition = %batch.partition, offset = offset.0, events,
+                "events without a key were parked, the last one at this offset: {}: {}; \
+                 without-key = \"ignore\" passes over such events",
+                reason.kind, reason.detail
+            );
+        }
         self.members[batch.member].sieve.blame(offset, reason);
     }
 

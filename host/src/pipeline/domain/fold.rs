@@ -9,7 +9,7 @@ use super::super::cache::{CommitNumber, State};
 use super::super::dedupe::{IdHash, stored};
 use super::super::lane::{Fold, Lane};
 use super::super::partition::BatchLimits;
-use super::super::sieve::{Ids, Sifted};
+use super::super::sieve::{Ids, Sifted, WithoutKey};
 use super::super::{DomainLayout, dead_letter, host_error, outbox};
 use super::{Domain, Member, Reason, checkpoint_id};
 use crate::parked;
@@ -276,10 +276,23 @@ impl Domain {
         let counts = [
             ("projectionist_duplicates_dropped_total", sifted.duplicates),
             ("projectionist_events_without_id_total", sifted.without_id),
+            ("projectionist_events_without_key_total", sifted.without_key),
             ("projectionist_events_parked_total", sifted.park.len()),
         ];
         for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             metrics::counter!(name, "projection" => projection()).increment(count as u64);
+        }
+        let what = match context.without_key {
+            // What the plugin rejects is told where it is parked.
+            WithoutKey::Fold => return,
+            WithoutKey::Ignore => "passed over",
+            WithoutKey::Park => "parked",
+        };
+        if let Some(events) = self.keyless.note(sifted.without_key, Instant::now()) {
+            tracing::warn!(
+                projection = %context.name, partition = %batch.partition, events,
+                "events without a key were {what}, as without-key says"
+            );
         }
     }
 

@@ -139,7 +139,7 @@ impl Claimant {
         let keys = keys.map_err(|error| describe(&error))?;
         let parking = Parking::new(self.context.parking.limits, keys);
         let Some(dedupe) = &self.context.dedupe else {
-            return Ok(Sieve::new(None, parking));
+            return Ok(Sieve::new(None, parking).with_keyless(self.context.without_key));
         };
         let segments = self
             .load_entries(Table::Seen, &stored::segments_prefix(checkpoint))
@@ -154,7 +154,8 @@ impl Claimant {
                 Table::Seen
             )
         })?;
-        Ok(Sieve::new(Some((dedupe.clone(), window)), parking))
+        let sieve = Sieve::new(Some((dedupe.clone(), window)), parking);
+        Ok(sieve.with_keyless(self.context.without_key))
     }
 
     /// Reads all entries of a partition, waiting for the store as long as it takes.

@@ -136,6 +136,34 @@ proptest! {
 }
 
 #[test]
+fn an_event_without_a_key_is_folded_passed_over_or_parked_as_configured() {
+    let sketches = [
+        (None, Some(1), false),
+        (Some(1), Some(2), false),
+        (None, Some(1), false),
+    ];
+    let batch = events(&sketches);
+    let cases = [
+        // The third one has the id of the first.
+        (WithoutKey::Fold, vec![0, 1], vec![], 1, 1),
+        (WithoutKey::Ignore, vec![1], vec![], 0, 2),
+        (WithoutKey::Park, vec![1], vec![0], 1, 1),
+    ];
+    for (without_key, folded, parked, duplicates, keyless) in cases {
+        let sieve = sieve(Scope::Partition, WithoutId::Fold, ROOMY);
+        let mut sieve = sieve.with_keyless(without_key);
+        let ids = sieve.ids(&batch);
+        let sifted = sieve.sift(&batch, ids.as_ref(), &HashSet::new());
+        assert_eq!(sifted.events, 3, "{without_key:?}");
+        assert_eq!(sifted.fold, folded, "{without_key:?}");
+        let indices: Vec<usize> = sifted.park.iter().map(|(index, _)| *index).collect();
+        assert_eq!(indices, parked, "{without_key:?}");
+        assert_eq!(sifted.duplicates, duplicates, "{without_key:?}");
+        assert_eq!(sifted.without_key, keyless, "{without_key:?}");
+    }
+}
+
+#[test]
 fn a_duplicate_is_dropped_also_where_the_first_one_is_parked() {
     let sketches = [
         (Some(1), Some(1), true),
