@@ -3,6 +3,9 @@
 // All that crosses into a plugin costs, so keys, values and documents come as one byte list each,
 // and are decoded, and documents encoded, a whole column at a time.
 //
+// A number of JSON is a `Number` where that holds it exactly, and else a `BigInt` where it is whole;
+// an event with any other is rejected. A `BigInt` in a document is written with all its digits.
+//
 // Guarantees:
 // - The documents are those of folding one event after the other.
 // - An event whose fold throws is rejected with the error's text and leaves its document as it was,
@@ -150,7 +153,7 @@ export function project(projection, batch, getMany) {
     let body;
     if (event >= 0 && documents[slot] !== null && !failed[slot]) {
       try {
-        body = JSON.stringify(documents[slot]);
+        body = stringify(documents[slot]);
       } catch {
         failed[slot] = true;
       }
@@ -196,7 +199,7 @@ function foldSingly(projection, batch, values, slotOf, slot, key, stored) {
       const folded = projection.fold(parsedOne(body), new Event(batch, index, key, value));
       if (folded !== IGNORE) {
         const document = checked(folded);
-        body = document === null ? undefined : JSON.stringify(document);
+        body = document === null ? undefined : stringify(document);
         event = index;
       }
     } catch (error) {
@@ -325,7 +328,7 @@ function parseAll(items) {
     const values = items.includes(undefined) ? items.map((item) => item ?? "null") : items;
     const joined = values.join(`,"${BETWEEN}",`);
     const isClear = !items.join("").includes(`"${BETWEEN}"`);
-    if (isClear && !joined.includes("\\u") && values.length > 0) {
+    if (isClear && !joined.includes("\\u") && !SUSPECT.test(joined) && values.length > 0) {
       const parsed = JSON.parse(`[${joined}]`);
       const marks = parsed.length === 2 * values.length - 1;
       const found = new Array(values.length);
@@ -350,9 +353,125 @@ function parsedOne(item) {
   if (item === undefined || item instanceof Unusable) {
     return item ?? null;
   }
+  let parsed;
   try {
-    return JSON.parse(item);
+    parsed = JSON.parse(item);
   } catch (error) {
     return new Unusable(`is not JSON: ${error.message}`);
   }
+  if (!SUSPECT.test(item)) {
+    return parsed;
+  }
+  try {
+    return exactly(item);
+  } catch (error) {
+    return new Unusable(error.message);
+  }
+}
+
+// Numbers that `JSON.parse` would round.
+
+/** Sixteen digits or a large exponent: whatever has neither is held exactly. */
+const SUSPECT = /\d(?:\.?\d){15}|[eE][+-]?\d{3}/;
+
+const TOKEN = /[\s,:]*(?:([{}[\]])|("(?:[^"\\]|\\.)*")|([^\s,:{}[\]"]+))/y;
+
+/** Parses text that is known to be JSON, without rounding a number. */
+function exactly(text) {
+  TOKEN.lastIndex = 0;
+  const next = () => TOKEN.exec(text);
+  const value = ([, bracket, string, word]) => {
+    if (string !== undefined) {
+      return JSON.parse(string);
+    }
+    if (word !== undefined) {
+      return word[0] === "-" || word[0] <= "9" ? number(word) : JSON.parse(word);
+    }
+    if (bracket === "[") {
+      const items = [];
+      for (let token = next(); token[1] !== "]"; token = next()) {
+        items.push(value(token));
+      }
+      return items;
+    }
+    const object = {};
+    for (let token = next(); token[1] !== "}"; token = next()) {
+      const name = JSON.parse(token[2]);
+      const found = value(next());
+      // As JSON.parse does it, also of a name that means something elsewhere.
+      Object.defineProperty(object, name, {
+        value: found,
+        configurable: true,
+        enumerable: true,
+        writable: true,
+      });
+    }
+    return object;
+  };
+  return value(next());
+}
+
+function number(text) {
+  const double = Number(text);
+  if (/^-?\d+$/.test(text)) {
+    return Number.isSafeInteger(double) ? double : BigInt(text);
+  }
+  if (normal(text) !== normal(String(double))) {
+    throw new Reject(`has the number ${text}, which would be rounded; send it as a text`);
+  }
+  return double;
+}
+
+/** One text for all spellings of a number. */
+function normal(text) {
+  const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (parts === null) {
+    return undefined; // infinite
+  }
+  const [, sign, whole, fraction = "", exponent = "0"] = parts;
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const short = digits.replace(/0+$/, "");
+  const zeros = digits.length - short.length;
+  return short === "" ? "0" : `${sign}${short}e${Number(exponent) - fraction.length + zeros}`;
+}
+
+/** As `JSON.stringify`, which refuses to write a `BigInt`. */
+function stringify(value) {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (!(error instanceof TypeError) || !hasBigInt(value, new Set())) {
+      throw error;
+    }
+  }
+  return written(value);
+}
+
+function hasBigInt(value, seen) {
+  if (typeof value !== "object" || value === null || seen.has(value)) {
+    return typeof value === "bigint";
+  }
+  seen.add(value);
+  return Object.values(value).some((item) => hasBigInt(item, seen));
+}
+
+/** `undefined` for what JSON has no form for. */
+function written(value) {
+  if (typeof value === "bigint") {
+    return String(value);
+  }
+  if (typeof value !== "object" || value === null || typeof value.toJSON === "function") {
+    return JSON.stringify(value);
+  }
+  if (Array.isArray(value)) {
+    return `[${value.map((item) => written(item) ?? "null").join(",")}]`;
+  }
+  const fields = [];
+  for (const [name, item] of Object.entries(value)) {
+    const text = written(item);
+    if (text !== undefined) {
+      fields.push(`${JSON.stringify(name)}:${text}`);
+    }
+  }
+  return `{${fields.join(",")}}`;
 }

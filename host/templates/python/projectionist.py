@@ -3,6 +3,9 @@
 All that crosses into a plugin costs, so keys, values and documents come as one byte string each,
 and are decoded, and documents encoded, a whole column at a time.
 
+An integer of JSON is an `int` of any length. An event with another number that no `float` holds
+exactly is rejected.
+
 Guarantees:
 - The documents are those of folding one event after the other.
 - An event whose fold raises is rejected with the error's text and leaves its document as it was,
@@ -248,7 +251,34 @@ def not_json(name):
     raise ValueError(f"{name} is not JSON")
 
 
-scan_once = JSONDecoder(parse_constant=not_json).scan_once
+class Inexact(ValueError):
+    """A number that would be rounded."""
+
+
+def exact_float(text):
+    number = float(text)
+    # Fifteen digits, a point and a sign: all of these are held.
+    if len(text) > 16 or "e" in text or "E" in text:
+        if normal(text) != normal(repr(number)):
+            raise Inexact(f"has the number {text}, which would be rounded; send it as a text")
+    return number
+
+
+def normal(text):
+    """One text for all spellings of a number; `None` where it is infinite."""
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    if not whole.isdigit():
+        return None
+    digits = (whole + fraction).lstrip("0")
+    short = digits.rstrip("0")
+    if not short:
+        return "0"
+    sign = "-" if mantissa.startswith("-") else ""
+    return f"{sign}{short}e{int(exponent or 0) - len(fraction) + len(digits) - len(short)}"
+
+
+scan_once = JSONDecoder(parse_float=exact_float, parse_constant=not_json).scan_once
 encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -287,8 +317,10 @@ def parsed(data):
     if data is None:
         return None
     try:
-        return json.loads(data.decode(), parse_constant=not_json)
+        return json.loads(data.decode(), parse_float=exact_float, parse_constant=not_json)
     except UnicodeDecodeError:
         return Unusable("is not UTF-8")
+    except Inexact as error:
+        return Unusable(str(error))
     except (ValueError, RecursionError) as error:
         return Unusable(f"is not JSON: {error}")

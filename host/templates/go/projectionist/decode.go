@@ -1,7 +1,10 @@
 package projectionist
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"reflect"
 	"strconv"
 	"strings"
@@ -85,7 +88,74 @@ func decode[T any](decoder *decoder, data []byte, target *T) error {
 		return nil
 	}
 	*target = *new(T)
-	return json.Unmarshal(data, target)
+	return unmarshal(data, target)
+}
+
+// unmarshal is json.Unmarshal, but that a number that a float64 would round is a json.Number where
+// no type is declared for it.
+func unmarshal(data []byte, target any) error {
+	if !hasInexact(data) {
+		return json.Unmarshal(data, target)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(target); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("there is more behind the value")
+	}
+	return nil
+}
+
+// hasInexact tells whether a number in the text is not the same in a float64.
+func hasInexact(data []byte) bool {
+	for at := 0; at < len(data); {
+		switch char := data[at]; {
+		case char == '"':
+			for at++; at < len(data) && data[at] != '"'; at++ {
+				if data[at] == '\\' {
+					at++
+				}
+			}
+			at++
+		case isNumber(char):
+			start := at
+			for at++; at < len(data) && isInNumber(data[at]); at++ {
+			}
+			if text := string(data[start:at]); len(text) > 15 || strings.ContainsAny(text, "eE") {
+				number, err := strconv.ParseFloat(text, 64)
+				if err != nil || normal(text) != normal(strconv.FormatFloat(number, 'e', -1, 64)) {
+					return true
+				}
+			}
+		default:
+			at++
+		}
+	}
+	return false
+}
+
+func isInNumber(char byte) bool {
+	return char >= '0' && char <= '9' || strings.IndexByte("+-.eE", char) >= 0
+}
+
+// normal gives one text for all spellings of a number.
+func normal(text string) string {
+	sign := ""
+	if strings.HasPrefix(text, "-") {
+		sign, text = "-", text[1:]
+	}
+	mantissa, power, _ := strings.Cut(strings.ToLower(text), "e")
+	exponent, _ := strconv.Atoi(power)
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimLeft(whole+fraction, "0")
+	short := strings.TrimRight(digits, "0")
+	if short == "" {
+		return "0"
+	}
+	exponent += len(digits) - len(short) - len(fraction)
+	return sign + short + "e" + strconv.Itoa(exponent)
 }
 
 func (d *decoder) object(data []byte, target unsafe.Pointer) bool {
@@ -146,7 +216,10 @@ func (d *decoder) set(name, value []byte, target unsafe.Pointer) bool {
 
 func (f *field) read(value []byte, target unsafe.Pointer) bool {
 	if f.kind == reflect.Invalid {
-		return json.Unmarshal(value, reflect.NewAt(f.whole, target).Interface()) == nil
+		field := reflect.NewAt(f.whole, target)
+		// Of a name that comes twice, the last value counts, and not both together.
+		field.Elem().SetZero()
+		return unmarshal(value, field.Interface()) == nil
 	}
 	if value[0] == 'n' {
 		if f.element != nil {

@@ -47,3 +47,50 @@ func TestTheDecoderIsJsonUnmarshalButFaster(t *testing.T) {
 		}
 	}
 }
+
+// A number that a float64 would round is kept as its text where no type is declared.
+func TestNoNumberIsRoundedWithoutBeingAskedFor(t *testing.T) {
+	cases := []struct {
+		text  string
+		exact bool
+	}{
+		{`1`, true}, {`0.1`, true}, {`-1.5e3`, true}, {`0.30000000000000004`, true}, {`1e20`, true},
+		{`9007199254740993`, false}, {`18446744073709551617`, false}, {`9007199254740993.5`, false},
+		{`1e400`, false}, {`0.10000000000000001`, false},
+	}
+	for _, known := range cases {
+		var found map[string]any
+		text := `{"text":"9007199254740993.5 \" 1e400","n":[` + known.text + `]}`
+		decoder := newDecoder(reflect.TypeFor[map[string]any]())
+		if err := decode(&decoder, []byte(text), &found); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		number := found["n"].([]any)[0]
+		if _, isFloat := number.(float64); isFloat != known.exact {
+			t.Errorf("%s became %T", known.text, number)
+		}
+		if written, _ := json.Marshal(number); !known.exact && string(written) != known.text {
+			t.Errorf("%s became %s", known.text, written)
+		}
+	}
+}
+
+// Of a name that comes twice, the last value counts, and nothing of the one before is left.
+func TestTheLastOfANameCounts(t *testing.T) {
+	type inner struct{ X, Y int }
+	type outer struct {
+		Inner inner          `json:"inner"`
+		Map   map[string]int `json:"map"`
+	}
+	decoder := newDecoder(reflect.TypeFor[outer]())
+	var found outer
+	text := `{"inner":{"X":1},"map":{"a":1},"inner":{"Y":2},"map":{"b":2}}`
+	if err := decode(&decoder, []byte(text), &found); err != nil {
+		t.Fatal(err)
+	}
+	wanted := outer{inner{Y: 2}, map[string]int{"b": 2}}
+	if !reflect.DeepEqual(wanted, found) {
+		t.Errorf("%+v instead of %+v", found, wanted)
+	}
+}
