@@ -37,7 +37,7 @@ fn module(text: &str, wit: &str) -> Vec<u8> {
 fn the_adapter_is_made_from_its_text() {
     let made = module(
         &format!("{ADAPTER}.wat"),
-        "package projectionist:wasi; world adapter { import projectionist:plugin/host@0.1.0; }",
+        &std::fs::read_to_string(path("../host/src/plugin/wasi/stdio.wit")).expect("a text"),
     );
     let binary = path(&format!("{ADAPTER}.wasm"));
     if std::env::var_os("PROJECTIONIST_UPDATE").is_some() {
@@ -103,7 +103,7 @@ fn a_module_that_imports_wasi_runs_without_any() {
 #[test]
 fn what_is_printed_to_standard_error_is_logged_in_whole_lines() {
     let long = [b'x'; 5_000];
-    let cases: [(&str, &[&[u8]], &str); 7] = [
+    let cases: [(&str, &[&[u8]], &str); 8] = [
         ("in pieces", &[b"half", b" a ", b"line\n"], "half a line"),
         ("two lines", &[b"one\ntwo\n"], "two"),
         ("without an end", &[b"one\n", b"tw", b"o"], "two"),
@@ -115,6 +115,7 @@ fn what_is_printed_to_standard_error_is_logged_in_whole_lines() {
             "a? ? ??? ???",
         ),
         ("too long", &[&long], &"x".repeat(5_000 - 4_096)),
+        ("cut in a character", &[b"\xe2\x82", b"\xac\n"], "€"),
     ];
     for (name, pieces, expected) in cases {
         let fault = exit(2, pieces);

@@ -7,6 +7,7 @@ use wasmparser::{ComponentExternalKind, Parser, Payload};
 
 use super::error::Problem;
 use super::kind::Kind;
+use super::wasi;
 
 pub(super) const VERSION: &str = "0.1";
 pub(super) const OFFERED: &str = "\"host\" and \"documents\" of projectionist:plugin@0.1.x";
@@ -41,6 +42,9 @@ pub(super) fn check(component: &[u8]) -> Result<Kind, Problem> {
 pub(super) fn check_import(name: &str) -> Result<(), Problem> {
     if name.starts_with("wasi:") {
         return Err(Problem::Wasi(name.to_owned()));
+    }
+    if name == wasi::STDIO {
+        return Ok(());
     }
     match ours(name) {
         Some((interface, version)) if IMPORTS.contains(&interface) => {
@@ -134,6 +138,8 @@ mod tests {
             ("projectionist:plugin/documents@0.1.7", None),
             ("projectionist:plugin/columns@0.1.0", None),
             ("projectionist:plugin/balancing@0.1.0", None),
+            ("projectionist:wasi/stdio", None),
+            ("projectionist:wasi/files", Some("does not offer")),
             ("projectionist:plugin/host@0.2.0", Some("version 0.1.x")),
             ("projectionist:plugin/host@0.11.0", Some("version 0.1.x")),
             ("projectionist:plugin/host", Some("version 0.1.x")),

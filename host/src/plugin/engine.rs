@@ -13,6 +13,7 @@ use super::error::Error;
 use super::guest::Guest;
 use super::pool;
 use super::tail::Tails;
+use super::wasi;
 use super::workshop::Workshop;
 
 /// How often a guest that runs is interrupted to look at its clock.
@@ -65,6 +66,9 @@ impl Engine {
         let mut policies = Linker::new(&wasmtime);
         PlacementPolicy::add_to_linker::<_, HasSelf<Guest>>(&mut policies, |guest| guest)
             .map_err(Error::engine)?;
+        for linker in [&mut projections, &mut policies] {
+            wasi::add_to_linker(linker).map_err(Error::engine)?;
+        }
         let ticker = Ticker::start(wasmtime.clone()).map_err(|e| Error::engine(e.into()))?;
         Ok(Engine {
             wasmtime,

@@ -12,6 +12,7 @@ use super::documents::Reader;
 use super::fault::{Misuse, clip};
 use super::limits::{Limiter, Limits};
 use super::logs::{LINE_BYTES_MAX, Logs};
+use super::wasi::{Lines, Stream};
 
 /// The data of an instance's store.
 pub(super) struct Guest {
@@ -24,6 +25,7 @@ pub(super) struct Guest {
     waited: Duration,
     /// The last line logged as an error in the present call.
     last_error: Option<String>,
+    printed: Lines,
 }
 
 impl Guest {
@@ -35,6 +37,7 @@ impl Guest {
             logs,
             waited: Duration::ZERO,
             last_error: None,
+            printed: Lines::default(),
         }
     }
 
@@ -49,7 +52,31 @@ impl Guest {
     /// The call is over. Gives what the guest logged last as an error.
     pub(super) fn leave(&mut self) -> Option<String> {
         self.reader = None;
+        let mut printed = std::mem::take(&mut self.printed);
+        printed.end(|stream, line| self.log_printed(stream, line));
         self.last_error.take()
+    }
+
+    /// The guest prints.
+    pub(super) fn print(&mut self, stream: Stream, bytes: &[u8]) {
+        let mut printed = std::mem::take(&mut self.printed);
+        printed.print(stream, bytes, |line| self.log_printed(stream, line));
+        self.printed = printed;
+    }
+
+    fn log_printed(&mut self, stream: Stream, line: &str) {
+        let level = match stream {
+            Stream::Output => Level::Info,
+            Stream::Error => Level::Error,
+        };
+        self.line(level, line);
+    }
+
+    fn line(&mut self, level: Level, message: &str) {
+        self.logs.line(level, message);
+        if level == Level::Error {
+            self.last_error = Some(clip(message, LINE_BYTES_MAX).to_owned());
+        }
     }
 
     /// How long the last call has waited for documents.
@@ -65,10 +92,7 @@ impl Guest {
 
 impl host::Host for Guest {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        self.logs.line(level, &message);
-        if level == Level::Error {
-            self.last_error = Some(clip(&message, LINE_BYTES_MAX).to_owned());
-        }
+        self.line(level, &message);
         Ok(())
     }
 

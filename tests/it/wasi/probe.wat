@@ -80,6 +80,9 @@
       (i32.add
         (local.get $ends)
         (i32.shl (i32.load offset=64 (local.get $batch)) (i32.const 2))))
+    ;; All memory behind the data is the module's: Go's heap begins there. What this marks must stay.
+    (memory.fill (i32.const 57344) (i32.const 0xa5)
+      (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 57344)))
     (loop $event
       (i32.store (i32.const 768)
         (i32.add (i32.load offset=52 (local.get $batch)) (local.get $start)))
@@ -91,7 +94,14 @@
       (local.set $start (i32.load (local.get $ends)))
       (local.set $ends (i32.add (local.get $ends) (i32.const 4)))
       (br_if $event (i32.lt_u (local.get $ends) (local.get $last))))
-    ;; Go takes it that nobody else grows the memory once it runs.
+    (local.set $last (i32.shl (memory.size) (i32.const 16)))
+    (local.set $start (i32.const 57344))
+    (loop $byte
+      (call $assert (i32.eq (i32.load8_u (local.get $start)) (i32.const 0xa5)))
+      (local.set $start (i32.add (local.get $start) (i32.const 1)))
+      (br_if $byte (i32.lt_u (local.get $start) (local.get $last))))
+    ;; Go takes it that nobody else grows the memory, neither before it runs nor later.
     (call $assert (i32.eq (memory.size) (global.get $pages)))
+    (call $assert (i32.eq (memory.size) (i32.const 1)))
     (call $proc_exit (i32.const 1))
     unreachable))
