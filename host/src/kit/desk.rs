@@ -9,6 +9,7 @@ use crate::document;
 use crate::projection::{Batch, Error, HostError, Message, Projector};
 use crate::record::{self, TopicPartition};
 
+use super::cuts::{Cut, NextInstance};
 use super::events::Event;
 use super::memory::Memory;
 
@@ -49,7 +50,7 @@ impl<P: Projector> Desk<P> {
         }
     }
 
-    /// Folds events, in batches as a host does.
+    /// Folds events, in batches as large as a host's.
     ///
     /// # Errors
     /// The engine's own failures only; what the plugin does wrong is part of the outcome.
@@ -63,6 +64,28 @@ impl<P: Projector> Desk<P> {
             }
         }
         Ok(())
+    }
+
+    /// Folds events in the batches that these cuts make of them. `renew` gives the projector a new
+    /// instance.
+    ///
+    /// # Errors
+    /// As [`fold`](Self::fold).
+    pub fn fold_cut(
+        &mut self,
+        events: &[Event],
+        cuts: &[Cut],
+        renew: impl Fn(&mut P),
+    ) -> Result<(), HostError> {
+        let mut start = 0;
+        for cut in cuts {
+            self.fold(&events[start..cut.before])?;
+            if cut.next == NextInstance::New {
+                renew(&mut self.projector);
+            }
+            start = cut.before;
+        }
+        self.fold(&events[start..])
     }
 
     fn fold_singly(&mut self, events: &[Event]) -> Result<(), HostError> {

@@ -3,6 +3,7 @@
 //! - [`events`] reads JSON lines as the events of one partition.
 //! - [`Desk`] folds them into documents in memory, and parks what the plugin cannot take as a host
 //!   does: the event and the later ones of its key.
+//! - [`cuts`] finds a fold whose outcome depends on how its events are cut into batches.
 //! - [`fixtures`] finds cases in a folder and compares what they come to with what they should.
 //! - [`project`] writes the project that a plugin starts from, and [`build`] builds it.
 //! - [`bench`] tells what a plugin costs.
@@ -12,6 +13,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod cuts;
 pub mod events;
 pub mod fixtures;
 pub mod project;

@@ -85,6 +85,11 @@ impl Projection {
         self.last_call
     }
 
+    /// Ends the instance; the next call starts another one.
+    pub fn renew(&mut self) {
+        self.instance = None;
+    }
+
     fn start(&self) -> Result<Instance, StartError> {
         let mut instance = self
             .program

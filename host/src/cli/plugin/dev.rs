@@ -164,11 +164,11 @@ impl Session {
             .context("there is no plugin to fold with")?;
         let cases = fixtures::cases(&self.fixtures)?;
         for case in &cases {
-            let outcome = self
-                .dev
-                .given
-                .fold(&program, case)
-                .map_err(Failure::into_error)?;
+            let prepared = self.dev.given.prepare(&program, case);
+            let prepared = prepared.map_err(Failure::into_error)?;
+            let folded = prepared.fold().map_err(Failure::into_error)?;
+            let dependence = prepared.dependence(&folded).map_err(Failure::into_error)?;
+            let outcome = folded.to_value();
             let expected = case.expected()?;
             let is_expected = expected.is_some_and(|e| difference(&e, &outcome).is_none());
             let verdict = if is_expected { "ok" } else { "not as expected" };
@@ -178,6 +178,9 @@ impl Session {
                     None => println!("{}: {verdict}, as before", case.name),
                     Some(text) => print!("{}: {verdict}, and changed\n{text}", case.name),
                 },
+            }
+            if let Some(text) = dependence {
+                print!("{}: {text}", case.name);
             }
             self.outcomes.insert(case.name.clone(), outcome);
         }
