@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Builds plugins in JavaScript, Python, Go and C, each with the ordinary tools of its language.
 #
-#     scripts/languages.sh build    of each language the project that `plugin new` writes, and the
-#                                   flights' aircraft; into target/languages/NAME-LANGUAGE.wasm
+#     scripts/languages.sh build    of each language the project that `plugin new` writes, the
+#                                   flights' aircraft, and a probe of the kit; each is tested by its
+#                                   language's own means, and goes into
+#                                   target/languages/NAME-LANGUAGE.wasm
 #     scripts/languages.sh env      the shell variable that tells the tests what was built
 #
 # Tools are installed into .languages, of the versions that the templates pin: from npm and PyPI,
@@ -75,6 +77,13 @@ tools_c() {
     } >&2 && links
 }
 
+# Each `own_tests_LANGUAGE` runs a project's tests as its README says, in the project.
+
+own_tests_js() { npm test --silent; }
+own_tests_python() { .venv/bin/python -m unittest --quiet; }
+own_tests_go() { go test ./...; }
+own_tests_c() { :; }
+
 # Makes $OUT/$1-$2.wasm: plugin $1 in language $2, with the files of folder $3 over the template's.
 plugin() {
     local name=$1 language=$2 over=${3:-} project=$TOOLS/projects/$1-$2 made key
@@ -86,7 +95,11 @@ plugin() {
     key=$(cd "$project" && find . -type f | LC_ALL=C sort | xargs sha256sum | digest)
     if [[ -e $made && $(cat "$made.key" 2>/dev/null) == "$key" ]]; then return; fi
     "tools_$language" "$project" || return 1
-    say "building $name in $language"
+    say "testing and building $name in $language"
+    # Not the aircraft: the tests of the template it was made from are of another projection.
+    if [[ $name != aircraft ]]; then
+        (cd "$project" && "own_tests_$language") >&2 || return 1
+    fi
     "$HOST" plugin build "$project" >&2 || return 1
     cp "$project/$name.wasm" "$made" && echo "$key" >"$made.key"
 }
@@ -96,7 +109,8 @@ build() {
     local language built=()
     for language in "${LANGUAGES[@]}"; do
         if plugin accounts "$language" &&
-            plugin aircraft "$language" "examples/flights/languages/$language"; then
+            plugin aircraft "$language" "examples/flights/languages/$language" &&
+            plugin probe "$language" "tests/languages/$language"; then
             built+=("$language")
         else
             say "SKIPPED: $language. Its plugins are NOT tested; see above for what is missing"

@@ -76,6 +76,96 @@ fn each_template_says_what_it_is() {
     }
 }
 
+/// Events for the probe of a language, and what `plugin test --update` makes of them.
+struct Probed {
+    code: Option<i32>,
+    printed: String,
+    outcome: Value,
+}
+
+fn probe(language: &str, events: &str) -> Probed {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("case.events.jsonl"), events).expect("a file");
+    let (code, printed) = projectionist(
+        &["plugin", "test", "--update", "--fixtures"],
+        &[folder.path(), &plugin("probe", language)],
+    );
+    let outcome = std::fs::read(folder.path().join("case.expected.json")).expect("a file");
+    Probed {
+        code,
+        printed,
+        outcome: serde_json::from_slice(&outcome).expect("JSON"),
+    }
+}
+
+#[test]
+fn what_is_printed_goes_to_the_log_and_spoils_nothing() {
+    let event = |lines: usize| {
+        let value = json!({"do": "print", "lines": lines});
+        json!({"key": format!("k{lines}"), "value": value}).to_string() + "\n"
+    };
+    for language in languages() {
+        let probed = probe(&language, &event(2));
+        assert_eq!(probed.code, Some(0), "{language}: {}", probed.printed);
+        for line in ["line 0", "line 1", "printed", "logged"] {
+            let printed = &probed.printed;
+            assert!(printed.contains(line), "{language}: {line}: {printed}");
+        }
+        // More lines than the log takes, and a heap that grows around them.
+        let events: String = (1..300).map(event).collect();
+        let probed = probe(&language, &events);
+        assert_eq!(probed.code, Some(0), "{language}: {}", probed.printed);
+        assert_eq!(probed.outcome["rejected"], Value::Null, "{language}");
+        let documents = probed.outcome["documents"]["probe"].as_object();
+        assert_eq!(documents.map(serde_json::Map::len), Some(299), "{language}");
+    }
+}
+
+#[test]
+fn a_fold_that_depends_on_how_its_events_are_cut_is_found() {
+    assert!(
+        languages().contains(&"js".to_owned()),
+        "JavaScript is built"
+    );
+    let events = |deed: &str| {
+        let value = json!({"do": deed, "n": 1});
+        let event = json!({"key": "k", "value": value}).to_string() + "\n";
+        event.repeat(3)
+    };
+    for deed in ["set", "date", "nan", "undefined", "variable"] {
+        let Probed { code, printed, .. } = probe("js", &events(deed));
+        assert_eq!(code, Some(1), "{deed}: {printed}");
+        for part in [
+            "depends on how its events are cut",
+            "+++ cut before line ",
+            "1 of 1 cases depend",
+        ] {
+            assert!(printed.contains(part), "{deed}: {part}: {printed}");
+        }
+        // One cut is enough to show it.
+        assert!(!printed.contains(", before line"), "{deed}: {printed}");
+    }
+    let Probed { code, printed, .. } = probe("js", &events("add"));
+    assert_eq!((code, &*printed), (Some(0), "case: updated\n"));
+}
+
+#[test]
+fn what_is_no_document_is_told_by_what_it_is() {
+    for (deed, reason) in [
+        ("promise", "fold returned a Promise (fold cannot be async)"),
+        ("map", "fold returned an instance of Map"),
+        ("reject", "as asked"),
+    ] {
+        let event = json!({"key": "k", "value": {"do": deed}}).to_string();
+        let probed = probe("js", &event);
+        let told = probed.outcome["rejected"][0]["reason"].as_str();
+        assert!(
+            told.is_some_and(|told| told.contains(reason)),
+            "{deed}: {told:?}"
+        );
+    }
+}
+
 /// Values and keys that a whole column, decoded at once, could take for something else.
 const ODD: &str = r#"
 {"key": "ä€😀", "value": {"cents": 1, "note": "ß\u00e4\n\"|;|\""}}

@@ -1,8 +1,11 @@
 // What the host calls, tied to the projection.
 
 import { getMany } from "projectionist:plugin/documents@0.1.0";
+import { log } from "projectionist:plugin/host@0.1.0";
 import * as kit from "./projectionist.js";
 import { projection as user } from "./plugin.js";
+
+kit.logTo(log);
 
 export const projection = {
   describe() {

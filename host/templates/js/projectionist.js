@@ -11,14 +11,68 @@
 // - An event whose fold throws is rejected with the error's text and leaves its document as it was,
 //   whatever the fold had done to it; the later events of its key are left to the host.
 
+// A bundler may make a second copy of this file, so what crosses between the copies is told by
+// names that all of them share.
+
 /** What `fold` returns where an event leaves its document as it is. */
-export const IGNORE = Symbol("IGNORE");
+export const IGNORE = Symbol.for("projectionist.IGNORE");
 
 /** What `fold` returns where no document shall exist any more. */
-export const DELETE = Symbol("DELETE");
+export const DELETE = Symbol.for("projectionist.DELETE");
+
+const REJECT = Symbol.for("projectionist.Reject");
 
 /** Thrown by `fold` for an event that cannot be folded, now or ever. */
-export class Reject extends Error {}
+export class Reject extends Error {
+  get name() {
+    return "Reject";
+  }
+  get [REJECT]() {
+    return true;
+  }
+}
+
+const LEVELS = ["trace", "debug", "info", "warn", "error"];
+const SINK = Symbol.for("projectionist.log");
+
+/**
+ * `log.info("…")` and so on write a line to the plugin's log, in a test to the console. A host
+ * cuts long lines, and counts those above 100 a second instead of keeping them.
+ */
+export const log = Object.fromEntries(
+  LEVELS.map((level) => [level, (message) => globalThis[SINK](level, String(message))]),
+);
+
+globalThis[SINK] ??= (level, message) => console[level](message);
+
+/** Sends lines of the log, and what the plugin prints with `console`, to `sink(level, message)`. */
+export function logTo(sink) {
+  globalThis[SINK] = sink;
+  const print = (level) => (...parts) => {
+    for (const line of parts.map(printed).join(" ").split("\n")) {
+      sink(level, line);
+    }
+  };
+  for (const level of LEVELS) {
+    console[level] = print(level);
+  }
+  console.log = console.info;
+}
+
+/** As `console` shows a value, or nearly. */
+function printed(value) {
+  if (value instanceof Error) {
+    return value.stack ? `${value}\n${value.stack}` : String(value);
+  }
+  if (typeof value !== "object" || value === null) {
+    return String(value);
+  }
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
 
 /** One event, as `fold` sees it. */
 class Event {
@@ -122,7 +176,6 @@ export function project(projection, batch, getMany) {
   const documents = parseAll(stored);
   const shapedBy = new Array(ids.length).fill(-1);
   const failed = new Array(ids.length).fill(false);
-  const { fold } = projection;
   for (let index = 0; index < keys.length; index++) {
     const slot = slotOf[index];
     if (slot === undefined || failed[slot]) {
@@ -132,7 +185,7 @@ export function project(projection, batch, getMany) {
       const value = isClean ? parsed[index] : usable(parsed[index]);
       const event = new Event(batch, index, ids[slot], value);
       const document = documents[slot];
-      const folded = fold(document, event);
+      const folded = projection.fold(document, event);
       if (folded !== IGNORE) {
         if (folded !== document || folded === null) {
           documents[slot] = checked(folded);
@@ -221,17 +274,35 @@ function checked(folded) {
   if (folded === DELETE) {
     return null;
   }
-  if (typeof folded !== "object" || folded === null || Array.isArray(folded)) {
-    const what = folded === null ? "null" : Array.isArray(folded) ? "an array" : typeof folded;
+  if (!isPlain(folded)) {
     throw new TypeError(
-      `fold returned ${what}; it returns the document, an object, or DELETE or IGNORE`,
+      `fold returned ${kindOf(folded)}; it returns the document, a plain object, or DELETE or IGNORE`,
     );
   }
   return folded;
 }
 
+/** Of others, such as a Map or a Promise, JSON keeps nothing or something else. */
+function isPlain(value) {
+  if (typeof value !== "object" || value === null) {
+    return false;
+  }
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function kindOf(value) {
+  if (typeof value?.then === "function") {
+    return "a Promise (fold cannot be async)";
+  }
+  if (typeof value !== "object" || value === null) {
+    return value === null ? "null" : typeof value;
+  }
+  return Array.isArray(value) ? "an array" : `an instance of ${value.constructor?.name ?? "a class"}`;
+}
+
 function reasonOf(error) {
-  return error instanceof Reject ? error.message : String(error);
+  return error?.[REJECT] ? error.message : String(error);
 }
 
 // Columns.

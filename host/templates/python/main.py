@@ -13,8 +13,11 @@ from wit_world.exports.projection import (
     View,
     Writes,
 )
-from wit_world.imports import documents
+from wit_world.imports import documents, host
 from wit_world.imports.columns import Column
+
+
+projectionist.log_to(lambda level, message: host.log(host.Level[level.upper()], message))
 
 
 class Projection(wit_world.exports.Projection):
@@ -41,6 +44,7 @@ class Projection(wit_world.exports.Projection):
         events, ids, bodies, rejects = projectionist.project(
             projection, batch, lambda ids: documents.get_many(0, Column(*ids))
         )
+        projectionist.end_lines()
         return Output(
             writes=Writes(events, [0] * len(events), Column(*ids), Column(*bodies)),
             messages=[],

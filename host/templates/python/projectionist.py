@@ -12,7 +12,9 @@ Guarantees:
   whatever the fold had done to it; the later events of its key are left to the host.
 """
 
+import io
 import json
+import sys
 from json.decoder import JSONDecoder
 
 IGNORE = object()
@@ -24,6 +26,74 @@ DELETE = object()
 
 class Reject(Exception):
     """Raised by `fold` for an event that cannot be folded, now or ever."""
+
+
+def print_line(level: str, message: str) -> None:
+    print(f"{level}: {message}", file=sys.stderr)
+
+
+class Log:
+    """`log.info("…")` and so on write a line to the plugin's log, in a test to standard error.
+
+    A host cuts long lines, and counts those above 100 a second instead of keeping them.
+    """
+
+    def __init__(self):
+        self.sink = print_line
+
+    def trace(self, message) -> None:
+        self.sink("trace", str(message))
+
+    def debug(self, message) -> None:
+        self.sink("debug", str(message))
+
+    def info(self, message) -> None:
+        self.sink("info", str(message))
+
+    def warn(self, message) -> None:
+        self.sink("warn", str(message))
+
+    def error(self, message) -> None:
+        self.sink("error", str(message))
+
+
+log = Log()
+
+
+class Printed(io.TextIOBase):
+    """A stream whose lines go to the plugin's log."""
+
+    def __init__(self, level: str):
+        self.level = level
+        self.kept = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self.kept = (self.kept + text).split("\n")
+        for line in lines:
+            if line:
+                log.sink(self.level, line)
+        return len(text)
+
+    def end(self) -> None:
+        """Logs what has no line's end yet."""
+        if self.kept:
+            self.write("\n")
+
+
+def log_to(sink) -> None:
+    """Sends lines of the log, and what the plugin prints, to `sink(level, message)`."""
+    log.sink = sink
+    sys.stdout = Printed("info")
+    sys.stderr = Printed("error")
+
+
+def end_lines() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Printed):
+            stream.end()
 
 
 class Projection:

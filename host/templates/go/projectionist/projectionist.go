@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrIgnore is what Fold returns where an event leaves its document as it is.
+// ErrIgnore is what Fold returns, as it is or wrapped, where an event leaves its document as it is.
 var ErrIgnore = errors.New("ignored")
 
 // Projection folds events, whose values are JSON for V, into the documents D of one view: one for
@@ -202,10 +202,10 @@ func (p *Projection[V, D]) project(batch *batch, getMany func(*column) column) o
 			continue
 		}
 		document, err := p.fold(slot.document, slot.key, batch, index)
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			slot.document, slot.event = document, index
-		case ErrIgnore:
+		case errors.Is(err, ErrIgnore):
 		default:
 			slot.failed = true
 		}
@@ -248,7 +248,7 @@ func (p *Projection[V, D]) foldSingly(
 		if err == nil {
 			document, err = p.fold(document, slot.key, batch, index)
 		}
-		if err == ErrIgnore {
+		if errors.Is(err, ErrIgnore) {
 			continue
 		}
 		var next []byte
