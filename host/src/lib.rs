@@ -1,5 +1,8 @@
 //! Projectionist: Kafka events in, MongoDB read models out, the logic in between is a Wasm plugin.
 
+// These macros panic where nobody reads: `cli::output` and `telemetry::logging` do not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod admin;
 pub mod app;
 pub mod balance;
@@ -17,6 +20,7 @@ pub mod parked;
 pub mod pipeline;
 pub mod plugin;
 pub mod policy;
+mod printable;
 pub mod projection;
 pub mod record;
 pub mod registry;

@@ -10,6 +10,8 @@ mod dead_letters;
 mod duplicates;
 #[path = "bad_input/exact.rs"]
 mod exact;
+#[path = "bad_input/log.rs"]
+mod log;
 #[path = "bad_input/parked.rs"]
 mod parked;
 #[path = "bad_input/poison.rs"]

@@ -100,15 +100,7 @@ pub struct Finished {
 
 impl Host {
     pub fn start(config: &Config) -> anyhow::Result<Self> {
-        let mut child = program()
-            .arg("run")
-            .arg("--config")
-            .arg(config.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start the host; build it with `make build`")?;
+        let mut child = spawn(config, Stdio::piped())?;
         let log = Log::default();
         let lines = BufReader::new(child.stderr.take().context("its log is piped")?);
         let collected = log.clone();
@@ -123,6 +115,15 @@ impl Host {
             child,
             listen: config.listen,
             log,
+        })
+    }
+
+    /// The same, with its log going elsewhere than to [`Host::log`].
+    pub fn start_logging_to(config: &Config, stderr: impl Into<Stdio>) -> anyhow::Result<Self> {
+        Ok(Host {
+            child: spawn(config, stderr.into())?,
+            listen: config.listen,
+            log: Log::default(),
         })
     }
 
@@ -219,6 +220,18 @@ impl Drop for Host {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn spawn(config: &Config, stderr: Stdio) -> anyhow::Result<Child> {
+    program()
+        .arg("run")
+        .arg("--config")
+        .arg(config.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .context("cannot start the host; build it with `make build`")
 }
 
 /// Runs a command of the binary to its end.

@@ -8,7 +8,8 @@
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use serde_json::Value;
 use utoipa::openapi::path::{
@@ -70,6 +71,9 @@ pub(super) enum Answer {
     /// JSON of this schema.
     Json(&'static str),
 }
+
+/// axum's own texts are a line.
+const REFUSAL_BYTES_MAX: usize = 4 << 10;
 
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
@@ -145,8 +149,26 @@ impl Api {
             .route("/openapi.json", get(show))
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
+            .layer(map_response(as_problem))
             .with_state(desks)
     }
+}
+
+/// A refusal that no handler has seen, such as a path with a number out of range or a body that is
+/// too large: axum tells it in plain text.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_text = (response.headers().get(header::CONTENT_TYPE))
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/plain"));
+    if !is_text || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let body = axum::body::to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await;
+    let detail = body.map_or_else(
+        |_| status.to_string(),
+        |body| String::from_utf8_lossy(&body).into_owned(),
+    );
+    Problem::new(status, detail).into_response()
 }
 
 async fn no_route() -> Problem {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Extension;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -45,7 +46,7 @@ struct SkipBody {
     reason: String,
 }
 
-type KeyPath = Path<(String, String, i32, i64)>;
+type KeyPath = Result<Path<(String, String, i32, i64)>, PathRejection>;
 
 /// Events that are shown of one key.
 const EVENTS_SHOWN: usize = 100;
@@ -106,7 +107,7 @@ async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {
 }
 
 async fn show(State(desks): State<Desks>, path: KeyPath) -> Result<Response, Problem> {
-    let (id, desk) = (id(path), desks.parked.get()?);
+    let (id, desk) = (id(path)?, desks.parked.get()?);
     let key = desk.find(&id).await?;
     let key = key.ok_or_else(|| Error::NotParked(id.clone()))?;
     let events = desk.events(&id, EVENTS_SHOWN).await?;
@@ -147,7 +148,7 @@ async fn ask(
     path: KeyPath,
     action: Action,
 ) -> Result<Response, Problem> {
-    let id = id(path);
+    let id = id(path)?;
     let (name, detail) = action.told();
     let deed = caller.deed(name, id.to_string(), detail);
     let (desk, by) = (desks.parked.get()?.clone(), Arc::clone(&caller.name));
@@ -160,12 +161,17 @@ async fn ask(
     Ok(answer(StatusCode::ACCEPTED, &body))
 }
 
-fn id(Path((projection, topic, partition, offset)): KeyPath) -> ParkedId {
-    ParkedId {
+fn id(path: KeyPath) -> Result<ParkedId, Problem> {
+    let Path((projection, topic, partition, offset)) = path.map_err(|_| {
+        let detail = "no such path: behind /parked come a projection, a topic, a partition's number \
+                      and an offset, as GET /parked has them in \"id\"";
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    Ok(ParkedId {
         projection: projection.into(),
         partition: TopicPartition::new(topic, partition),
         first: Offset(offset),
-    }
+    })
 }
 
 impl From<Error> for Problem {

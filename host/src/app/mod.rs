@@ -32,6 +32,7 @@ use crate::registry::upload::{Refused, Uploads};
 use crate::store::{self, Store};
 use crate::telemetry::health::{Health, ProjectionState, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
+use crate::telemetry::recurring;
 
 mod catalogue;
 mod further;
@@ -400,6 +401,7 @@ async fn keep_up(metrics: Metrics) {
     loop {
         tokio::time::sleep(UPKEEP_INTERVAL).await;
         metrics.run_upkeep();
+        recurring::tell();
     }
 }
 

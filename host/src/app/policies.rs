@@ -22,6 +22,7 @@ use crate::policy::Fault;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::telemetry::health::describe;
+use crate::telemetry::recurring;
 
 /// How often the store is asked what is to run.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -104,7 +105,10 @@ impl<P: Clone + Send + Sync + 'static> Follower<P> {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if let Err(error) = self.look().await {
                 let name = &self.name;
-                warn!(policy = %name, "cannot see which policy is to be asked: {}", describe(&error));
+                let why = describe(&error);
+                if recurring::admit("deployments", name, &why) {
+                    warn!(policy = %name, "cannot see which policy is to be asked: {why}");
+                }
             }
         }
     }

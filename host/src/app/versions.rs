@@ -29,6 +29,7 @@ use crate::projection::{Descriptor, HostError};
 use crate::registry::{self, Registry};
 use crate::store::Store;
 use crate::telemetry::health::describe;
+use crate::telemetry::recurring;
 
 /// How often the store is asked what is to run.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -166,7 +167,10 @@ impl Follower {
             }
             if let Err(error) = self.look().await {
                 let name = &self.loader.name;
-                warn!(projection = %name, "cannot see which plugin is to run: {}", describe(&error));
+                let why = describe(&error);
+                if recurring::admit("deployments", name, &why) {
+                    warn!(projection = %name, "cannot see which plugin is to run: {why}");
+                }
             }
             self.report(&mut reported).await;
         }

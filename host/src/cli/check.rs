@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::output::{print_line, print_lines};
 use super::{ConfigFile, Failure, load, runtime};
 use crate::app;
 use crate::projection::Ownership;
@@ -24,31 +25,30 @@ impl Check {
         let config = load(&self.file.config)?;
         let catalogue = app::check(&config)?;
         if self.print {
-            print!("{}", config.to_toml_redacted());
-            return Ok(());
+            return Ok(print_lines(config.to_toml_redacted().trim_end())?);
         }
-        println!("{}: no problems", self.file.config.display());
+        print_line(&format!("{}: no problems", self.file.config.display()))?;
         for plugin in &catalogue.plugins {
             let descriptor = plugin.program.descriptor();
-            println!(
+            print_line(&format!(
                 "projection \"{}\": {} {}, from {} into store \"{}\"",
                 plugin.name,
                 descriptor.name,
                 descriptor.version,
                 plugin.projection.topics.join(", "),
                 plugin.projection.store,
-            );
+            ))?;
             for view in &descriptor.views {
                 let ownership = match view.ownership {
                     Ownership::ByKey => "one document for each key",
                     Ownership::Shared => "any event may touch any document",
                 };
-                println!("  view \"{}\": {ownership}", view.name);
+                print_line(&format!("  view \"{}\": {ownership}", view.name))?;
             }
         }
         if self.connect {
             for line in runtime()?.block_on(app::reach(&config, &catalogue))? {
-                println!("{line}");
+                print_line(&line)?;
             }
         }
         Ok(())

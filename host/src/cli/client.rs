@@ -166,6 +166,23 @@ pub(super) fn segment<'a>(what: &str, text: &'a str) -> Result<&'a str, Failure>
     Err(Failure::Other(anyhow!("\"{text}\" is no {what}")))
 }
 
+/// What plugins are deployed for, as a part of a path: `PROJECTION`, or a policy's name, which is
+/// `PROJECTION.placement` or `STORE.routing`.
+pub(super) fn subject(text: &str) -> Result<&str, Failure> {
+    let what = "projection or policy";
+    match text.split_once('.') {
+        None => segment(what, text),
+        Some((whose, policy)) => {
+            let parts = [segment(what, whose), segment(what, policy)];
+            let refused = parts.into_iter().any(|part| part.is_err());
+            match refused {
+                false => Ok(text),
+                true => Err(Failure::Other(anyhow!("\"{text}\" is no {what}"))),
+            }
+        }
+    }
+}
+
 /// What a host refuses, as a command ends with it.
 fn refused(status: StatusCode, problem: &Value) -> Failure {
     let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
@@ -195,6 +212,26 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_is_a_subject_and_a_path_is_none() {
+        for text in ["tally", "main.routing", "tally-2.placement"] {
+            assert_eq!(subject(text).ok(), Some(text));
+        }
+        for text in [
+            "",
+            ".",
+            "..",
+            "../parked",
+            "a.b.c",
+            "a/b",
+            "main.",
+            ".routing",
+            "a b",
+        ] {
+            assert!(subject(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_host_that_listens_everywhere_is_asked_on_loopback() {

@@ -14,11 +14,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::output::{print_line, print_lines};
 use super::{Failure, host_name, runtime, start_logging};
 use crate::app::{App, Catalogue, open_store};
 use crate::config::{self, Config, Plugins};
 use crate::document;
 use crate::kafka::mock::{MockBroker, Record};
+use crate::printable::Printable;
 use crate::record::NextOffset;
 use crate::store::envelope::seal;
 use crate::store::{Store, StoredDocument, ViewId};
@@ -84,12 +86,12 @@ impl Demo {
     }
 
     fn fill_topic(&self, events: &[FlightEvent]) -> Result<MockBroker, Failure> {
-        println!(
+        print_line(&format!(
             "{} real departures from New York's airports in January 2013, as JSON events keyed by \
              tail number, into topic \"{TOPIC}\" with {} partitions of a broker in this process",
             events.len(),
             self.partitions
-        );
+        ))?;
         let broker = MockBroker::start(TOPIC, self.partitions).context("cannot start a broker")?;
         let values: Vec<Vec<u8>> = events.iter().map(FlightEvent::json).collect();
         let records = events.iter().zip(&values).map(|(event, value)| Record {
@@ -146,12 +148,12 @@ async fn run_host(config: &Config, events: usize) -> Result<(), Failure> {
         1 => "1 plugin".to_owned(),
         several => format!("{several} plugins"),
     };
-    println!(
+    print_line(&format!(
         "{events} events, each folded by {plugins} and stored exactly once, in {:.2} s: {:.0} \
          events/s (measured from the first claimed partition on)",
         elapsed.as_secs_f64(),
         events as f64 / elapsed.as_secs_f64(),
-    );
+    ))?;
     Ok(())
 }
 
@@ -244,7 +246,7 @@ fn print_document(view: &str, id: &str, document: &StoredDocument) -> Result<(),
         text.truncate(cut);
         text.push_str(" …");
     }
-    println!("\n{view}/{id}\n  {text}");
+    print_lines(&format!("\n{view}/{}\n  {text}", Printable(id)))?;
     Ok(())
 }
 
@@ -257,15 +259,14 @@ fn view_id(catalogue: &Catalogue, view: &str) -> Result<ViewId, Failure> {
 
 /// Compares with an independent fold, which shares no code with the plugins.
 fn verify(events: &[FlightEvent], aircraft: &Stored, airports: &Stored) -> Result<(), Failure> {
-    let differences = differences("aircraft", aircraft, &expected::aircraft(events))
-        + differences("airports", airports, &expected::airports(events));
-    println!();
-    println!(
-        "verified: {} events, {} aircraft, {} airports, {differences} differences",
+    let differences = differences("aircraft", aircraft, &expected::aircraft(events))?
+        + differences("airports", airports, &expected::airports(events))?;
+    print_lines(&format!(
+        "\nverified: {} events, {} aircraft, {} airports, {differences} differences",
         events.len(),
         aircraft.len(),
         airports.len(),
-    );
+    ))?;
     if differences > 0 {
         return Err(Failure::Other(anyhow!(
             "the documents differ from an independent fold of the same events"
@@ -274,7 +275,7 @@ fn verify(events: &[FlightEvent], aircraft: &Stored, airports: &Stored) -> Resul
     Ok(())
 }
 
-fn differences(view: &str, stored: &Stored, expected: &Documents) -> usize {
+fn differences(view: &str, stored: &Stored, expected: &Documents) -> anyhow::Result<usize> {
     let ids: BTreeSet<&String> = stored.keys().chain(expected.keys()).collect();
     let mut differences = 0;
     for id in ids {
@@ -284,12 +285,12 @@ fn differences(view: &str, stored: &Stored, expected: &Documents) -> usize {
         }
         differences += 1;
         if differences <= DIFFERENCES_SHOWN {
-            println!("{view}/{id} differs");
-            println!("  stored:   {}", text(found));
-            println!("  expected: {}", text(wanted));
+            print_line(&format!("{view}/{id} differs"))?;
+            print_line(&format!("  stored:   {}", text(found)))?;
+            print_line(&format!("  expected: {}", text(wanted)))?;
         }
     }
-    differences
+    Ok(differences)
 }
 
 fn text(document: Option<&Value>) -> String {

@@ -1,6 +1,5 @@
 //! The commands. Each file is one.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,11 +10,14 @@ use crate::config::{self, Config, Problems};
 use crate::telemetry::health::describe;
 use crate::telemetry::logging;
 
+use output::say;
+
 mod balance;
 mod check;
 mod client;
 mod demo;
 mod documents;
+mod output;
 mod parked;
 mod plugin;
 mod run;
@@ -42,6 +44,7 @@ Exit codes:
   2   the arguments are wrong
   64  the configuration, or a plugin that it names, is wrong
   69  Kafka or a store does not answer
+  141 the reader of the output has gone
 
 Environment:
   PROJECTIONIST__SECTION__KEY overrides a key of the configuration, as in
@@ -99,12 +102,16 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Plugin(plugin) => plugin.run(),
     };
     let (error, code) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
+        Ok(()) => {
+            logging::flush();
+            return ExitCode::SUCCESS;
+        }
         Err(Failure::Other(error)) => (error, 1),
         Err(Failure::Wrong(error)) => (error, 64),
         Err(Failure::Unavailable(error)) => (error, 69),
     };
-    eprintln!("{}", describe(error.as_ref()));
+    say(&describe(error.as_ref()));
+    logging::flush();
     ExitCode::from(code)
 }
 
@@ -131,7 +138,10 @@ fn start_logging(config: &Config) -> Result<(), Failure> {
         config::LogFormat::Text => logging::Format::Text,
         config::LogFormat::Json => logging::Format::Json,
     };
-    logging::init(&config.host.log, format).map_err(|error| Failure::Wrong(error.into()))
+    logging::init(&config.host.log, format).map_err(|error| match error {
+        logging::Error::Filter { .. } => Failure::Wrong(error.into()),
+        logging::Error::Installed(_) | logging::Error::Outlet(_) => Failure::Other(error.into()),
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -140,14 +150,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .build()
         .context("cannot start the runtime")?;
     Ok(runtime)
-}
-
-/// Prints a line; a reader that has seen enough (`| head`) is no error.
-fn print_line(text: &[u8]) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(&[text, b"\n"].concat()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => result.context("cannot print"),
-    }
 }
 
 impl Failure {
@@ -199,6 +201,68 @@ impl From<crate::registry::Error> for Failure {
             Failure::Unavailable(error.into())
         } else {
             Failure::Other(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Every text that names a command, in the host's sources and the guide: the words behind it.
+    fn named_commands() -> Vec<(PathBuf, Vec<String>)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut folders = vec![root.join("src"), root.join("../docs")];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                // A string of Rust that goes on in the next line.
+                let lines = text.split("\\\n").map(str::trim_start);
+                let text = lines.collect::<Vec<_>>().join("");
+                for quote in ["\\\"", "`"] {
+                    for (_, behind) in named(&text, quote) {
+                        found.push((path.clone(), behind));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn named(text: &str, quote: &str) -> Vec<(usize, Vec<String>)> {
+        let start = format!("{quote}projectionist ");
+        let places = text.match_indices(&start);
+        let words = |at: usize| {
+            let behind = &text[at + start.len()..];
+            let end = behind.find(['\n', '"', '`', '\\']).unwrap_or(behind.len());
+            let words = behind[..end].split(' ').map(str::to_owned);
+            words.take(3).collect()
+        };
+        places.map(|(at, _)| (at, words(at))).collect()
+    }
+
+    #[test]
+    fn every_command_that_a_text_names_is_there() {
+        let named = named_commands();
+        assert!(named.len() > 30, "only {} were found", named.len());
+        for (path, words) in named {
+            let mut command = Arguments::command();
+            for word in &words {
+                if !command.has_subcommands() || word.starts_with('-') || word == "…" {
+                    break;
+                }
+                let inner = command.find_subcommand(word).cloned();
+                command = inner
+                    .unwrap_or_else(|| panic!("{}: there is no command {words:?}", path.display()));
+            }
         }
     }
 }

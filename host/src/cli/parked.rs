@@ -1,6 +1,7 @@
 //! `projectionist parked`: events that their projection could not take, and what to do about them.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,17 +9,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
-use super::{ConfigFile, Failure, load, print_line, runtime};
+use super::output::{print_json, print_line, say};
+use super::{ConfigFile, Failure, load, runtime};
 use crate::app::{self, Catalogue, open_store, parked_place};
 use crate::changes::{Changes, Deed, Outcome};
 use crate::config::Config;
 use crate::parked::Action;
 use crate::parked::desk::{Desk, Error, ParkedId, ParkedKey};
 use crate::parked::json::{event_to_json, key_to_json, key_to_text};
+use crate::printable::Printable;
 use crate::record::Offset;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::telemetry::health::describe;
+use crate::unix_time::now_ms;
 
 #[derive(Debug, Args)]
 pub(super) struct Parked {
@@ -100,6 +104,12 @@ struct Wait {
     limit: Duration,
 }
 
+/// What stands in the columns of a list on a terminal. Of what was drained in vain, the age is that
+/// of the attempt.
+const HEAD: &str = "ID\tKEY\tEVENTS\tPARKED\tREASON";
+
+const KEY_CHARS_MAX: usize = 40;
+
 /// How often to look whether a request is carried out.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -122,16 +132,19 @@ impl List {
         let keys = opened.desk.list(self.projection.as_deref()).await;
         opened.close().await;
         let keys = keys?;
+        let shown = shown();
+        if !self.json && !keys.is_empty() && shown == Shown::ToPeople {
+            print_line(HEAD)?;
+        }
         for key in &keys {
-            let line = if self.json {
-                key_to_json(key).to_string()
+            if self.json {
+                print_json(&key_to_json(key).to_string())?;
             } else {
-                key_to_line(key)
-            };
-            print_line(line.as_bytes())?;
+                print_line(&key_to_line(key, shown))?;
+            }
         }
         if keys.is_empty() && !self.json {
-            eprintln!("nothing is parked");
+            say("nothing is parked");
         }
         Ok(())
     }
@@ -149,13 +162,13 @@ impl Show {
         let shown = shown.await;
         opened.close().await;
         let (key, events) = shown?;
-        eprintln!("{}", key_to_line(&key));
+        say(&key_to_line(&key, Shown::Exact));
         for event in &events {
-            print_line(event_to_json(event).to_string().as_bytes())?;
+            print_json(&event_to_json(event).to_string())?;
         }
         let left = key.entry.events.saturating_sub(events.len() as u64);
         if left > 0 {
-            eprintln!("… and {left} more; raise --limit to see them");
+            say(&format!("… and {left} more; raise --limit to see them"));
         }
         Ok(())
     }
@@ -196,7 +209,7 @@ impl Drain {
                 opened.ask(id, drain).await?;
             }
             if ids.is_empty() {
-                eprintln!("nothing is parked");
+                say("nothing is parked");
             }
             wait_for_drains(&opened.desk, &ids, self.wait.limit).await
         };
@@ -230,7 +243,7 @@ impl Skip {
                 ),
             };
             let line = format!("{}\tskipped the event at offset {offset}: {left}", self.id);
-            Ok(print_line(line.as_bytes())?)
+            Ok(print_line(&line)?)
         };
         let skipped = skipped.await;
         opened.close().await;
@@ -256,11 +269,11 @@ impl Opened {
                 let found = match open_store(copy).await {
                     Ok(found) => found,
                     Err(error) if copy.name != *name && error.is_transient() => {
-                        eprintln!(
+                        say(&format!(
                             "left out copy \"{}\" of store \"{name}\": {}",
                             copy.name,
                             describe(&error)
-                        );
+                        ));
                         continue;
                     }
                     Err(error) => return Err(error.into()),
@@ -345,9 +358,9 @@ async fn wait_for_drains(desk: &Desk, ids: &[ParkedId], limit: Duration) -> Resu
     let mut still_parked = 0;
     for id in ids {
         match wait_for(desk, id, deadline, limit).await? {
-            None => print_line(format!("{id}\tdrained: nothing of its key is parked").as_bytes())?,
+            None => print_line(&format!("{id}\tdrained: nothing of its key is parked"))?,
             Some(key) => {
-                print_line(key_to_line(&key).as_bytes())?;
+                print_line(&key_to_line(&key, shown()))?;
                 still_parked += 1;
             }
         }
@@ -364,20 +377,58 @@ async fn wait_for_drains(desk: &Desk, ids: &[ParkedId], limit: Duration) -> Resu
     Ok(())
 }
 
-fn key_to_line(key: &ParkedKey) -> String {
+/// Who reads a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// A program, or a file: the columns stay as they are, and keys are whole.
+    Exact,
+    /// Somebody at a terminal: with an age, and the start of a long key.
+    ToPeople,
+}
+
+fn shown() -> Shown {
+    match std::io::stdout().is_terminal() {
+        true => Shown::ToPeople,
+        false => Shown::Exact,
+    }
+}
+
+fn shown_key(key: Option<&[u8]>, shown: Shown) -> String {
+    let mut text = key_to_text(key);
+    if let (Shown::ToPeople, Some((cut, _))) = (shown, text.char_indices().nth(KEY_CHARS_MAX)) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+/// How long ago that was, in its largest unit.
+fn age(at_ms: i64, now_ms: i64) -> String {
+    let seconds = now_ms.saturating_sub(at_ms).max(0) / 1_000;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let unit = units.iter().find(|(size, _)| seconds >= *size);
+    let (count, unit) = unit.map_or((seconds, "s"), |(size, unit)| (seconds / size, *unit));
+    format!("{count} {unit}")
+}
+
+fn key_to_line(key: &ParkedKey, shown: Shown) -> String {
     let entry = &key.entry;
+    let age = match shown {
+        Shown::ToPeople => format!("{} ago\t", age(entry.reason.at_ms, now_ms())),
+        Shown::Exact => String::new(),
+    };
     let asked = match key.request.as_ref().map(|request| &request.action) {
         None => "",
         Some(Action::Drain { .. }) => " (to be drained)",
         Some(Action::Skip { .. }) => " (one to be skipped)",
     };
     format!(
-        "{}\tkey {}\t{}\t{}: {}{asked}",
+        "{}\tkey {}\t{}\t{age}{}: {}{asked}",
         key.id,
-        key_to_text(entry.key.as_deref()),
+        Printable(shown_key(entry.key.as_deref(), shown)),
         count(entry.events),
         entry.reason.kind,
-        entry.reason.detail.replace('\n', " "),
+        Printable(&entry.reason.detail),
     )
 }
 
@@ -399,5 +450,38 @@ impl From<Error> for Failure {
         } else {
             Failure::Other(error.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() {
+        let cases = [
+            (0, "0 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (3_599_000, "59 min"),
+            (7_200_000, "2 h"),
+            (10 * 86_400_000, "10 d"),
+            // Of a clock that is ahead.
+            (-5_000, "0 s"),
+        ];
+        for (ms, expected) in cases {
+            assert_eq!(age(1_000, 1_000 + ms), expected);
+        }
+    }
+
+    #[test]
+    fn a_terminal_shows_the_start_of_a_long_key() {
+        let key = "k".repeat(1_000);
+        let start = shown_key(Some(key.as_bytes()), Shown::ToPeople);
+        assert_eq!(start.chars().count(), KEY_CHARS_MAX + 1);
+        assert!(start.ends_with("k…"), "{start}");
+        let whole = shown_key(Some(key.as_bytes()), Shown::Exact);
+        assert_eq!(whole, format!("\"{key}\""));
+        assert_eq!(shown_key(Some(b"k"), Shown::ToPeople), "\"k\"");
     }
 }

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{Failure, load, runtime, start_logging};
 use crate::app::App;
+use crate::telemetry::logging;
 
 /// What is left when everything is drained, such as a store's connections, may take so long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,6 +46,7 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
             }
             if first.is_cancelled() {
                 warn!("ending at once");
+                logging::flush();
                 std::process::exit(1);
             }
             info!("draining; a second signal ends the host at once");

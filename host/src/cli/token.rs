@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Failure, print_line};
+use super::Failure;
+use super::output::print_line;
 use crate::gateway::token::Token as Position;
 use crate::record::{Offset, TopicPartition};
 
@@ -25,6 +26,6 @@ impl Token {
         // A topic's name that Kafka does not take is none in a token either.
         let read: Result<Position, _> = token.parse();
         read.map_err(|error| Failure::Other(error.into()))?;
-        Ok(print_line(token.as_bytes())?)
+        Ok(print_line(&token)?)
     }
 }

@@ -59,8 +59,8 @@ pub enum Error {
     #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error(
-        "there is no projection \"{0}\"; \"projectionist plugin projections\" shows those of this \
-         host, and policies are called PROJECTION.placement and STORE.routing"
+        "there is no projection \"{0}\"; GET /projections lists those of this host, and policies are \
+         called PROJECTION.placement and STORE.routing"
     )]
     NoProjection(String),
     #[error(

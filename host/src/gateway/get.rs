@@ -18,6 +18,7 @@ use super::fresh::{self, Want};
 use super::{Shared, View, etag, outage};
 use crate::http::problem::Problem;
 use crate::store::envelope::{self, Invalid};
+use crate::telemetry::recurring;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -119,7 +120,9 @@ fn no_document(view: &str, id: &str) -> Problem {
 /// What a foreign hand wrote is not shown.
 pub(super) fn foreign(view: &View, Invalid { id, message }: &Invalid) -> Problem {
     let name = &view.id.name;
-    warn!("document \"{id}\" of view \"{name}\" is not one of this host's: {message}");
+    if recurring::admit("foreign documents", name, message) {
+        warn!("document \"{id}\" of view \"{name}\" is not one of this host's: {message}");
+    }
     let detail = format!(
         "document \"{id}\" of view \"{name}\" is not one of this host's; somebody else has \
          written it into the store"

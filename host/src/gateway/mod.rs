@@ -35,6 +35,7 @@ use crate::projection::Ownership;
 use crate::store::list::Index;
 use crate::store::{self, ViewId};
 use crate::telemetry::health::describe;
+use crate::telemetry::recurring;
 
 pub mod access;
 mod ask;
@@ -178,7 +179,10 @@ async fn no_method() -> Problem {
 
 /// No copy has answered. What a store says of itself is for its operators, not for readers.
 fn outage(error: &store::Error) -> Problem {
-    warn!("a read failed: {}", describe(error));
+    let why = describe(error);
+    if recurring::admit("reads", "", &why) {
+        warn!("a read failed: {why}");
+    }
     match error {
         store::Error::Unavailable { .. } => {
             let detail = "the view cannot be read now: no store that holds it answers; ask again";

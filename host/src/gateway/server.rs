@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::rate::Rates;
 use super::{Limits, Setup, Shared, View, connection, router};
 use crate::http::problem::Problem;
+use crate::telemetry::recurring;
 
 /// A gateway whose port is bound.
 pub struct Gateway {
@@ -107,7 +108,9 @@ impl Gateway {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(%error, "a connection could not be taken");
+                    if recurring::admit("connections", "", &error.to_string()) {
+                        warn!(%error, "a connection could not be taken");
+                    }
                     tokio::time::sleep(NO_FILE_PAUSE).await;
                     continue;
                 }

@@ -30,6 +30,7 @@ use super::{Connection, Error};
 use crate::pipeline::intake::{Command, Notice, SourceHandle, Start};
 use crate::pipeline::queue::{Item, Sent, Waker};
 use crate::record::{Event, HeaderRef, NextOffset, Offset, TopicPartition};
+use crate::telemetry::recurring;
 
 mod context;
 mod partitions;
@@ -369,7 +370,11 @@ impl PollThread {
     fn failed_by(&mut self, code: RDKafkaErrorCode) {
         match codes::meaning(code) {
             // librdkafka tries again.
-            Meaning::Passing => warn!(%code, "Kafka reports"),
+            Meaning::Passing => {
+                if recurring::admit("Kafka", "", &code.to_string()) {
+                    warn!(%code, "Kafka reports");
+                }
+            }
             Meaning::Away => self.unreachable("no broker can be reached".to_owned()),
             Meaning::NotAuthenticated => {
                 let since = *self.locked_out.get_or_insert_with(Instant::now);

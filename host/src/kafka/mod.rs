@@ -16,6 +16,8 @@ use tracing::{debug, error, info, warn};
 
 use codes::{CREDENTIALS, Meaning};
 
+use crate::telemetry::recurring;
+
 mod codes;
 pub mod consumer;
 pub mod metadata;
@@ -73,6 +75,10 @@ pub enum Error {
 /// between two fetches; with less than the lower one, each of many does.
 const READ_AHEAD_BYTES: usize = 8 << 20;
 const READ_AHEAD_BYTES_PER_PARTITION: RangeInclusive<usize> = 128 << 10..=512 << 10;
+
+/// What librdkafka warns of, and nobody need act upon: that the group's offset was not reported in
+/// a rebalance. Nothing depends on it, and it is reported again.
+const EXPECTED: [&str; 1] = ["COMMITFAIL"];
 
 /// Properties that say nothing to a producer, which would warn about each.
 const CONSUMER_ONLY: [&str; 29] = [
@@ -208,6 +214,17 @@ impl ClientContext for LogContext {
 }
 
 fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    if EXPECTED.contains(&facility) {
+        debug!(target: "librdkafka", "{facility} {message}");
+        return;
+    }
+    let is_grave = !matches!(
+        level,
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug
+    );
+    if is_grave && !recurring::admit("librdkafka", facility, message) {
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert

@@ -5,6 +5,7 @@
 //!   does: the event and the later ones of its key.
 //! - [`cuts`] finds a fold whose outcome depends on how its events are cut into batches.
 //! - [`fixtures`] finds cases in a folder and compares what they come to with what they should.
+//! - [`difference`] tells in what two outcomes differ, by document and field.
 //! - [`project`] writes the project that a plugin starts from, and [`build`] builds it.
 //! - [`bench`] tells what a plugin costs.
 //! - [`simulation`] tries policies out on a load.
@@ -14,6 +15,7 @@
 pub mod bench;
 pub mod build;
 pub mod cuts;
+pub mod difference;
 pub mod events;
 pub mod fixtures;
 pub mod project;

@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::logging;
 
 /// The process's metrics. Cloning it shares them.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ impl Metrics {
     }
 
     pub fn render(&self) -> String {
+        // Counted where nothing can be logged, nor metrics be asked for.
+        counter!("projectionist_log_lines_dropped_total").absolute(logging::lines_dropped());
         self.handle.render()
     }
 
@@ -135,6 +139,10 @@ fn describe() {
     describe_counter!(
         "projectionist_unreachable_total",
         "Calls to Kafka or a store that were not answered"
+    );
+    describe_counter!(
+        "projectionist_log_lines_dropped_total",
+        "Lines of this host's log that were lost because nobody read them or its disk was full"
     );
     describe_policies();
     describe_gateway();

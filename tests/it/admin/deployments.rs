@@ -28,8 +28,13 @@ async fn a_plugin_is_shadowed_activated_and_rolled_back_by_command() {
     assert!(!stopped.contains("beside it"), "{stopped}");
 
     let reason = ["--reason", "negative numbers are fine"];
-    let activate = [&["activate", "tally", &lenient], &reason[..]].concat();
-    let activated = stdout(&plugin(&site, CI, &activate));
+    let activate = [&["activate", "tally", &lenient, "--wait"], &reason[..]].concat();
+    let activated = plugin(&site, CI, &activate);
+    let said = String::from_utf8_lossy(&activated.stderr);
+    assert!(said.contains("has changed over"), "{activated:?}");
+    let (_, body) = site.get("/projections", BOARD);
+    assert_eq!(body["projections"][0]["plugin"], *lenient, "{body}");
+    let activated = stdout(&activated);
     let line = format!("\tactivated\truns {lenient}\tby ci\tnegative numbers are fine\n");
     assert!(activated.ends_with(&line), "{activated}");
     let rolled_back = stdout(&plugin(&site, CI, &["rollback", "tally"]));
@@ -76,6 +81,24 @@ async fn a_decision_that_cannot_be_is_refused_with_the_reason() {
             "there is no projection \"nobody\"",
         ),
         (CI, vec!["activate", "tally", &policy], 64, "placement"),
+        (
+            CI,
+            vec!["activate", "tally.placement", &policy],
+            1,
+            "policies are called",
+        ),
+        (
+            CI,
+            vec!["revisions", "main.routing"],
+            1,
+            "policies are called",
+        ),
+        (
+            CI,
+            vec!["rollback", "../parked"],
+            1,
+            "is no projection or policy",
+        ),
         (CI, vec!["activate", "tally", &other], 64, "views"),
         (CI, vec!["rollback", "tally"], 1, "no plugin before"),
         (CI, vec!["shadow", "tally", "--stop"], 1, "has no candidate"),

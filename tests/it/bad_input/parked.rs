@@ -1,6 +1,6 @@
 //! What users see of parked events and do about them, on the command line and over HTTP.
 
-use projectionist_tests::host::{Config, Finished, Host, command, free_address};
+use projectionist_tests::host::{Config, Finished, Host, Request, command, free_address};
 use projectionist_tests::kafka::Topic;
 use projectionist_tests::{guests, wait};
 use serde_json::{Value, json};
@@ -266,6 +266,26 @@ async fn parked_events_are_listed_drained_and_skipped_over_http() {
         let error: Value = serde_json::from_str(&answer.1).expect("JSON");
         let error = error["detail"].as_str().expect("a text").to_owned();
         assert!(error.contains(words), "{path}: {error}");
+    }
+
+    // Numbers that are none, or out of range, are problems like any others.
+    for number in ["x", "-", "2147483648", "1e3", "%ff"] {
+        for path in [
+            format!("/parked/tally/t/{number}/0"),
+            "/parked/tally/t/0/99999999999999999999".to_owned(),
+        ] {
+            let request = Request {
+                method: "GET",
+                path: &path,
+                ..Request::default()
+            };
+            let answer = host.request(&request).expect("an answer");
+            assert_eq!(answer.status, 400, "{path}: {answer:?}");
+            assert!(
+                answer.head.contains("application/problem+json"),
+                "{path}: {answer:?}"
+            );
+        }
     }
 
     let skip = r#"{"offset":1,"reason":"a test order"}"#;

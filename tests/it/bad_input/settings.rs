@@ -40,10 +40,17 @@ impl Settings {
     /// The projection `tally` of this topic; `more` stands below it.
     pub(crate) fn tally(topic: &Topic, more: &str) -> Self {
         Settings {
-            plugin: guests::path("tally").display().to_string(),
-            topic: topic.name.clone(),
-            projection: "tally",
             more: more.to_owned(),
+            ..Settings::tally_of(&topic.name)
+        }
+    }
+
+    /// The projection `tally` of a topic that need not be there.
+    pub(crate) fn tally_of(topic: &str) -> Self {
+        Settings {
+            plugin: guests::path("tally").display().to_string(),
+            topic: topic.to_owned(),
+            projection: "tally",
             ..Settings::new("tally")
         }
     }

@@ -9,7 +9,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::policies::{self, Named};
-use crate::cli::{Failure, print_line};
+use crate::cli::Failure;
+use crate::cli::output::{print_json, print_line};
 use crate::kit::simulation::figures::{columns, peaks};
 use crate::kit::simulation::load::{self, Read, ReadPlan};
 use crate::kit::simulation::reads::{self, Copy, Result as Simulated};
@@ -96,7 +97,10 @@ impl Reads {
             false => table(&results, &copies),
         };
         for line in lines {
-            print_line(line.as_bytes())?;
+            match self.json {
+                true => print_json(&line)?,
+                false => print_line(&line)?,
+            }
         }
         Ok(())
     }

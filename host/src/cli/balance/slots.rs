@@ -10,7 +10,8 @@ use serde_json::json;
 use super::policies::{self, Named};
 use super::reads::exponent;
 use crate::balance::placement::MOVE_BUDGET;
-use crate::cli::{Failure, print_line};
+use crate::cli::Failure;
+use crate::cli::output::{print_json, print_line};
 use crate::kit::simulation::figures::{columns, peaks};
 use crate::kit::simulation::load::{self, Second, SlotPlan};
 use crate::kit::simulation::slots::{self, Result as Simulated};
@@ -85,7 +86,10 @@ impl Slots {
             false => table(&results),
         };
         for line in lines {
-            print_line(line.as_bytes())?;
+            match self.json {
+                true => print_json(&line)?,
+                false => print_line(&line)?,
+            }
         }
         Ok(())
     }

@@ -7,11 +7,13 @@ use anyhow::{Context as _, anyhow};
 
 use super::{PAGE, print_document, progress_bar, run_host};
 use crate::app::{Catalogue, open_store};
+use crate::cli::output::print_lines;
 use crate::cli::{Failure, environment, host_name, runtime, start_logging};
 use crate::config::{self, Config, Plugins};
 use crate::kafka::mock::{MockBroker, Record};
 use crate::kit::events::{self, Event};
 use crate::parked::{self, KeyEntry};
+use crate::printable::Printable;
 use crate::store::Table;
 
 const TOPIC: &str = "events";
@@ -100,12 +102,13 @@ async fn tell(config: &Config) -> Result<(), Failure> {
         for (id, document) in documents.iter().take(SHOWN) {
             print_document(&view, id, document)?;
         }
-        match documents.len() {
-            0 => println!("\nview \"{view}\" has no document"),
-            1 => println!("\nview \"{view}\" has 1 document"),
-            PAGE => println!("\nview \"{view}\" has {PAGE} documents and perhaps more"),
-            documents => println!("\nview \"{view}\" has {documents} documents"),
-        }
+        let count = match documents.len() {
+            0 => "no document".to_owned(),
+            1 => "1 document".to_owned(),
+            PAGE => format!("{PAGE} documents and perhaps more"),
+            documents => format!("{documents} documents"),
+        };
+        print_lines(&format!("\nview \"{view}\" has {count}"))?;
     }
     let parked = store.entries(Table::ParkedKeys, "", None, SHOWN).await?;
     for entry in &parked {
@@ -120,7 +123,8 @@ async fn tell(config: &Config) -> Result<(), Failure> {
             several => format!("{several} events"),
         };
         let parked::Reason { kind, detail, .. } = key.reason;
-        println!("\nparked: {text}, {events}: {kind}: {detail}");
+        let (text, detail) = (Printable(text), Printable(detail));
+        print_lines(&format!("\nparked: {text}, {events}: {kind}: {detail}"))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::check::Check;
 use crate::cli::Failure;
+use crate::cli::output::print_line;
 use crate::kit::build;
 
 #[derive(Debug, Args)]
@@ -18,7 +19,7 @@ pub(super) struct Build {
 impl Build {
     pub(super) fn run(self) -> Result<(), Failure> {
         let file = build::build(&self.folder).map_err(anyhow::Error::from)?;
-        println!("{}", file.display());
+        print_line(&file.display().to_string())?;
         Check::of(file).run()
     }
 }

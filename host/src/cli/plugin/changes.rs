@@ -5,8 +5,10 @@ use serde_json::Value;
 
 use super::list::{parse, time};
 use crate::changes::{Change, Outcome};
+use crate::cli::Failure;
 use crate::cli::client::HostAddress;
-use crate::cli::{Failure, print_line};
+use crate::cli::output::{print_json, print_line};
+use crate::printable::Printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Changes {
@@ -26,12 +28,11 @@ impl Changes {
         let mut body = self.host.client()?.get(&path)?;
         let changes: Vec<Value> = parse(body["changes"].take())?;
         for change in changes {
-            let line = if self.json {
-                change.to_string()
+            if self.json {
+                print_json(&change.to_string())?;
             } else {
-                to_line(&parse(change)?)
-            };
-            print_line(line.as_bytes())?;
+                print_line(&to_line(&parse(change)?))?;
+            }
         }
         Ok(())
     }
@@ -44,14 +45,14 @@ fn to_line(change: &Change) -> String {
         Outcome::Refused { reason } => format!("refused: {reason}"),
         Outcome::Failed { reason } => format!("failed: {reason}"),
     };
-    let line = format!(
-        "{}\t{} from {}\t{}\t{}\t{}\t{outcome}",
+    format!(
+        "{}\t{} from {}\t{}\t{}\t{}\t{}",
         time(change.at_ms),
-        deed.by,
-        deed.from,
-        deed.action,
-        deed.subject,
-        deed.detail
-    );
-    line.replace('\n', " ")
+        Printable(&deed.by),
+        Printable(&deed.from),
+        Printable(&deed.action),
+        Printable(&deed.subject),
+        Printable(&deed.detail),
+        Printable(outcome)
+    )
 }

@@ -8,7 +8,8 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::{engine, read_config, refused};
-use crate::cli::{Failure, print_line};
+use crate::cli::Failure;
+use crate::cli::output::{print_json, print_lines};
 use crate::plugin::{
     self, About, Engine, Kind, Limits, Placement, Policy, Program, Projection, Routing, Unread,
 };
@@ -46,12 +47,12 @@ impl Check {
             None => plugin::examine(&engine, &name, &bytes).map_err(refused)?,
             Some(config) => configured(&engine, &name, &bytes, &config).map_err(refused)?,
         };
-        let text = if self.json {
-            serde_json::to_string(&about).context("cannot print what the plugin is")?
+        if self.json {
+            let text = serde_json::to_string(&about).context("cannot print what the plugin is")?;
+            print_json(&text)?;
         } else {
-            tell(&about)
-        };
-        print_line(text.as_bytes())?;
+            print_lines(&tell(&about))?;
+        }
         Ok(())
     }
 }

@@ -16,8 +16,10 @@ use serde_json::Value;
 use super::engine;
 use super::test::{Given, load};
 use crate::cli::Failure;
+use crate::cli::output::{Colour, print_coloured, print_line, print_lines, say};
 use crate::kit::build;
-use crate::kit::fixtures::{self, difference, difference_between};
+use crate::kit::difference::{self, Kind};
+use crate::kit::fixtures;
 use crate::plugin::{Engine, Program};
 use crate::telemetry::health::describe;
 
@@ -38,6 +40,9 @@ const QUIET: Duration = Duration::from_millis(200);
 
 /// What the tools write, not the author.
 const MADE: [&str; 5] = ["target", "node_modules", "__pycache__", "wasm", "o"];
+
+/// Differences of one case that are shown; what is behind them is counted.
+const CHANGES_SHOWN: usize = 20;
 
 /// What has changed since it was last asked.
 #[derive(Default)]
@@ -82,9 +87,9 @@ impl Dev {
             if sources || fixtures {
                 // What is wrong now may be right after the next change.
                 if let Err(error) = session.refresh(sources) {
-                    eprintln!("{}", describe(error.as_ref()));
+                    say(&describe(error.as_ref()));
                 }
-                println!("waiting for changes; Ctrl-C ends this");
+                print_line("waiting for changes; Ctrl-C ends this")?;
             }
             wait(&woken)?;
         }
@@ -149,13 +154,26 @@ fn is_made(path: &Path) -> bool {
         || known(path.extension())
 }
 
+/// In what an outcome differs from the one before it.
+fn print_differences(before: &Value, now: &Value) -> anyhow::Result<()> {
+    for line in difference::lines(before, now, CHANGES_SHOWN) {
+        let colour = match line.kind {
+            Kind::Heading => Colour::Plain,
+            Kind::Gone => Colour::Red,
+            Kind::Added => Colour::Green,
+        };
+        print_coloured(colour, &line.text)?;
+    }
+    Ok(())
+}
+
 impl Session {
     fn refresh(&mut self, sources: bool) -> anyhow::Result<()> {
         if sources || self.program.is_none() {
             self.program = None;
             let file = build::build(&self.dev.folder)?;
             let program = load(&self.engine, &file).map_err(Failure::into_error)?;
-            println!("{}: built", file.display());
+            print_line(&format!("{}: built", file.display()))?;
             self.program = Some(program);
         }
         let program = self
@@ -170,17 +188,20 @@ impl Session {
             let dependence = prepared.dependence(&folded).map_err(Failure::into_error)?;
             let outcome = folded.to_value();
             let expected = case.expected()?;
-            let is_expected = expected.is_some_and(|e| difference(&e, &outcome).is_none());
+            let is_expected = expected.is_some_and(|e| e == outcome);
             let verdict = if is_expected { "ok" } else { "not as expected" };
             match self.outcomes.get(&case.name) {
-                None => println!("{}: {verdict}", case.name),
-                Some(before) => match difference_between(("before", before), ("now", &outcome)) {
-                    None => println!("{}: {verdict}, as before", case.name),
-                    Some(text) => print!("{}: {verdict}, and changed\n{text}", case.name),
-                },
+                None => print_line(&format!("{}: {verdict}", case.name))?,
+                Some(before) if *before == outcome => {
+                    print_line(&format!("{}: {verdict}, as before", case.name))?;
+                }
+                Some(before) => {
+                    print_line(&format!("{}: {verdict}, and changed", case.name))?;
+                    print_differences(before, &outcome)?;
+                }
             }
             if let Some(text) = dependence {
-                print!("{}: {text}", case.name);
+                print_lines(&format!("{}: {}", case.name, text.trim_end()))?;
             }
             self.outcomes.insert(case.name.clone(), outcome);
         }

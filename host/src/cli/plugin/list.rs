@@ -6,8 +6,10 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cli::Failure;
 use crate::cli::client::HostAddress;
-use crate::cli::{Failure, print_line};
+use crate::cli::output::{print_json, print_line, say};
+use crate::printable::Printable;
 use crate::registry::Uploaded;
 
 #[derive(Debug, Args)]
@@ -25,15 +27,14 @@ impl List {
         let plugins: Vec<Value> = parse(body["plugins"].take())?;
         let none = plugins.is_empty();
         for plugin in plugins {
-            let line = if self.json {
-                plugin.to_string()
+            if self.json {
+                print_json(&plugin.to_string())?;
             } else {
-                to_line(&parse(plugin)?)
-            };
-            print_line(line.as_bytes())?;
+                print_line(&to_line(&parse(plugin)?))?;
+            }
         }
         if none && !self.json {
-            eprintln!("no plugin is uploaded");
+            say("no plugin is uploaded");
         }
         Ok(())
     }
@@ -45,11 +46,11 @@ pub(super) fn to_line(plugin: &Uploaded) -> String {
     format!(
         "{}\t{} {}\t{}\t{}\tby {} at {}",
         about.sha256,
-        about.name,
-        about.version,
+        Printable(&about.name),
+        Printable(&about.version),
         about.kind,
         ByteSize::b(about.size_bytes),
-        plugin.uploaded_by,
+        Printable(&plugin.uploaded_by),
         time(plugin.uploaded_at_ms)
     )
 }

@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::list::{parse, time};
 use crate::cli::client::{HostAddress, segment};
-use crate::cli::{Failure, print_line, runtime};
+use crate::cli::output::{print_json, print_line};
+use crate::cli::{Failure, runtime};
 use crate::plugin::LINES_MAX;
+use crate::printable::Printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
@@ -62,14 +64,13 @@ impl Logs {
     }
 
     fn print(&self, line: &Value) -> Result<(), Failure> {
-        let text = if self.json {
-            line.to_string()
-        } else {
-            let at = time(line["at_ms"].as_i64().unwrap_or(0));
-            let level = line["level"].as_str().unwrap_or("");
-            let message = line["message"].as_str().unwrap_or("");
-            format!("{at}\t{level}\t{message}")
-        };
-        Ok(print_line(text.as_bytes())?)
+        if self.json {
+            return Ok(print_json(&line.to_string())?);
+        }
+        let at = time(line["at_ms"].as_i64().unwrap_or(0));
+        let level = line["level"].as_str().unwrap_or("");
+        let message = line["message"].as_str().unwrap_or("");
+        let line = format!("{at}\t{}\t{}", Printable(level), Printable(message));
+        Ok(print_line(&line)?)
     }
 }

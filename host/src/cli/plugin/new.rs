@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
 use crate::cli::Failure;
+use crate::cli::output::print_line;
 use crate::kit::project::{self, Language, PolicyKind};
 
 #[derive(Debug, Args)]
@@ -50,11 +51,11 @@ impl New {
             }
         };
         let root = created.map_err(anyhow::Error::from)?;
-        println!(
+        print_line(&format!(
             "{} is ready; {} says how to build and test it",
             root.display(),
             root.join("README.md").display()
-        );
+        ))?;
         Ok(())
     }
 }

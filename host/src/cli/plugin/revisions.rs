@@ -6,14 +6,17 @@ use clap::Args;
 use serde_json::Value;
 
 use super::list::{parse, time};
-use crate::cli::client::{HostAddress, segment};
-use crate::cli::{Failure, print_line};
+use crate::cli::Failure;
+use crate::cli::client::{HostAddress, subject};
+use crate::cli::output::{print_json, print_line, print_lines};
 use crate::deployment::{Change, Revision};
 use crate::pipeline::shadow::Report;
+use crate::printable::Printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Revisions {
-    /// The projection, as the configuration names it
+    /// The projection, as the configuration names it, or a policy: STORE.routing or
+    /// PROJECTION.placement
     projection: String,
     #[command(flatten)]
     host: HostAddress,
@@ -24,44 +27,44 @@ pub(super) struct Revisions {
 
 impl Revisions {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let projection = segment("projection", &self.projection)?;
+        let projection = subject(&self.projection)?;
         let path = format!("/projections/{projection}/revisions");
         let mut body = self.host.client()?.get(&path)?;
         if self.json {
-            print_line(body.to_string().as_bytes())?;
-            return Ok(());
+            return Ok(print_json(&body.to_string())?);
         }
         let revisions: Vec<Revision> = parse(body["revisions"].take())?;
         for revision in &revisions {
-            print_line(to_line(revision).as_bytes())?;
+            print_line(&to_line(revision))?;
         }
         let report: Option<Report> = parse(body["report"].take())?;
         if let Some(report) = report {
-            print_line(tell(&report).as_bytes())?;
+            print_lines(&tell(&report))?;
         }
         Ok(())
     }
 }
 
 /// Asks for a decision about a projection, such as "activate", and prints the revision that it has
-/// made.
+/// made. Answers with it.
 pub(super) fn decide(
     host: &HostAddress,
     projection: &str,
     decision: &str,
     body: &Value,
     json: bool,
-) -> Result<(), Failure> {
-    let projection = segment("projection", projection)?;
+) -> Result<Revision, Failure> {
+    let projection = subject(projection)?;
     let path = format!("/projections/{projection}/{decision}");
     let made = host.client()?.post(&path, body)?;
-    let line = if json {
-        made.to_string()
-    } else {
-        to_line(&parse(made)?)
-    };
-    print_line(line.as_bytes())?;
-    Ok(())
+    if json {
+        print_json(&made.to_string())?;
+    }
+    let made: Revision = parse(made)?;
+    if !json {
+        print_line(&to_line(&made))?;
+    }
+    Ok(made)
 }
 
 fn to_line(revision: &Revision) -> String {
@@ -84,11 +87,11 @@ fn to_line(revision: &Revision) -> String {
     if let Some(withdrawn) = &revision.withdrawn {
         _ = write!(line, "\tinstead of {withdrawn}");
     }
-    _ = write!(line, "\tby {}", revision.by);
+    _ = write!(line, "\tby {}", Printable(&revision.by));
     if !revision.reason.is_empty() {
-        _ = write!(line, "\t{}", revision.reason);
+        _ = write!(line, "\t{}", Printable(&revision.reason));
     }
-    line.replace('\n', " ")
+    line
 }
 
 fn tell(report: &Report) -> String {
@@ -110,10 +113,10 @@ fn tell(report: &Report) -> String {
         );
     }
     if let Some(reason) = &report.given_up {
-        _ = write!(text, "\n  given up  {reason}");
+        _ = write!(text, "\n  given up  {}", Printable(reason));
     }
     if let Some(fault) = &report.last_fault {
-        _ = write!(text, "\n  fault     {fault}");
+        _ = write!(text, "\n  fault     {}", Printable(fault));
     }
     for sample in &report.samples {
         let none = "(none)".to_owned();
@@ -121,12 +124,12 @@ fn tell(report: &Report) -> String {
             text,
             "\n  {} \"{}\" at {}/{}, offset {}\n    running    {}\n    candidate  {}",
             sample.view,
-            sample.id,
+            Printable(&sample.id),
             sample.topic,
             sample.partition,
             sample.offset,
-            sample.active.as_ref().unwrap_or(&none),
-            sample.candidate.as_ref().unwrap_or(&none)
+            Printable(sample.active.as_ref().unwrap_or(&none)),
+            Printable(sample.candidate.as_ref().unwrap_or(&none))
         );
     }
     text

@@ -9,7 +9,8 @@ use crate::cli::client::HostAddress;
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The projection, as the configuration names it
+    /// The projection, as the configuration names it, or a policy: STORE.routing or
+    /// PROJECTION.placement
     projection: String,
     /// Kept with the decision
     #[arg(long, default_value = "")]
@@ -24,6 +25,7 @@ pub(super) struct Rollback {
 impl Rollback {
     pub(super) fn run(self) -> Result<(), Failure> {
         let body = json!({ "reason": self.reason });
-        decide(&self.host, &self.projection, "rollback", &body, self.json)
+        decide(&self.host, &self.projection, "rollback", &body, self.json)?;
+        Ok(())
     }
 }

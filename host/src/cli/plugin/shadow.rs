@@ -9,7 +9,8 @@ use crate::cli::client::HostAddress;
 
 #[derive(Debug, Args)]
 pub(super) struct Shadow {
-    /// The projection, as the configuration names it
+    /// The projection, as the configuration names it, or a policy: STORE.routing or
+    /// PROJECTION.placement
     projection: String,
     /// The hash of an uploaded plugin, or the start of it where that names one plugin
     #[arg(required_unless_present = "stop")]
@@ -30,6 +31,7 @@ pub(super) struct Shadow {
 impl Shadow {
     pub(super) fn run(self) -> Result<(), Failure> {
         let body = json!({ "plugin": self.hash, "reason": self.reason });
-        decide(&self.host, &self.projection, "shadow", &body, self.json)
+        decide(&self.host, &self.projection, "shadow", &body, self.json)?;
+        Ok(())
     }
 }

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::check::tell;
 use super::list::{parse, time};
+use crate::cli::Failure;
 use crate::cli::client::{HostAddress, segment};
-use crate::cli::{Failure, print_line};
+use crate::cli::output::{print_json, print_lines};
 use crate::registry::Uploaded;
 
 #[derive(Debug, Args)]
@@ -23,18 +24,16 @@ impl Show {
     pub(super) fn run(self) -> Result<(), Failure> {
         let hash = segment("plugin's hash", &self.hash)?;
         let body = self.host.client()?.get(&format!("/plugins/{hash}"))?;
-        let text = if self.json {
-            body.to_string()
-        } else {
-            let plugin: Uploaded = parse(body)?;
-            format!(
-                "{}\n  uploaded  by {} at {}",
-                tell(&plugin.about),
-                plugin.uploaded_by,
-                time(plugin.uploaded_at_ms)
-            )
-        };
-        print_line(text.as_bytes())?;
+        if self.json {
+            return Ok(print_json(&body.to_string())?);
+        }
+        let plugin: Uploaded = parse(body)?;
+        print_lines(&format!(
+            "{}\n  uploaded  by {} at {}",
+            tell(&plugin.about),
+            plugin.uploaded_by,
+            time(plugin.uploaded_at_ms)
+        ))?;
         Ok(())
     }
 }

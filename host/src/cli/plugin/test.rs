@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use super::{engine, refused};
 use crate::cli::Failure;
+use crate::cli::output::{print_line, print_lines, say};
 use crate::kit::cuts::{self, Cut, Finding, NextInstance};
 use crate::kit::events::{self, Event};
 use crate::kit::fixtures::{self, Case, difference, difference_between};
 use crate::kit::{Desk, Outcome};
 use crate::plugin::{Engine, Limits, Program, Projection};
+use crate::printable::Printable;
 
 /// Of what a plugin logs in one fold, the last lines are shown.
 const LOG_LINES_MAX: usize = 100;
@@ -61,7 +63,7 @@ impl Test {
             }
             if let Some(text) = prepared.dependence(&outcome)? {
                 dependent += 1;
-                print!("{}: {text}", case.name);
+                print_lines(&format!("{}: {}", case.name, text.trim_end()))?;
             }
         }
         verdict(cases.len(), different, dependent)
@@ -76,13 +78,13 @@ impl Test {
             None => Some(format!("{} is not there\n", case.expected_path().display())),
         };
         match difference {
-            None => println!("{name}: ok"),
+            None => print_line(&format!("{name}: ok"))?,
             Some(_) if self.update => {
                 case.accept(outcome).map_err(anyhow::Error::from)?;
-                println!("{name}: updated");
+                print_line(&format!("{name}: updated"))?;
             }
             Some(difference) => {
-                print!("{name}: differs\n{difference}");
+                print_lines(&format!("{name}: differs\n{}", difference.trim_end()))?;
                 return Ok(false);
             }
         }
@@ -149,10 +151,14 @@ impl Prepared<'_> {
         let lines = tail.last(LOG_LINES_MAX, before);
         let left_out = tail.written() - before - lines.len() as u64;
         if left_out > 0 {
-            eprintln!("{}: {left_out} lines of its log are left out", self.name);
+            say(&format!(
+                "{}: {left_out} lines of its log are left out",
+                self.name
+            ));
         }
         for line in lines {
-            eprintln!("{}: {}: {}", self.name, line.level, line.message);
+            let message = Printable(&line.message);
+            say(&format!("{}: {}: {message}", self.name, line.level));
         }
         Ok(outcome)
     }

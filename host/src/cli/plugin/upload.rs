@@ -7,8 +7,9 @@ use ureq::http::StatusCode;
 
 use super::check::unread;
 use super::list::{parse, to_line};
+use crate::cli::Failure;
 use crate::cli::client::HostAddress;
-use crate::cli::{Failure, print_line};
+use crate::cli::output::{print_json, print_line, say};
 use crate::plugin;
 use crate::registry::Uploaded;
 
@@ -28,13 +29,12 @@ impl Upload {
         let bytes = plugin::read_file(&self.file).map_err(unread)?;
         let (status, body) = self.host.client()?.put("/plugins", &bytes)?;
         if self.json {
-            print_line(body.to_string().as_bytes())?;
-            return Ok(());
+            return Ok(print_json(&body.to_string())?);
         }
         let plugin: Uploaded = parse(body)?;
-        print_line(to_line(&plugin).as_bytes())?;
+        print_line(&to_line(&plugin))?;
         if status != StatusCode::CREATED {
-            eprintln!("it was there already");
+            say("it was there already");
         }
         Ok(())
     }

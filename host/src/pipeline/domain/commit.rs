@@ -20,6 +20,7 @@ use crate::parked;
 use crate::projection::DocumentId;
 use crate::record::TopicPartition;
 use crate::store::{self, Advance, EntryChange, Table, ViewId};
+use crate::telemetry::recurring;
 
 impl Domain {
     /// Hands everything folded to the committer, if it has nothing of this domain.
@@ -186,7 +187,11 @@ impl Domain {
                 id,
             });
         } else {
-            warn!(projection = %self.parts.context.name, "a document changed under this host; reading it again");
+            let projection = &self.parts.context.name;
+            let what = "a document changed under this host; reading it again";
+            if recurring::admit("read again", projection, what) {
+                warn!(%projection, "{what}");
+            }
             self.suspect = Some((view, id));
         }
     }

@@ -17,6 +17,7 @@ use crate::parked::{self, DETAIL_BYTES_MAX};
 use crate::projection::{Fault, FaultKind};
 use crate::record::{Offset, TopicPartition};
 use crate::telemetry::health::PartitionState;
+use crate::telemetry::recurring;
 use crate::unix_time::now_ms;
 
 /// How often an event is folded alone, each time by a new instance, before it is at fault. What a
@@ -120,17 +121,19 @@ impl Domain {
     fn park(&mut self, batch: &Batch, index: usize, reason: parked::Reason) {
         let projection = &self.parts.context.name;
         let offset = batch.events[index].offset;
+        let why = format!("{}: {}", reason.kind, reason.detail);
         if batch.events[index].key().is_some() {
-            warn!(
-                %projection, partition = %batch.partition, offset = offset.0,
-                "parked, with the later events of its key: {}: {}", reason.kind, reason.detail
-            );
+            if recurring::admit("parked", projection, &why) {
+                warn!(
+                    %projection, partition = %batch.partition, offset = offset.0,
+                    "parked, with the later events of its key: {why}"
+                );
+            }
         } else if let Some(events) = self.keyless.note(1, Instant::now()) {
             warn!(
                 %projection, partition = %batch.partition, offset = offset.0, events,
-                "events without a key were parked, the last one at this offset: {}: {}; \
+                "events without a key were parked, the last one at this offset: {why}; \
                  without-key = \"ignore\" passes over such events",
-                reason.kind, reason.detail
             );
         }
         self.members[batch.member].sieve.blame(offset, reason);
@@ -197,7 +200,10 @@ impl Domain {
             offset,
             why: format!(", nor park it: {full}; nothing is lost: {}", way_out(full)),
         };
-        tracing::error!(%projection, %partition, "stands still: {reason}");
+        let what = format!("{partition}: {full}");
+        if recurring::admit("stands still", projection, &what) {
+            tracing::error!(%projection, %partition, "stands still: {reason}");
+        }
         self.parts.context.health.set_partition(
             projection,
             partition,

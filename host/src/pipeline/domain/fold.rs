@@ -17,6 +17,7 @@ use crate::projection::{DocumentWrite, Error, Fault, HostError, Output};
 use crate::record::{Event, TopicPartition};
 use crate::store::{EntryChange, Provenance, StoredDocument, Table};
 use crate::telemetry::health::describe;
+use crate::telemetry::recurring;
 
 /// Fewer events than this part of a batch are not folded ahead of a commit that is under way.
 const LITTLE: usize = 64;
@@ -445,7 +446,12 @@ impl Domain {
         match error {
             HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
             HostError::Unreadable(source) => self.stop_all(&describe(&**source).into()),
-            HostError::Engine(_) => tracing::warn!("trying again: {}", describe(error)),
+            HostError::Engine(_) => {
+                let (projection, why) = (&self.parts.context.name, describe(error));
+                if recurring::admit("folded again", projection, &why) {
+                    tracing::warn!(%projection, "trying again: {why}");
+                }
+            }
         }
         self.retry_at = Some(Instant::now() + self.backoff.next_delay());
         false
