@@ -16,6 +16,8 @@ mod log;
 mod parked;
 #[path = "bad_input/poison.rs"]
 mod poison;
+#[path = "bad_input/secrets.rs"]
+mod secrets;
 #[path = "bad_input/shapes.rs"]
 mod shapes;
 #[path = "bad_input/start.rs"]

@@ -1,6 +1,6 @@
 //! The producer on a real broker, and on one that fails as told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ fn producer_at(brokers: String, properties: &[(&str, &str)]) -> Producer {
         brokers,
         client_id: "test".to_owned(),
         properties,
+        hidden: BTreeSet::new(),
     };
     Producer::new(&connection).expect("a producer")
 }

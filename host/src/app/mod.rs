@@ -367,6 +367,11 @@ fn connection(config: &Config) -> Connection {
     Connection {
         brokers: config.kafka.brokers.join(","),
         client_id: config.host.name.clone(),
+        hidden: properties
+            .clone()
+            .filter(|(_, value)| value.is_hidden())
+            .map(|(name, _)| name.clone())
+            .collect(),
         properties: properties
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),

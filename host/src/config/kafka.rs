@@ -255,8 +255,22 @@ fn property(name: &str, field: &Field<'_>) -> Result<Secret, String> {
 }
 
 fn is_secret(property: &str) -> bool {
-    let telltales = ["password", "secret", ".key", ".pem"];
-    property == "sasl.oauthbearer.config" || telltales.iter().any(|part| property.contains(part))
+    // Also of names that librdkafka does not know: a slip of the pen makes a secret no less one.
+    let telltales = [
+        "passw",
+        "passphrase",
+        "secret",
+        "token",
+        "credential",
+        "jaas",
+        "oauthbearer.config",
+        "assertion",
+        ".key",
+        ".pem",
+    ];
+    // Where a token comes from is no secret, and what is wrong with it has to be told.
+    let place = property.ends_with(".location") || property.ends_with("endpoint.url");
+    !place && telltales.iter().any(|part| property.contains(part))
 }
 
 fn check_timeouts(section: &Section<'_>, kafka: &Kafka) {

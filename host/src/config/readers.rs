@@ -115,6 +115,7 @@ fn known_role(field: &Field<'_>, roles: &BTreeMap<String, Vec<String>>) -> Resul
     let names: Vec<&str> = roles.keys().map(String::as_str).collect();
     Err(match suggest::nearest(&text.text, &names) {
         Some(name) => format!("there is no role {quoted}; did you mean {name:?}?"),
+        None if text.secret => format!("there is no role {quoted}; add it to [gateway.roles]"),
         None => format!(
             "there is no role {quoted}; add [gateway.roles.{}]",
             text.text

@@ -34,6 +34,11 @@ impl Secret {
         &self.text
     }
 
+    /// True where nobody may see the text.
+    pub fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
     /// The text, or [`REDACTED`].
     pub fn shown(&self) -> &str {
         if self.hidden { REDACTED } else { &self.text }

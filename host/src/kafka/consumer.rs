@@ -138,11 +138,11 @@ pub fn start(options: Options) -> Result<Started, Error> {
     }
     let mut consumer: BaseConsumer<Context> = config
         .create_with_context(Context::default())
-        .map_err(|error| Error::Config(Box::new(error)))?;
+        .map_err(|error| options.connection.refused(&error))?;
     let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
     consumer
         .subscribe(&topics)
-        .map_err(|error| Error::Config(Box::new(error)))?;
+        .map_err(|error| options.connection.refused(&error))?;
 
     let (commands_sender, commands) = mpsc::channel(MAILBOX);
     let (notices, notices_receiver) = mpsc::channel(MAILBOX);

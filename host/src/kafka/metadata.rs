@@ -42,7 +42,7 @@ impl Metadata {
         let config: ClientConfig = connection.consumer_config(1);
         let client = config
             .create_with_context(LogContext)
-            .map_err(|error| Error::Config(Box::new(error)))?;
+            .map_err(|error| connection.refused(&error))?;
         Ok(Metadata {
             client: Arc::new(client),
             brokers: connection.brokers.clone(),

@@ -5,7 +5,7 @@
 //! - [`metadata`]: which topics exist, and what their partitions hold.
 //! - [`mock`]: librdkafka's in-process broker, for the demo and for trying out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use rdkafka::ClientContext;
@@ -18,9 +18,12 @@ use codes::{CREDENTIALS, Meaning};
 
 use crate::telemetry::recurring;
 
+pub use mistake::Mistake;
+
 mod codes;
 pub mod consumer;
 pub mod metadata;
+mod mistake;
 pub mod mock;
 pub mod producer;
 
@@ -31,14 +34,16 @@ pub struct Connection {
     pub brokers: String,
     /// What brokers call this client in their logs and quotas.
     pub client_id: String,
-    /// Handed to librdkafka as they are; they may hold secrets.
+    /// Handed to librdkafka as they are.
     pub properties: BTreeMap<String, String>,
+    /// Those of them whose values are to be shown to nobody.
+    pub hidden: BTreeSet<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("librdkafka does not take what the configuration has under [kafka.properties]")]
-    Config(#[source] Box<KafkaError>),
+    Config(#[source] Mistake),
     #[error(
         "Kafka at {brokers} does not answer; check kafka.brokers, and that the brokers advertise \
          addresses that this host can reach"
@@ -137,6 +142,11 @@ impl Connection {
             .set("reconnect.backoff.max.ms", "1000")
             .set("log_level", "5");
         config
+    }
+
+    /// No client could be made.
+    fn refused(&self, error: &KafkaError) -> Error {
+        Error::Config(Mistake::new(error, &self.properties, &self.hidden))
     }
 
     /// Of a client that reads topics of so many partitions.
@@ -249,6 +259,7 @@ mod tests {
             brokers: "localhost:9092".into(),
             client_id: "host".into(),
             properties: BTreeMap::from([(property.into(), value.into())]),
+            hidden: BTreeSet::new(),
         }
     }
 

@@ -67,7 +67,7 @@ impl Producer {
             .set("message.timeout.ms", "0")
             // Where Java's clients put a key.
             .set("partitioner", "murmur2_random");
-        let client = Client::new(&config).map_err(|error| Error::Config(Box::new(error)))?;
+        let client = Client::new(&config).map_err(|error| connection.refused(&error))?;
         Ok(Producer {
             config,
             client: Mutex::new(Arc::new(client)),

@@ -1,6 +1,6 @@
 //! The consumer on librdkafka's own broker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::sync::Notify;
 
@@ -100,6 +100,7 @@ async fn read(case: Case<'_>) {
             brokers: broker.brokers(),
             client_id: "test".to_owned(),
             properties: properties.collect::<BTreeMap<_, _>>(),
+            hidden: BTreeSet::new(),
         },
         group_id: "test".to_owned(),
         membership: Membership::Classic { instance: None },

@@ -18,7 +18,7 @@ use mongodb::options::{
 use super::command::CHECKPOINTS;
 use super::error::Failure;
 use super::sessions::Sessions;
-use super::{MongoStore, REQUEST_TIMEOUT, within};
+use super::{MongoStore, REQUEST_TIMEOUT, uri, within};
 use crate::store::Error;
 
 /// How long to look for a server; the caller repeats what fails.
@@ -146,24 +146,26 @@ impl MongoStore {
 
 async fn parse(uri: &str, database: &str) -> Result<ClientOptions, Error> {
     let parsed = within(REQUEST_TIMEOUT, ClientOptions::parse(uri)).await;
-    parsed.map_err(|failure| {
-        let address = format!("MongoDB database \"{database}\"");
-        let text = without_password(&failure.to_string(), uri);
-        let resolution = match &failure {
-            Failure::Driver(error) => matches!(*error.kind, ErrorKind::DnsResolve { .. }),
-            Failure::NoAnswer(_) => true,
-            Failure::Reply(_) | Failure::Rejected(_) => false,
-        };
-        if resolution {
-            Error::Unavailable {
-                address,
-                source: text.into(),
-            }
-        } else {
-            Error::Refused {
-                address,
-                message: format!("the URI is not valid: {text}"),
-            }
+    let failure = match parsed {
+        Ok(options) => return Ok(options),
+        Err(failure) => failure,
+    };
+    let address = format!("MongoDB database \"{database}\"");
+    let resolution = match &failure {
+        Failure::Driver(error) => matches!(*error.kind, ErrorKind::DnsResolve { .. }),
+        Failure::NoAnswer(_) => true,
+        Failure::Reply(_) | Failure::Rejected(_) => false,
+    };
+    let text = uri::complaint(uri).await;
+    Err(if resolution {
+        Error::Unavailable {
+            address,
+            source: text.into(),
+        }
+    } else {
+        Error::Refused {
+            address,
+            message: format!("the URI is not valid: {text}"),
         }
     })
 }
@@ -212,23 +214,6 @@ fn address(hosts: &[ServerAddress], database: &str) -> String {
     format!("mongodb://{}/{database}", hosts.join(","))
 }
 
-/// The driver quotes parts of a URI that it cannot read.
-fn without_password(text: &str, uri: &str) -> String {
-    let Some((_, rest)) = uri.split_once("://") else {
-        return text.replace(uri, "***");
-    };
-    let Some((user_info, _)) = rest.rsplit_once('@') else {
-        return text.to_owned();
-    };
-    // A password with a reserved character in it may be cut anywhere, and quoted in part.
-    let secrets = user_info.split([':', '@', '/']).skip(1);
-    let mut clean = text.to_owned();
-    for secret in secrets.filter(|secret| !secret.is_empty()) {
-        clean = clean.replace(secret, "***");
-    }
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +246,9 @@ mod tests {
             "mongodb://user:s3c/ret@host/db",
             "mongodb://user:s3cret:x@host/db",
             "mongodb://user:s3cret@host/?w=majority&journal=maybe",
+            "mongodb://host/?authMechanismProperties=s3cret",
+            "mongodb://host/?tlsCertificateKeyFilePassword=s3cret&journal=maybe",
+            "mongodb://host/?pasword=s3cret",
             "s3cret",
         ];
         for uri in uris {
@@ -270,6 +258,18 @@ mod tests {
             assert!(!text.contains("s3c") && !text.contains("ret@"), "{text}");
             assert!(text.contains("the URI is not valid"), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_of_one_letter_mangles_no_message() {
+        let uri = "mongodb://p:a@host/?journal=maybe";
+        let error = parse(uri, "db").await.expect_err("a wrong option");
+        let text = error.to_string();
+        assert!(
+            text.contains("argument") && text.contains("journal"),
+            "{text}"
+        );
+        assert!(!text.contains('*'), "{text}");
     }
 
     #[tokio::test]

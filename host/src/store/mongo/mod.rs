@@ -36,6 +36,7 @@ mod prepare;
 mod read;
 mod sessions;
 mod shared_keys;
+mod uri;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
