@@ -308,6 +308,13 @@ pub fn check(config: &Config) -> Result<Catalogue, Error> {
     Ok(catalogue)
 }
 
+/// What can be used, and is not all that is configured: keys of gateway.jwt.jwks.
+pub fn left_out(config: &Config) -> Result<Vec<String>, Error> {
+    let keys = options::keys_left_out(&config.gateway)?;
+    let told = |key: String| format!("gateway.jwt.jwks: {key}; the file's other keys are used");
+    Ok(keys.into_iter().map(told).collect())
+}
+
 /// The engine of a process: it takes plugin files in children of this binary.
 pub fn engine(plugins: &config::Plugins) -> Result<Arc<plugin::Engine>, plugin::Error> {
     let workshop = options::workshop(plugins);

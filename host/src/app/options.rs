@@ -152,6 +152,12 @@ pub(super) fn readers(gateway: &config::Gateway) -> Result<gateway::Setup, jwt::
     })
 }
 
+/// Keys for JWTs that cannot be used, each with the reason, where others can.
+pub(super) fn keys_left_out(gateway: &config::Gateway) -> Result<Vec<String>, jwt::BadKeys> {
+    let jwt = gateway.readers.jwt.as_ref().map(jwt).transpose()?;
+    Ok(jwt.map_or_else(Vec::new, |jwt| jwt.left_out().to_vec()))
+}
+
 fn jwt(jwt: &config::Jwt) -> Result<jwt::Jwt, jwt::BadKeys> {
     let terms = jwt::Terms {
         issuer: jwt.issuer.clone(),

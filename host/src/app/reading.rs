@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::policies::hand_over;
 use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
@@ -75,6 +76,9 @@ pub(super) async fn bind(gateway: &config::Gateway) -> Result<Option<Bound>, Err
         return Ok(None);
     };
     let setup = options::readers(gateway)?;
+    for key in options::keys_left_out(gateway)? {
+        warn!("gateway.jwt.jwks: {key}; the file's other keys are used");
+    }
     let gateway = Gateway::bind(address, options::reading(gateway)).await?;
     Ok(Some(Bound { gateway, setup }))
 }

@@ -46,6 +46,9 @@ impl Check {
                 print_line(&format!("  view \"{}\": {ownership}", view.name))?;
             }
         }
+        for warning in app::left_out(&config)? {
+            print_line(&format!("warning: {warning}"))?;
+        }
         if self.connect {
             for line in runtime()?.block_on(app::reach(&config, &catalogue))? {
                 print_line(&line)?;

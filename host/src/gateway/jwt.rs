@@ -3,15 +3,19 @@
 //! `jsonwebtoken` reads and checks them; what it computes, ring computes for it ([`crypto`]).
 //!
 //! A token must have `exp`, and where issuer or audience are configured, those too. The clocks may
-//! differ by [`LEEWAY`]. The algorithm is the key's, never the token's choice.
+//! differ by [`LEEWAY`]. The algorithm is the key's, never the token's choice. A token that names
+//! its key is verified with that one, another one with each. One that says that something of it is
+//! critical (`crit`) is refused: nothing of that kind is known here.
 
 use std::path::{Path, PathBuf};
 
-use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
+use keys::KeySet;
+
 mod crypto;
+mod keys;
 
 /// How far the clocks of this host and of the issuer may differ, in seconds.
 const LEEWAY: u64 = 30;
@@ -21,6 +25,8 @@ pub struct Jwt {
     keys: Keys,
     validation: Validation,
     role_claim: String,
+    /// Keys of the file that cannot be used, each with the reason.
+    left_out: Vec<String>,
 }
 
 /// What is asked of a token besides its signature.
@@ -60,6 +66,11 @@ impl Jwt {
         Jwt::new(Keys::Secret(key), Algorithm::HS256, terms)
     }
 
+    /// What is wrong with keys of the file that are left out.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// Tokens that are signed with one of a file's RSA keys, by RS256.
     pub fn with_keys(path: &Path, terms: Terms) -> Result<Self, BadKeys> {
         let bad = |message: String| BadKeys {
@@ -67,8 +78,12 @@ impl Jwt {
             message,
         };
         let text = std::fs::read(path).map_err(|error| bad(format!("cannot be read: {error}")))?;
-        let keys = read_keys(&text).map_err(bad)?;
-        Ok(Jwt::new(Keys::Rsa(keys), Algorithm::RS256, terms))
+        let set = KeySet::read(&text).map_err(bad)?;
+        let jwt = Jwt::new(Keys::Rsa(set.keys), Algorithm::RS256, terms);
+        Ok(Jwt {
+            left_out: set.left_out,
+            ..jwt
+        })
     }
 
     fn new(keys: Keys, algorithm: Algorithm, terms: Terms) -> Self {
@@ -93,18 +108,22 @@ impl Jwt {
             keys,
             validation,
             role_claim: terms.role_claim,
+            left_out: Vec::new(),
         }
     }
 
     /// Answers what a right token says, or what is wrong with it.
     pub(super) fn verify(&self, token: &str) -> Result<Claims, String> {
+        let header = decode_header(token).map_err(|error| error.to_string())?;
+        if header.crit.is_some() {
+            return Err("its header has \"crit\", of which nothing is known here".to_owned());
+        }
         let claims = match &self.keys {
             Keys::Secret(key) => self.check(token, key)?,
             Keys::Rsa(keys) => {
-                let header = decode_header(token).map_err(|error| error.to_string())?;
-                let named = keys
-                    .iter()
-                    .filter(|(id, _)| id.is_none() || *id == header.kid);
+                let fits =
+                    |id: &Option<String>| id.is_none() || header.kid.is_none() || *id == header.kid;
+                let named = keys.iter().filter(|(id, _)| fits(id));
                 let mut outcome = Err("it is signed with none of the known keys".to_owned());
                 for (_, key) in named {
                     outcome = self.check(token, key);
@@ -140,27 +159,4 @@ fn roles(claim: Option<&Value>) -> Vec<String> {
         Some(Value::Array(roles)) => texts(roles),
         _ => Vec::new(),
     }
-}
-
-fn read_keys(text: &[u8]) -> Result<Vec<(Option<String>, DecodingKey)>, String> {
-    let set: JwkSet =
-        serde_json::from_slice(text).map_err(|error| format!("is no JWKS: {error}"))?;
-    let mut keys = Vec::new();
-    for key in &set.keys {
-        let is_rsa = matches!(key.algorithm, AlgorithmParameters::RSA(_));
-        let of_another = key
-            .common
-            .key_algorithm
-            .is_some_and(|of| of != KeyAlgorithm::RS256);
-        // A set may hold keys for other purposes.
-        if is_rsa && !of_another {
-            let read = DecodingKey::from_jwk(key);
-            let read = read.map_err(|error| format!("has a key that cannot be read: {error}"))?;
-            keys.push((key.common.key_id.clone(), read));
-        }
-    }
-    if keys.is_empty() {
-        return Err("has no RSA key for RS256; export the issuer's keys again".to_owned());
-    }
-    Ok(keys)
 }

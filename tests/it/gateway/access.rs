@@ -214,11 +214,20 @@ async fn a_jwt_is_taken_that_is_signed_with_a_key_of_the_file() {
     };
     let header = json!({ "alg": "RS256", "kid": "2026-11" });
     let path = "/views/aircraft/N1";
-    let answer = get(&site, path, &sign(KEY, header.clone())).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let unnamed = json!({ "alg": "RS256" });
+    for header in [&header, &unnamed] {
+        let answer = get(&site, path, &sign(KEY, header.clone())).await;
+        assert_eq!(answer.status, 200, "{header}: {answer:?}");
+    }
     let refused = [
         sign(OTHER, header),
+        sign(OTHER, unnamed),
         sign(KEY, json!({ "alg": "RS256", "kid": "2025-01" })),
+        sign(
+            KEY,
+            json!({ "alg": "RS256", "kid": "2026-11", "crit": ["exp"] }),
+        ),
+        sign(KEY, json!({ "alg": "RS256", "kid": "2026-11", "crit": [] })),
         sign(KEY, json!({ "alg": "PS256", "kid": "2026-11" })),
         // The public key is no secret.
         hs256(
