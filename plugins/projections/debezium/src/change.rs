@@ -130,7 +130,8 @@ pub(crate) fn id(key: &[u8], is_mongodb: bool, separator: Separator) -> Result<S
 fn document_id(value: &RawValue) -> Result<String, String> {
     let text: Cow<'_, str> = serde_json::from_str(value.get())
         .map_err(|_| format!("the key's id is {}, and no string of JSON", kind(value)))?;
-    let id: &RawValue = serde_json::from_str(&text)
+    let json = standard(&text);
+    let id: &RawValue = serde_json::from_str(&json)
         .map_err(|error| format!("the key's id {text:?} is no JSON: {error}"))?;
     if let Ok(scalar) = scalar_text(id) {
         let is_string = id.get().starts_with('"');
@@ -150,6 +151,44 @@ fn document_id(value: &RawValue) -> Result<String, String> {
         }
     });
     Ok(typed.unwrap_or_else(|| id.get().to_owned()))
+}
+
+/// JSON as the standard has it: the connector writes doubles that are no numbers as bare words.
+pub(crate) fn standard(text: &str) -> Cow<'_, str> {
+    const WORDS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    if !WORDS.iter().any(|word| text.contains(word)) {
+        return Cow::Borrowed(text);
+    }
+    let mut standard = String::with_capacity(text.len() + 32);
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let word = WORDS.iter().find(|word| rest.starts_with(**word));
+        let len = match (next, word) {
+            ('"', _) => string_len(rest),
+            (_, Some(word)) => {
+                standard.push_str(&format!("{{\"$numberDouble\":\"{word}\"}}"));
+                rest = &rest[word.len()..];
+                continue;
+            }
+            _ => next.len_utf8(),
+        };
+        standard.push_str(&rest[..len]);
+        rest = &rest[len..];
+    }
+    Cow::Owned(standard)
+}
+
+/// How long the string is that the text begins with.
+fn string_len(text: &str) -> usize {
+    let mut is_escaped = true;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'"' if !is_escaped => return at + 1,
+            b'\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    text.len()
 }
 
 /// Whether a string's text could be taken for the id of another type.

@@ -124,7 +124,8 @@ impl Debezium {
             Connector::Relational => self.document(change, after, stored),
             Connector::Mongodb => {
                 let text: Cow<'_, str> = serde_json::from_str(after.get())?;
-                let after: &RawValue = serde_json::from_str(&text)?;
+                let json = change::standard(&text);
+                let after: &RawValue = serde_json::from_str(&json)?;
                 self.document(change, after, stored)
             }
         }

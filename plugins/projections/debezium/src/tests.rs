@@ -344,6 +344,31 @@ fn ids_of_mongodb_are_one_document_only_where_they_are_one_value() {
 }
 
 #[test]
+fn doubles_of_mongodb_that_are_no_numbers_are_read() {
+    let mut debezium = debezium(r#"{"connector": "mongodb"}"#);
+    let after =
+        r#"{"_id": 1, "a": NaN, "b": [-Infinity, Infinity], "ü\"NaN\\": "x NaN, \\\" Infinity"}"#;
+    debezium
+        .project([
+            mongodb("c", "1", Some(after)),
+            mongodb("c", "NaN", Some(r#"{"n": 1}"#)),
+        ])
+        .expect("documents");
+    let double = |word: &str| json!({ "$numberDouble": word });
+    assert_eq!(
+        json!(debezium.documents()),
+        json!({
+            "1": {
+                "a": double("NaN"),
+                "b": [double("-Infinity"), double("Infinity")],
+                "ü\"NaN\\": "x NaN, \\\" Infinity",
+            },
+            r#"{"$numberDouble":"NaN"}"#: {"n": 1},
+        })
+    );
+}
+
+#[test]
 fn an_update_of_a_document_that_is_gone_is_passed_and_its_deletion_follows() {
     let mut debezium = debezium(r#"{"connector": "mongodb"}"#);
     debezium
