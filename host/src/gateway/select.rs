@@ -13,10 +13,11 @@
 //! field behind them is the one of the range and of the order. What no index serves is refused: it
 //! would be searched for in the whole view.
 
-use bson::raw::{RawBson, RawBsonRef};
+use bson::raw::RawBson;
 
 use super::ask::bad;
 use crate::document;
+use crate::document::text::Text;
 use crate::http::problem::Problem;
 use crate::store::list::{Bound, Direction, ID, Index, Range};
 
@@ -183,7 +184,10 @@ fn check_known(name: &str, action: &str, indexes: &[Index]) -> Result<(), Proble
 }
 
 fn read_value(name: &str, text: &str) -> Result<RawBson, Problem> {
-    let json = format!("{{\"v\":{text}}}");
+    let json = match is_json(text) {
+        true => format!("{{\"v\":{text}}}"),
+        false => String::new(),
+    };
     let refused = || {
         bad(format!(
             "{name}={text} compares with no single value; give a text, a number, true, false, \
@@ -191,20 +195,20 @@ fn read_value(name: &str, text: &str) -> Result<RawBson, Problem> {
         ))
     };
     let read = document::from_json(json.as_bytes()).ok();
-    let found = read.as_ref().and_then(|read| only_value(&read.body));
+    let value = |read: &document::FromJson| read.body.get("v").ok().flatten().map(RawBson::from);
+    let found = read.as_ref().and_then(value);
     match found {
-        Some(RawBsonRef::Document(_) | RawBsonRef::Array(_)) => Err(refused()),
-        Some(value) => Ok(value.into()),
+        Some(RawBson::Document(_) | RawBson::Array(_)) => Err(refused()),
+        Some(value) => Ok(value),
         None if text.starts_with(['"', '{']) => Err(refused()),
         None => Ok(RawBson::String(text.to_owned())),
     }
 }
 
-/// The value of a document with one field: a text may hold a comma and a second one.
-fn only_value(document: &bson::raw::RawDocument) -> Option<RawBsonRef<'_>> {
-    let mut elements = document.iter();
-    let (_, value) = elements.next()?.ok()?;
-    elements.next().is_none().then_some(value)
+/// Whether a text is one value: put into an object, it may else become two fields.
+fn is_json(text: &str) -> bool {
+    let mut reader = Text::new(text);
+    reader.skip(0).and_then(|()| reader.end()).is_ok()
 }
 
 #[cfg(test)]
@@ -299,6 +303,8 @@ mod tests {
     #[test]
     fn a_value_is_json_or_else_a_text() {
         let text = |text: &str| Some(RawBson::String(text.to_owned()));
+        let decimal = |text: &str| RawBson::Decimal128(text.parse().expect("a decimal"));
+        let date = |millis| RawBson::DateTime(bson::DateTime::from_millis(millis));
         let cases = [
             ("UA", text("UA")),
             ("", text("")),
@@ -306,6 +312,16 @@ mod tests {
             ("\"gte:10\"", text("gte:10")),
             ("007", text("007")),
             ("1,\"w\":2", text("1,\"w\":2")),
+            ("1,\"v\":2", text("1,\"v\":2")),
+            (
+                "18446744073709551616",
+                Some(decimal("18446744073709551616")),
+            ),
+            ("9007199254740993.5", Some(decimal("9007199254740993.5"))),
+            (
+                "{\"$date\":253402300800000}",
+                Some(date(253_402_300_800_000)),
+            ),
             ("10", Some(RawBson::Int64(10))),
             ("-1.5", Some(RawBson::Double(-1.5))),
             ("true", Some(RawBson::Boolean(true))),

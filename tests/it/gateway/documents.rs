@@ -13,6 +13,12 @@ pub(crate) async fn a_document_is_read_by_its_id(site: Arc<Site>) {
         "legs": 4_i64,
         "share": 0.1,
         "landed": DateTime::from_millis(1_357_034_400_000),
+        "far": [
+            DateTime::from_millis(253_402_300_800_000),
+            DateTime::from_millis(i64::MAX),
+            DateTime::from_millis(-1),
+        ],
+        "large": "18446744073709551616".parse::<bson::Decimal128>().expect("a decimal"),
         "at": { "airport": "JFK", "list": [1_i64, null, true] },
     };
     let odd = "N1/\u{e4} \"?";
@@ -29,6 +35,12 @@ pub(crate) async fn a_document_is_read_by_its_id(site: Arc<Site>) {
             "legs": 4,
             "share": 0.1,
             "landed": { "$date": "2013-01-01T10:00:00Z" },
+            "far": [
+                { "$date": { "$numberLong": "253402300800000" } },
+                { "$date": { "$numberLong": "9223372036854775807" } },
+                { "$date": { "$numberLong": "-1" } },
+            ],
+            "large": { "$numberDecimal": "18446744073709551616" },
             "at": { "airport": "JFK", "list": [1, null, true] },
         });
         assert_eq!(answer.json(), expected);
