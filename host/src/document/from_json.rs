@@ -5,6 +5,7 @@
 //!
 //! An element is its type, its name and its value; the type is known last, and filled in.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bson::raw::{RawDocumentBuf, cstr};
@@ -51,7 +52,8 @@ pub struct Refusal {
 enum Problem {
     Malformed,
     TooDeep,
-    Refused(Refusal),
+    /// Apart, for most results are of the good kind and shall be small.
+    Refused(Box<Refusal>),
 }
 
 /// An element of a document that is being written.
@@ -89,7 +91,7 @@ impl JsonReader {
         let written = self.write(text, 0).map_err(|problem| match problem {
             Problem::Malformed => Error::Json(Malformed::tell(text)),
             Problem::TooDeep => Error::TooDeep,
-            Problem::Refused(refusal) => Error::Refused(refusal),
+            Problem::Refused(refusal) => Error::Refused(*refusal),
         })?;
         if let Some(field) = written.reserved {
             return Err(Error::ReservedField(field.to_owned()));
@@ -260,8 +262,9 @@ impl Writer<'_, '_> {
     }
 
     /// Writes an element: its name, and the value that comes next.
-    fn element(&mut self, name: &str, depth: usize) -> Result<(), Problem> {
-        if name.as_bytes().contains(&0) {
+    fn element(&mut self, name: &Cow<'_, str>, depth: usize) -> Result<(), Problem> {
+        // Written out, a null byte would be no JSON.
+        if matches!(name, Cow::Owned(_)) && name.as_bytes().contains(&0) {
             return Err(refused(format!(
                 "field \"{}\" has a null byte in its name",
                 name.escape_default()
@@ -281,6 +284,7 @@ impl Writer<'_, '_> {
     /// Writes an element's name and says where its type goes.
     fn name(&mut self, name: &[u8]) -> usize {
         let kind = self.bytes.len();
+        self.bytes.reserve(name.len() + 2);
         self.bytes.push(0);
         self.bytes.extend_from_slice(name);
         self.bytes.push(0);
@@ -305,6 +309,7 @@ impl Writer<'_, '_> {
 
     fn string(&mut self, value: &str) -> Result<(), Problem> {
         let len = length(value.len() + 1)?;
+        self.bytes.reserve(value.len() + 5);
         self.bytes.extend_from_slice(&len);
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.push(0);
@@ -315,7 +320,7 @@ impl Writer<'_, '_> {
     fn end_document(&mut self, start: usize, first: usize) -> Result<(), Problem> {
         let names = &self.names[first..];
         let bytes = &*self.bytes;
-        if repeats::exist(names, |name| (name.print, name.of(bytes))) {
+        if repeats::exist(names, |name| name.print, |name| name.of(bytes)) {
             let lasting = repeats::lasting(names.iter().map(|name| name.of(bytes)));
             let ends = names[1..].iter().map(|name| name.start);
             let ends = ends.chain([bytes.len()]);
@@ -371,10 +376,10 @@ fn length(bytes: usize) -> Result<[u8; 4], Problem> {
 
 #[cold]
 fn refused(reason: impl fmt::Display) -> Problem {
-    Problem::Refused(Refusal {
+    Problem::Refused(Box::new(Refusal {
         reason: reason.to_string(),
         steps: Vec::new(),
-    })
+    }))
 }
 
 impl Problem {

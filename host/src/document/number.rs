@@ -84,10 +84,65 @@ impl Stored {
 fn exact_double(text: &str) -> Option<f64> {
     let double: f64 = text.parse().ok()?;
     // Fifteen digits, a point and a sign: all of these come back.
-    let is_short = text.len() <= 16 && !text.contains(['e', 'E']);
-    let is_exact =
-        is_short || { double.is_finite() && Value::of(text) == Value::of(&format!("{double:e}")) };
+    if text.len() <= 16 && !text.contains(['e', 'E']) {
+        return Some(double);
+    }
+    if !double.is_finite() {
+        return None;
+    }
+    // The longest has 17 digits, two signs, a point and an exponent of three digits.
+    let mut shortest = [0; 32];
+    let mut rest = &mut shortest[..];
+    serde_json::to_writer(&mut rest, &double).ok()?;
+    let unused = rest.len();
+    let shortest = str::from_utf8(&shortest[..32 - unused]).ok()?;
+    let is_exact = match (Short::of(text), Short::of(shortest)) {
+        (Some(one), Some(other)) => one == other,
+        _ => Value::of(text) == Value::of(shortest),
+    };
     is_exact.then_some(double)
+}
+
+/// A number's value, where its digits and its exponent are few. Equal numbers are equal here.
+#[derive(PartialEq, Eq)]
+struct Short {
+    is_negative: bool,
+    digits: u64,
+    exponent: i32,
+}
+
+impl Short {
+    fn of(text: &str) -> Option<Self> {
+        // So many digits fit.
+        const LEN_MAX: usize = 19;
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse().ok()?),
+            None => (text, 0_i16),
+        };
+        let unsigned = mantissa.strip_prefix('-').unwrap_or(mantissa);
+        let (mut digits, mut exponent) = (0_u64, i32::from(exponent));
+        let mut is_fraction = false;
+        if unsigned.len() > LEN_MAX {
+            return None;
+        }
+        for byte in unsigned.bytes() {
+            if byte == b'.' {
+                is_fraction = true;
+                continue;
+            }
+            digits = digits * 10 + u64::from(byte - b'0');
+            exponent -= i32::from(is_fraction);
+        }
+        while digits != 0 && digits % 10 == 0 {
+            digits /= 10;
+            exponent += 1;
+        }
+        Some(Short {
+            is_negative: unsigned.len() < mantissa.len(),
+            digits,
+            exponent: if digits == 0 { 0 } else { exponent },
+        })
+    }
 }
 
 /// The Decimal128 of exactly this value, with its zeros at the end as far as they fit.

@@ -3,7 +3,8 @@
 //! Guarantee: what is called valid here, the library calls valid too, to the last element. What
 //! cannot be told here is for the library to tell.
 
-use super::{DEPTH_MAX, RESERVED_FIELDS, repeats};
+use super::repeats::{self, Seen as Prints};
+use super::{DEPTH_MAX, RESERVED_FIELDS};
 
 /// What a look has shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,28 +22,20 @@ pub(super) fn look(bytes: &[u8]) -> Seen {
     let is_reserved = |name: &[u8]| {
         reserved = reserved.or(RESERVED_FIELDS.iter().find(|f| f.as_bytes() == name));
     };
-    match document(bytes, 0, &mut Vec::new(), is_reserved) {
+    match document(bytes, 0, is_reserved) {
         Some([]) => reserved.map_or(Seen::Valid, |field| Seen::Reserved(field)),
         Some(_) | None => Seen::Unclear,
     }
 }
 
-/// The names of the documents around, outer ones first, each with its print.
-type Names<'a> = Vec<(u32, &'a [u8])>;
-
 /// Goes through the document that the bytes begin with, and gives those behind it.
-fn document<'a>(
-    bytes: &'a [u8],
-    depth: usize,
-    names: &mut Names<'a>,
-    mut field: impl FnMut(&[u8]),
-) -> Option<&'a [u8]> {
+fn document(bytes: &[u8], depth: usize, mut field: impl FnMut(&[u8])) -> Option<&[u8]> {
     let len = usize::try_from(i32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     let (document, behind) = bytes.split_at_checked(len)?;
     let [_, _, _, _, elements @ .., 0] = document else {
         return None;
     };
-    let first = names.len();
+    let (mut seen, mut is_repeated) = (Prints::default(), false);
     let mut rest = elements;
     while let [kind, element @ ..] = rest {
         let (name, value) = name(element)?;
@@ -50,18 +43,40 @@ fn document<'a>(
             return None;
         }
         field(name);
+        is_repeated |= seen.add(repeats::print(name));
+        rest = behind_value(*kind, value, depth)?;
+    }
+    // The prints of different names may be taken for the same.
+    (!is_repeated || !repeats_name(elements)?).then_some(behind)
+}
+
+/// Whether one of the elements, which are valid, has the name of another.
+fn repeats_name(elements: &[u8]) -> Option<bool> {
+    let mut names = Vec::new();
+    let mut rest = elements;
+    while let [kind, element @ ..] = rest {
+        let (name, value) = name(element)?;
         names.push((repeats::print(name), name));
-        rest = behind_value(*kind, value, depth, names)?;
+        rest = value.get(len(*kind, value)?..)?;
     }
-    if repeats::exist(&names[first..], |name| *name) {
-        return None;
+    Some(repeats::exist(&names, |name| name.0, |name| name.1))
+}
+
+/// How many bytes a value has that is valid.
+fn len(kind: u8, value: &[u8]) -> Option<usize> {
+    let prefix = || usize::try_from(i32::from_le_bytes(*value.first_chunk()?)).ok();
+    match kind {
+        0x02 => prefix()?.checked_add(4),
+        0x03 | 0x04 => prefix(),
+        0x08 => Some(1),
+        0x0a => Some(0),
+        0x10 => Some(4),
+        _ => Some(8),
     }
-    names.truncate(first);
-    Some(behind)
 }
 
 /// The same for an array, whose names are indices that nobody reads.
-fn array<'a>(bytes: &'a [u8], depth: usize, names: &mut Names<'a>) -> Option<&'a [u8]> {
+fn array(bytes: &[u8], depth: usize) -> Option<&[u8]> {
     let len = usize::try_from(i32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     let (array, behind) = bytes.split_at_checked(len)?;
     let [_, _, _, _, items @ .., 0] = array else {
@@ -69,7 +84,7 @@ fn array<'a>(bytes: &'a [u8], depth: usize, names: &mut Names<'a>) -> Option<&'a
     };
     let mut rest = items;
     while let [kind, item @ ..] = rest {
-        rest = behind_value(*kind, name(item)?.1, depth, names)?;
+        rest = behind_value(*kind, name(item)?.1, depth)?;
     }
     Some(behind)
 }
@@ -89,12 +104,7 @@ fn name(element: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Gives the bytes behind a value that is valid.
-fn behind_value<'a>(
-    kind: u8,
-    value: &'a [u8],
-    depth: usize,
-    names: &mut Names<'a>,
-) -> Option<&'a [u8]> {
+fn behind_value(kind: u8, value: &[u8], depth: usize) -> Option<&[u8]> {
     match kind {
         // A string: its length with a null, its text, the null.
         0x02 => {
@@ -106,8 +116,8 @@ fn behind_value<'a>(
             };
             str::from_utf8(text).ok().map(|_| behind)
         }
-        0x03 if depth < DEPTH_MAX => document(value, depth + 1, names, |_| {}),
-        0x04 if depth < DEPTH_MAX => array(value, depth + 1, names),
+        0x03 if depth < DEPTH_MAX => document(value, depth + 1, |_| {}),
+        0x04 if depth < DEPTH_MAX => array(value, depth + 1),
         // A boolean.
         0x08 => match value {
             [0 | 1, behind @ ..] => Some(behind),

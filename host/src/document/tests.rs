@@ -68,6 +68,22 @@ fn of_a_name_that_bson_has_twice_the_last_one_counts() {
     outer.append(bson::raw::cstr!("a"), "last");
     let body = from_bson(outer.as_bytes()).expect("valid");
     assert_eq!(body, bson::rawdoc! { "l": [{ "x": 2 }], "a": "last" });
+    let many = |names: std::ops::Range<i32>| {
+        let mut document = RawDocumentBuf::new();
+        for n in names {
+            let name = bson::raw::CString::try_from(format!("k{}", n % 50)).expect("no null byte");
+            document.append(&name, bson::rawdoc! { "n": n });
+        }
+        document
+    };
+    assert_eq!(
+        from_bson(many(0..50).as_bytes()).expect("valid"),
+        many(0..50)
+    );
+    assert_eq!(
+        from_bson(many(0..100).as_bytes()).expect("valid"),
+        many(50..100)
+    );
 }
 
 #[test]

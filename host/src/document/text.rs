@@ -108,8 +108,10 @@ impl<'a> Text<'a> {
 
     /// A string, borrowed where it has no escapes.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Malformed> {
-        self.expect(b'"')?;
-        let start = self.at;
+        if self.peek()? != b'"' {
+            return Err(Malformed);
+        }
+        let start = self.at + 1;
         let bytes = self.text.as_bytes();
         let end = plain_end(bytes, start);
         match bytes.get(end) {
@@ -200,16 +202,16 @@ impl<'a> Text<'a> {
 
     /// Whatever follows a number, a token follows that the caller looks for.
     pub(crate) fn number(&mut self) -> Result<Number<'a>, Malformed> {
-        self.peek()?;
+        let is_negative = self.peek()? == b'-';
         let start = self.at;
         let bytes = self.text.as_bytes();
-        let mut at = start + usize::from(bytes[start] == b'-');
+        let mut at = start + usize::from(is_negative);
         at = match bytes.get(at) {
             Some(b'0') => at + 1,
             _ => digits_end(bytes, at)?,
         };
         let mut is_whole = true;
-        if bytes.get(at) == Some(&b'.') {
+        if let Some(b'.') = bytes.get(at) {
             at = digits_end(bytes, at + 1)?;
             is_whole = false;
         }
@@ -280,9 +282,11 @@ impl<'a> Text<'a> {
 
 /// Behind at least one digit.
 fn digits_end(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
-    let rest = bytes.get(start..).ok_or(Malformed)?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (digits > 0).then_some(start + digits).ok_or(Malformed)
+    let mut at = start;
+    while let Some(b'0'..=b'9') = bytes.get(at) {
+        at += 1;
+    }
+    if at == start { Err(Malformed) } else { Ok(at) }
 }
 
 /// Where a string has a quote, a backslash, a control character, or its text ends; eight bytes at
