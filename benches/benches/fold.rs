@@ -48,8 +48,15 @@ impl Stored {
 }
 
 impl Documents for Stored {
-    fn get_many(&mut self, _: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError> {
-        Ok(ids.iter().map(|&id| self.0.get(id).cloned()).collect())
+    fn get_many(
+        &mut self,
+        _view: ViewIndex,
+        ids: &[&str],
+        _bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
+        Ok(Some(
+            ids.iter().map(|&id| self.0.get(id).cloned()).collect(),
+        ))
     }
 }
 

@@ -103,6 +103,36 @@ pub struct Output {
     pub writes: Vec<DocumentWrite>,
     /// In the order in which they are to be sent, which is that of their events.
     pub messages: Vec<Message>,
+    /// For as long as this is not stored.
+    pub held: Held,
+}
+
+/// Something that is kept for as long as something else is there: the room that it takes.
+#[derive(Clone, Default)]
+pub struct Held(Vec<Arc<dyn Send + Sync>>);
+
+impl Held {
+    pub fn new(kept: impl Send + Sync + 'static) -> Self {
+        Held(vec![Arc::new(kept)])
+    }
+
+    /// Keeps what another one keeps, too.
+    pub fn join(&mut self, other: Held) {
+        self.0.extend(other.0);
+    }
+}
+
+/// It tells nothing of what it is kept for.
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Held({})", self.0.len())
+    }
 }
 
 /// Names a message for good, whoever sends it and however often: the host's own header.
@@ -125,8 +155,22 @@ pub struct Message {
 
 /// The stored documents, as of the end of the events already folded.
 pub trait Documents: Send {
-    /// One answer per id, in the projection's encoding; `None` where no document exists.
-    fn get_many(&mut self, view: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError>;
+    /// One answer per id, in the projection's encoding; `None` where no document exists. An id may
+    /// come more than once; its document is read once, and shared.
+    ///
+    /// Gives up with `None` where more would have to be read from a store than so many bytes, all
+    /// of its calls together. With 0 a store is not asked at all.
+    fn get_many(
+        &mut self,
+        view: ViewIndex,
+        ids: &[&str],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError>;
+
+    /// Keeps this for as long as what was read is there.
+    fn hold(&mut self, held: Held) {
+        drop(held);
+    }
 }
 
 /// Folds events into documents.
@@ -232,6 +276,10 @@ pub enum HostError {
     /// A document that the projection asked for cannot be read, and trying again cannot help.
     #[error("cannot read documents")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no memory for the call now, for others have it. There may be later, and sooner for
+    /// fewer events.
+    #[error("there is no memory for the plugin now")]
+    NoRoom(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The engine could not run the plugin at all.
     #[error("cannot run the plugin")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),

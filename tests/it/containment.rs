@@ -13,6 +13,9 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
+#[path = "containment/memory.rs"]
+mod memory;
+
 /// To each of the two projections.
 const EVENTS: usize = 400;
 

@@ -83,8 +83,11 @@ impl Documents for Stored {
         &mut self,
         _view: ViewIndex,
         ids: &[&str],
-    ) -> Result<Vec<Option<Bytes>>, HostError> {
-        Ok(ids.iter().map(|&id| self.0.get(id).cloned()).collect())
+        _bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
+        Ok(Some(
+            ids.iter().map(|&id| self.0.get(id).cloned()).collect(),
+        ))
     }
 }
 
@@ -410,12 +413,13 @@ impl Documents for Slow {
         &mut self,
         _view: ViewIndex,
         ids: &[&str],
-    ) -> Result<Vec<Option<Bytes>>, HostError> {
+        _bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(300) {
             std::hint::spin_loop();
         }
-        Ok(vec![None; ids.len()])
+        Ok(Some(vec![None; ids.len()]))
     }
 }
 
@@ -431,7 +435,12 @@ fn time_that_the_host_takes_to_read_documents_is_not_the_plugins() {
 struct Broken;
 
 impl Documents for Broken {
-    fn get_many(&mut self, _: ViewIndex, _: &[&str]) -> Result<Vec<Option<Bytes>>, HostError> {
+    fn get_many(
+        &mut self,
+        _view: ViewIndex,
+        _ids: &[&str],
+        _bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
         Err(HostError::Documents("the store is away".into()))
     }
 }

@@ -85,6 +85,7 @@ conformance! {
         a_stored_commit_is_not_recognised_under_another_epoch;
     documents:
         documents_come_in_the_order_of_the_ids,
+        documents_that_are_too_large_together_are_given_up,
         any_string_is_an_id,
         thousands_of_ids_load_at_once,
         large_documents_survive,

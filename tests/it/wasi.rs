@@ -70,8 +70,13 @@ fn probe(fd: u32) -> Projection {
 struct Nothing;
 
 impl Documents for Nothing {
-    fn get_many(&mut self, _: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError> {
-        Ok(vec![None; ids.len()])
+    fn get_many(
+        &mut self,
+        _view: ViewIndex,
+        ids: &[&str],
+        _bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
+        Ok(Some(vec![None; ids.len()]))
     }
 }
 

@@ -143,6 +143,14 @@ impl Host {
     }
 
     /// The answer of `/health/ready`.
+    /// The most memory that it has had resident so far.
+    pub fn peak_bytes(&self) -> anyhow::Result<usize> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kib.context("Linux tells it")?.parse::<usize>()? << 10)
+    }
+
     pub fn readiness(&self) -> anyhow::Result<Value> {
         let (_, body) = get(self.listen, "/health/ready")?;
         Ok(serde_json::from_str(&body)?)

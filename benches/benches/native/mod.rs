@@ -66,7 +66,8 @@ impl Projector for Fleet {
                 })
             })
             .collect();
-        let stored = documents.get_many(ViewIndex(0), &ids)?;
+        let stored = documents.get_many(ViewIndex(0), &ids, usize::MAX)?;
+        let stored = stored.expect("nothing is more than that");
         let mut folded: Vec<(Aircraft, usize)> = stored
             .iter()
             .map(|json| match json {
@@ -98,7 +99,7 @@ impl Projector for Fleet {
         });
         Ok(Output {
             writes: writes.collect(),
-            messages: Vec::new(),
+            ..Output::default()
         })
     }
 }

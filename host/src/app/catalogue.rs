@@ -44,7 +44,7 @@ pub struct Problem {
 impl Catalogue {
     /// Loads all plugins and configures an instance of each. All problems are reported together.
     pub fn load(config: &Config) -> Result<Self, Error> {
-        let engine = super::engine(&config.plugins)?;
+        let engine = super::host_engine(config)?;
         let mut plugins = Vec::new();
         let mut problems = Vec::new();
         for (name, projection) in &config.projections {

@@ -34,6 +34,7 @@ use crate::telemetry::health::{Health, ProjectionState, describe};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 use crate::telemetry::recurring;
 
+mod budget;
 mod catalogue;
 mod further;
 mod options;
@@ -96,6 +97,8 @@ pub enum Error {
         unknown: Vec<String>,
         known: Vec<String>,
     },
+    #[error(transparent)]
+    Budget(#[from] budget::TooSmall),
     #[error("store \"{store}\": {source}")]
     Store { store: String, source: store::Error },
     #[error("projection \"{projection}\": {source}")]
@@ -315,15 +318,23 @@ pub fn left_out(config: &Config) -> Result<Vec<String>, Error> {
     Ok(keys.into_iter().map(told).collect())
 }
 
-/// The engine of a process: it takes plugin files in children of this binary.
+/// The engine of a command: it takes plugin files in children of this binary.
 pub fn engine(plugins: &config::Plugins) -> Result<Arc<plugin::Engine>, plugin::Error> {
     let workshop = options::workshop(plugins);
     plugin::Engine::with_workshop(workshop).map(Arc::new)
 }
 
+/// The engine of a host, with room for what its projections may cause.
+fn host_engine(config: &Config) -> Result<Arc<plugin::Engine>, Error> {
+    let budget = budget::of(config)?;
+    let workshop = options::workshop(&config.plugins);
+    let engine = plugin::Engine::with_workshop(workshop)?;
+    Ok(Arc::new(engine.with_memory_budget(budget)))
+}
+
 /// Checks a projection's bytes. `name` is for messages.
 pub fn check_plugin(config: &Config, name: &str, bytes: &[u8]) -> Result<About, Error> {
-    let engine = engine(&config.plugins)?;
+    let engine = host_engine(config)?;
     let program = plugin::Program::load(&engine, name, bytes)?;
     Ok(program.about().clone())
 }
@@ -427,6 +438,7 @@ impl Error {
     pub fn is_configuration(&self) -> bool {
         match self {
             Error::Plugins(_)
+            | Error::Budget(_)
             | Error::ReaderKeys(_)
             | Error::UnknownViews { .. }
             | Error::Kafka(kafka::Error::Config(_)) => true,
@@ -448,6 +460,7 @@ impl Error {
             Error::Versions { source, .. } => source.is_unavailable(),
             Error::Kafka(error) => error.is_transient(),
             Error::Plugins(_)
+            | Error::Budget(_)
             | Error::ReaderKeys(_)
             | Error::UnknownViews { .. }
             | Error::Engine(_)

@@ -1,4 +1,4 @@
-//! `[plugins]`: how plugin files are compiled.
+//! `[plugins]`: how plugin files are compiled, and what plugins may take together.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +19,9 @@ pub struct Plugins {
     pub compile_memory_bytes: u64,
     /// The directory for compiled code; by default below the user's own cache directory.
     pub cache: PathBuf,
+    /// What all plugins together may cause of memory; by default 512 MiB, or what the projection
+    /// with the largest limits needs.
+    pub memory_budget_bytes: Option<u64>,
 }
 
 /// With less, hardly any plugin would be compiled.
@@ -54,6 +57,7 @@ impl Plugins {
             compile_timeout: Duration::from_secs(60),
             compile_memory_bytes: 1 << 30,
             cache: cache.join("plugins"),
+            memory_budget_bytes: None,
         }
     }
 }
@@ -77,15 +81,20 @@ pub(super) fn read(mut section: Section<'_>, variables: &Variables) -> Plugins {
         cache: section
             .read("cache", values::path(|path| context.resolve(path)))
             .unwrap_or(default.cache),
+        memory_budget_bytes: section.read("memory-budget", values::size),
     };
     section.finish();
     plugins
 }
 
 pub(super) fn to_toml(plugins: &Plugins) -> Table {
-    table([
+    let mut entries = table([
         ("compile-timeout", duration(plugins.compile_timeout)),
         ("compile-memory", size(plugins.compile_memory_bytes)),
         ("cache", path(&plugins.cache)),
-    ])
+    ]);
+    if let Some(bytes) = plugins.memory_budget_bytes {
+        entries.insert("memory-budget".to_owned(), size(bytes));
+    }
+    entries
 }

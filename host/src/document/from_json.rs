@@ -13,7 +13,7 @@ use bson::spec::ElementType;
 
 use super::number::Stored;
 use super::text::{Malformed, Text};
-use super::{DEPTH_MAX, Error, RESERVED_FIELDS, extended, repeats};
+use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, Error, RESERVED_FIELDS, extended, repeats};
 
 /// What a document or an array begins with.
 const LENGTH_BYTES: usize = 4;
@@ -52,6 +52,8 @@ pub struct Refusal {
 enum Problem {
     Malformed,
     TooDeep,
+    /// It has so many bytes already.
+    TooLarge(usize),
     /// Apart, for most results are of the good kind and shall be small.
     Refused(Box<Refusal>),
 }
@@ -91,6 +93,7 @@ impl JsonReader {
         let written = self.write(text, 0).map_err(|problem| match problem {
             Problem::Malformed => Error::Json(Malformed::tell(text)),
             Problem::TooDeep => Error::TooDeep,
+            Problem::TooLarge(bytes) => Error::TooLarge { bytes },
             Problem::Refused(refusal) => Error::Refused(*refusal),
         })?;
         if let Some(field) = written.reserved {
@@ -169,6 +172,10 @@ impl Writer<'_, '_> {
     fn value(&mut self, depth: usize) -> Result<ElementType, Problem> {
         if depth > DEPTH_MAX {
             return Err(Problem::TooDeep);
+        }
+        // A text can come to a document of eight times its size; it is not made to the end.
+        if self.bytes.len() > DOCUMENT_BYTES_MAX {
+            return Err(Problem::TooLarge(self.bytes.len()));
         }
         match self.text.peek()? {
             b'"' => {

@@ -39,13 +39,18 @@ impl Memory {
 }
 
 impl Documents for Memory {
-    fn get_many(&mut self, view: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError> {
+    fn get_many(
+        &mut self,
+        view: ViewIndex,
+        ids: &[&str],
+        _bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
         let documents = self.lock();
         let find = |id: &&str| {
             let id = DocumentId::from(*id);
             let found = documents.get(&DocumentKey { view, id });
             found.map(|body| body.encoded.clone())
         };
-        Ok(ids.iter().map(find).collect())
+        Ok(Some(ids.iter().map(find).collect()))
     }
 }

@@ -36,6 +36,16 @@ pub enum State {
     },
 }
 
+impl State {
+    /// What its body takes.
+    pub fn body_bytes(&self) -> usize {
+        match self {
+            State::Absent => 0,
+            State::Present { encoded, .. } => encoded.len(),
+        }
+    }
+}
+
 /// Counts the commits of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommitNumber(pub u64);
@@ -235,11 +245,7 @@ impl Clock {
 
 impl Entry {
     fn size_bytes(&self) -> usize {
-        let body_bytes = match &self.state {
-            State::Absent => 0,
-            State::Present { encoded, .. } => encoded.len(),
-        };
-        ENTRY_BYTES + self.id.len() + body_bytes
+        ENTRY_BYTES + self.id.len() + self.state.body_bytes()
     }
 }
 

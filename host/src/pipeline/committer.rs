@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 use self::waiting::Waiting;
 use super::backoff::Backoff;
 use super::sleep_until;
-use crate::projection::DocumentId;
+use crate::projection::{DocumentId, Held};
 use crate::store::{
     Advance, CheckpointId, Commit, CommitError, EntryChange, Store, Table, ViewId, Write,
 };
@@ -45,6 +45,8 @@ pub struct Submission {
     pub advances: Vec<Advance>,
     /// Bytes of the bodies, of documents and of entries.
     pub bytes: usize,
+    /// For as long as it is not stored, nor given up.
+    pub held: Held,
     pub reply: oneshot::Sender<Outcome>,
 }
 
@@ -210,6 +212,8 @@ struct Batch {
     writes: usize,
     entries: usize,
     advances: usize,
+    /// Given back when the batch has its outcome.
+    _held: Held,
     reply: oneshot::Sender<Outcome>,
 }
 
@@ -219,6 +223,7 @@ impl GroupCommit {
             writes: submission.writes.len(),
             entries: submission.entries.len(),
             advances: submission.advances.len(),
+            _held: submission.held,
             reply: submission.reply,
         });
         self.commit.writes.extend(submission.writes);

@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cache::{Cache, State};
 use super::pending::TargetView;
-use super::read_documents;
+use super::read_documents_within;
+use crate::fast_hash::FastSet;
 use crate::projection::{
-    Batch, DocumentId, DocumentKey, Documents, Encoding, Error, HostError, Output, Projector,
+    Batch, DocumentId, DocumentKey, Documents, Encoding, Error, Held, HostError, Output, Projector,
     ViewIndex,
 };
 use crate::record::{Event, TopicPartition};
@@ -44,6 +45,8 @@ pub struct Folded {
     pub plugin: Arc<str>,
     /// What the projector read from the store, for the cache.
     pub loaded: Vec<(DocumentKey, State)>,
+    /// For as long as what was read is here.
+    pub held: Held,
 }
 
 /// The lane's thread has ended: the host's own code panicked on it.
@@ -107,10 +110,13 @@ impl Worker {
             cache,
         } = fold;
         let (loaded, loaded_states) = std_mpsc::channel();
+        let (kept, kept_for) = std_mpsc::channel();
         let documents = LaneDocuments {
             cache,
             overlay: Cache::new(self.views.len()),
             loaded,
+            loaded_bytes: 0,
+            kept,
             encoding: self.projector.descriptor().encoding,
             store: Arc::clone(&self.store),
             views: Arc::clone(&self.views),
@@ -122,11 +128,14 @@ impl Worker {
         };
         // The projector drops `documents`, and the cache with it, before the reply is sent.
         let result = self.projector.project(batch, Box::new(documents));
+        let mut held = Held::default();
+        kept_for.try_iter().for_each(|kept| held.join(kept));
         Folded {
             events,
             result,
             plugin: Arc::clone(self.projector.plugin_hash()),
             loaded: loaded_states.try_iter().collect(),
+            held,
         }
     }
 }
@@ -137,6 +146,10 @@ struct LaneDocuments {
     /// What this batch loaded, should it ask again.
     overlay: Cache,
     loaded: std_mpsc::Sender<(DocumentKey, State)>,
+    /// Of their bodies.
+    loaded_bytes: usize,
+    /// What is to be kept with them.
+    kept: std_mpsc::Sender<Held>,
     encoding: Encoding,
     store: Arc<dyn Store>,
     views: Arc<[TargetView]>,
@@ -144,16 +157,33 @@ struct LaneDocuments {
 }
 
 impl Documents for LaneDocuments {
-    fn get_many(&mut self, view: ViewIndex, ids: &[&str]) -> Result<Vec<Option<Bytes>>, HostError> {
+    fn get_many(
+        &mut self,
+        view: ViewIndex,
+        ids: &[&str],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, HostError> {
         if let Some(answers) = self.answers(view, ids) {
-            return Ok(answers);
+            return Ok(Some(answers));
         }
+        let room = bytes_max.saturating_sub(self.loaded_bytes);
+        if room == 0 {
+            return Ok(None);
+        }
+        let mut seen = FastSet::default();
         let unknown = ids.iter().filter(|id| self.find(view, id).is_none());
+        let unknown = unknown.filter(|&&id| seen.insert(id));
         let unknown: Vec<DocumentId> = unknown.map(|id| DocumentId::from(*id)).collect();
-        self.load(view, unknown)?;
-        Ok(self
-            .answers(view, ids)
-            .expect("what was not known is loaded"))
+        if !self.load(view, unknown, room)? {
+            return Ok(None);
+        }
+        let answers = self.answers(view, ids);
+        Ok(Some(answers.expect("what was not known is loaded")))
+    }
+
+    fn hold(&mut self, held: Held) {
+        // The worker takes it after the fold.
+        drop(self.kept.send(held));
     }
 }
 
@@ -174,16 +204,25 @@ impl LaneDocuments {
             .or_else(|| self.overlay.peek(view, id))
     }
 
-    fn load(&mut self, view: ViewIndex, ids: Vec<DocumentId>) -> Result<(), HostError> {
+    /// False where they are more than so many bytes.
+    fn load(
+        &mut self,
+        view: ViewIndex,
+        ids: Vec<DocumentId>,
+        bytes_max: usize,
+    ) -> Result<bool, HostError> {
         let target = &self.views[view.0 as usize].id;
-        let read = read_documents(&*self.store, target, &ids, self.encoding);
-        let states = self.runtime.block_on(read)?;
+        let read = read_documents_within(&*self.store, target, &ids, self.encoding, bytes_max);
+        let Some(states) = self.runtime.block_on(read)? else {
+            return Ok(false);
+        };
         for (id, state) in ids.into_iter().zip(states) {
+            self.loaded_bytes += state.body_bytes();
             let key = DocumentKey { view, id };
             // The domain takes these after the fold; it is there as long as the lane is.
             drop(self.loaded.send((key.clone(), state.clone())));
             self.overlay.insert_loaded(key, state);
         }
-        Ok(())
+        Ok(true)
     }
 }

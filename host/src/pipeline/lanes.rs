@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::lane::{Fold, Folded, Lane, LaneEnded};
 use crate::balance::slots::{Load, Table, slot};
-use crate::projection::{Error, Fault, FaultKind, Output, Rejected};
+use crate::projection::{Error, Fault, FaultKind, Held, Output, Rejected};
 use crate::record::Event;
 
 /// Where slots are folded, as somebody else decides.
@@ -134,11 +134,13 @@ fn split(slots: &[usize], table: &Table) -> Vec<Part> {
 fn join(events: Vec<Arc<Event>>, parts: &[Part], folded: Vec<Folded>) -> Folded {
     let plugin = Arc::clone(&folded[0].plugin);
     let mut loaded = Vec::new();
+    let mut held = Held::default();
     let mut outputs = Vec::new();
     let mut faults = Vec::new();
     let mut host_error = None;
     for (part, folded) in parts.iter().zip(folded) {
         loaded.extend(folded.loaded);
+        held.join(folded.held);
         match folded.result {
             Ok(output) => outputs.push(in_batch(output, part)),
             Err(Error::Fault(fault)) => faults.push(fault_in_batch(fault, part)),
@@ -155,6 +157,7 @@ fn join(events: Vec<Arc<Event>>, parts: &[Part], folded: Vec<Folded>) -> Folded 
         result,
         plugin,
         loaded,
+        held,
     }
 }
 
@@ -183,6 +186,7 @@ fn join_outputs(outputs: Vec<Output>) -> Output {
     for output in outputs {
         joined.writes.extend(output.writes);
         joined.messages.extend(output.messages);
+        joined.held.join(output.held);
     }
     // Messages of one event are of one lane, in their order.
     joined.messages.sort_by_key(|message| message.event);

@@ -211,12 +211,41 @@ async fn read_documents(
     encoding: Encoding,
 ) -> Result<Vec<State>, HostError> {
     let documents = store.load(view, ids).await.map_err(host_error)?;
-    documents
-        .into_iter()
-        .map(|document| {
-            state(document, encoding).map_err(|error| HostError::Unreadable(Box::new(error)))
-        })
+    let states = documents.into_iter();
+    states
+        .map(|document| readable(document, encoding))
         .collect()
+}
+
+/// The same, but gives up with `None` as soon as they come to more than so many bytes, in the
+/// store's form or in the projection's.
+async fn read_documents_within(
+    store: &dyn Store,
+    view: &ViewId,
+    ids: &[DocumentId],
+    encoding: Encoding,
+    bytes_max: usize,
+) -> Result<Option<Vec<State>>, HostError> {
+    let loaded = store.load_within(view, ids, bytes_max).await;
+    let Some(documents) = loaded.map_err(host_error)? else {
+        return Ok(None);
+    };
+    let mut states = Vec::with_capacity(documents.len());
+    let mut bytes = 0;
+    // Each leaves the store's form before the next one takes the projection's.
+    for document in documents {
+        let state = readable(document, encoding)?;
+        bytes += state.body_bytes();
+        if bytes > bytes_max {
+            return Ok(None);
+        }
+        states.push(state);
+    }
+    Ok(Some(states))
+}
+
+fn readable(document: Option<StoredDocument>, encoding: Encoding) -> Result<State, HostError> {
+    state(document, encoding).map_err(|error| HostError::Unreadable(Box::new(error)))
 }
 
 fn host_error(error: store::Error) -> HostError {

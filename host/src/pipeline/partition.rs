@@ -198,7 +198,7 @@ impl Partition {
     }
 
     /// Notes that the next batch may hold at most half of `events` events; for a commit that was
-    /// too large.
+    /// too large, or a fold that found no memory.
     pub fn narrow(&mut self, events: usize) {
         self.narrowed = Some((events / 2).max(1));
     }

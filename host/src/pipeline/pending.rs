@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::fast_hash::FastMap;
-use crate::projection::{DocumentKey, Ownership};
+use crate::projection::{DocumentKey, Held, Ownership};
 use crate::store::{Change, EntryChange, Guard, Provenance, StoredDocument, ViewId, Write};
 
 /// A view as one projection version writes it.
@@ -26,6 +26,7 @@ pub struct Pending {
     entries: Vec<EntryChange>,
     /// Of the bodies of both.
     bytes: usize,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Pending {
             writes: FastMap::default(),
             entries: Vec::new(),
             bytes: 0,
+            held: Held::default(),
         }
     }
 
@@ -91,10 +93,20 @@ impl Pending {
         self.entries.push(change);
     }
 
+    /// Keeps this for as long as what is pending is not stored, nor given up.
+    pub fn hold(&mut self, held: Held) {
+        self.held.join(held);
+    }
+
     /// Takes everything as the writes and entries of one commit.
     pub fn take(&mut self) -> (Vec<Write>, Vec<EntryChange>) {
         self.bytes = 0;
         (self.take_writes(), std::mem::take(&mut self.entries))
+    }
+
+    /// Takes what is kept for what is pending, to be kept with the commit.
+    pub fn take_held(&mut self) -> Held {
+        std::mem::take(&mut self.held)
     }
 
     fn take_writes(&mut self) -> Vec<Write> {
@@ -117,6 +129,7 @@ impl Pending {
         self.writes.clear();
         self.entries.clear();
         self.bytes = 0;
+        self.held = Held::default();
     }
 }
 

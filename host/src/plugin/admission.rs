@@ -16,11 +16,12 @@ use wasmtime::component::Component;
 use crate::projection::{self, Fault, FaultKind};
 
 use super::about::{About, Description};
+use super::account::Account;
 use super::bindings::ProjectionPluginPre;
 use super::engine::Engine;
 use super::error::{Error, Problem};
 use super::guest::Guest;
-use super::instance::Instance;
+use super::instance::{Instance, TEXT_ROOM};
 use super::kind::Kind;
 use super::limits::Limits;
 use super::logs::Logs;
@@ -99,6 +100,8 @@ fn describe(engine: &Engine, compiled: &Compiled, name: &str) -> Result<Descript
         memory_bytes_max: SCRATCH_MEMORY_BYTES_MAX,
         ..Limits::default()
     };
+    // Its own: what the file takes here is no matter of those that run.
+    let account = Account::new(2 * SCRATCH_MEMORY_BYTES_MAX);
     let logs = Arc::new(Logs::new(name));
     let refused = |problem: fn(&Fault) -> Problem, error| match error {
         projection::Error::Fault(fault) => problem(&fault).of(name),
@@ -106,20 +109,21 @@ fn describe(engine: &Engine, compiled: &Compiled, name: &str) -> Result<Descript
     };
     let description = match compiled {
         Compiled::Projection(plugin) => {
-            let mut scratch = Instance::start(plugin, limits, logs)
-                .map_err(|error| refused(not_started, error))?;
+            let mut scratch = Instance::start(plugin, limits, logs, account.charge())
+                .map_err(|unanswered| refused(not_started, unanswered.end(TEXT_ROOM)))?;
             let raw = scratch
                 .describe()
-                .map_err(|error| refused(not_described, error))?;
+                .map_err(|unanswered| refused(not_described, unanswered.end(TEXT_ROOM)))?;
             descriptor::check(raw).map(Description::Projection)
         }
         Compiled::Policy(policy) => {
-            let raw = policy
-                .describe(engine, limits, logs)
-                .map_err(|silent| match silent {
-                    Silent::Start(error) => refused(not_started, error),
-                    Silent::Describe(error) => refused(not_described, error),
-                })?;
+            let raw =
+                policy
+                    .describe(engine, &account, limits, logs)
+                    .map_err(|silent| match silent {
+                        Silent::Start(error) => refused(not_started, error),
+                        Silent::Describe(error) => refused(not_described, error),
+                    })?;
             descriptor::check_policy(raw).map(Description::Policy)
         }
     };

@@ -1,28 +1,24 @@
 //! Measures the time that a guest takes for itself.
 //!
-//! The engine interrupts a running guest at every tick, and each time the time since the last
-//! look is charged to it. Two things are not the guest's doing and are left out: time inside
-//! host calls that wait for documents ([`Clock::pause`]), and stretches in which the whole
-//! process stood still (stopped by a debugger, a paused virtual machine): no single charge is
-//! more than [`CHARGE_MAX`], and a process that stands still has no ticks. Nor is one more than half of
-//! the limit: a guest whose thread was put off for a while is stopped only if it still runs two
-//! ticks later.
+//! What counts is the time that its thread has run on a processor, from the begin of the call: a
+//! thread that waits for its turn, or a process that stands still, is not charged. Nor is what the
+//! host takes to read documents ([`Clock::leave_out`]). Everything else is, however long a single
+//! step: what the host does with a guest's arguments is of the guest's making.
 //!
-//! Pure: times come in as arguments.
+//! The engine interrupts a running guest at every tick, and then the clock is looked at.
+//!
+//! Pure but for [`thread_time`]: times come in as arguments.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
-
-use super::engine::TICK;
-
-/// The most that is charged between two looks. A guest that runs is looked at once a tick,
-/// unless it is within one instruction that fills or copies a whole memory.
-const CHARGE_MAX: Duration = TICK.saturating_mul(4);
 
 #[derive(Debug)]
 pub(super) struct Clock {
     limit: Duration,
-    used: Duration,
-    since: Instant,
+    /// Of the thread, when the call began; later by what is left out.
+    start: Duration,
 }
 
 /// The guest has used up its time.
@@ -32,37 +28,52 @@ pub(super) struct TimeLimit {
     limit: Duration,
 }
 
+/// Where Linux tells it, in nanoseconds, as the first of three numbers.
+const SCHEDULER_STATISTICS: &str = "/proc/thread-self/schedstat";
+
+/// Longer than three numbers are.
+const STATISTICS_BYTES_MAX: usize = 96;
+
+thread_local! {
+    /// Of this thread, for as long as it is open. `None` where the system does not tell.
+    static STATISTICS: Option<File> = File::open(SCHEDULER_STATISTICS).ok();
+}
+
+/// For how long this thread has run on a processor. Where the system does not tell, what counts is
+/// all time that passes.
+pub(super) fn thread_time() -> Duration {
+    STATISTICS
+        .with(|statistics| time_of(statistics.as_ref()?))
+        .unwrap_or_else(|| START.elapsed())
+}
+
+/// Of the process, about.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn time_of(statistics: &File) -> Option<Duration> {
+    let mut bytes = [0; STATISTICS_BYTES_MAX];
+    let read = statistics.read_at(&mut bytes, 0).ok()?;
+    let text = str::from_utf8(&bytes[..read]).ok()?;
+    let nanos = text.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
+}
+
 impl Clock {
-    pub(super) fn start(limit: Duration, now: Instant) -> Self {
-        Clock {
-            limit,
-            used: Duration::ZERO,
-            since: now,
-        }
+    pub(super) fn start(limit: Duration, now: Duration) -> Self {
+        Clock { limit, start: now }
     }
 
     /// Looks at the clock while the guest runs.
-    pub(super) fn tick(&mut self, now: Instant) -> Result<(), TimeLimit> {
-        self.charge(now);
-        if self.used > self.limit {
+    pub(super) fn tick(&self, now: Duration) -> Result<(), TimeLimit> {
+        if now.saturating_sub(self.start) > self.limit {
             return Err(TimeLimit { limit: self.limit });
         }
         Ok(())
     }
 
-    /// The guest waits for the host from now on, until [`Clock::resume`].
-    pub(super) fn pause(&mut self, now: Instant) {
-        self.charge(now);
-    }
-
-    pub(super) fn resume(&mut self, now: Instant) {
-        self.since = now;
-    }
-
-    fn charge(&mut self, now: Instant) {
-        let charge = now.saturating_duration_since(self.since);
-        self.used += charge.min(CHARGE_MAX).min(self.limit / 2);
-        self.since = now;
+    /// So much was not for the guest.
+    pub(super) fn leave_out(&mut self, time: Duration) {
+        self.start += time;
     }
 }
 
@@ -71,61 +82,36 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(50);
+    const MS: Duration = Duration::from_millis(1);
 
-    /// Looks once a tick, as the engine does, and says for how long the guest ran.
-    fn run_until_stopped(clock: &mut Clock, start: Instant) -> Duration {
-        let mut now = start;
-        while clock.tick(now).is_ok() {
-            now += TICK;
+    #[test]
+    fn a_guest_is_stopped_at_the_first_look_past_its_limit() {
+        let start = Duration::from_secs(7);
+        let clock = Clock::start(LIMIT, start);
+        assert_eq!(clock.tick(start + LIMIT), Ok(()));
+        let stopped = clock.tick(start + LIMIT + MS);
+        assert_eq!(stopped, Err(TimeLimit { limit: LIMIT }));
+    }
+
+    #[test]
+    fn one_long_step_counts_in_full() {
+        let clock = Clock::start(LIMIT, Duration::ZERO);
+        assert!(clock.tick(Duration::from_secs(3600)).is_err());
+    }
+
+    #[test]
+    fn reading_documents_is_not_the_guests() {
+        let mut clock = Clock::start(LIMIT, Duration::ZERO);
+        clock.leave_out(Duration::from_secs(60));
+        assert_eq!(clock.tick(Duration::from_secs(60) + LIMIT), Ok(()));
+        assert!(clock.tick(Duration::from_secs(60) + LIMIT + MS).is_err());
+    }
+
+    #[test]
+    fn a_thread_that_works_takes_time() {
+        let start = thread_time();
+        while thread_time() < start + MS {
+            std::hint::spin_loop();
         }
-        now - start
-    }
-
-    #[test]
-    fn a_guest_that_never_ends_is_stopped_at_the_first_tick_past_its_limit() {
-        let start = Instant::now();
-        let mut clock = Clock::start(LIMIT, start);
-        assert_eq!(run_until_stopped(&mut clock, start), LIMIT + TICK);
-    }
-
-    #[test]
-    fn time_spent_waiting_for_the_host_is_not_the_guests() {
-        let start = Instant::now();
-        let mut clock = Clock::start(LIMIT, start);
-        clock.pause(start + TICK);
-        let resumed = start + Duration::from_secs(60);
-        clock.resume(resumed);
-        assert_eq!(run_until_stopped(&mut clock, resumed), LIMIT);
-    }
-
-    #[test]
-    fn a_process_that_stood_still_does_not_cost_the_guest_its_limit() {
-        let start = Instant::now();
-        let mut clock = Clock::start(LIMIT, start);
-        assert_eq!(clock.tick(start + Duration::from_secs(3600)), Ok(()));
-    }
-
-    #[test]
-    fn a_short_limit_is_not_used_up_while_the_thread_waits_for_its_turn() {
-        let start = Instant::now();
-        let mut clock = Clock::start(TICK, start);
-        assert_eq!(clock.tick(start + 4 * TICK), Ok(()));
-        assert_eq!(clock.tick(start + 9 * TICK), Ok(()));
-        assert!(clock.tick(start + 10 * TICK).is_err());
-    }
-
-    #[test]
-    fn many_short_stretches_between_host_calls_add_up() {
-        let mut now = Instant::now();
-        let mut clock = Clock::start(LIMIT, now);
-        let mut stretches = 0;
-        while clock.tick(now).is_ok() {
-            now += Duration::from_millis(1);
-            clock.pause(now);
-            now += Duration::from_secs(1);
-            clock.resume(now);
-            stretches += 1;
-        }
-        assert_eq!(stretches, 51);
     }
 }

@@ -26,23 +26,16 @@ pub(super) fn join<'a>(items: impl Iterator<Item = Option<&'a [u8]>> + Clone) ->
     column
 }
 
-/// Takes a guest's column apart, or says in which way it is none.
+/// Takes a guest's column apart, or says in which way it is none. Whoever calls it has looked at
+/// the number of items.
 pub(super) fn split(column: &Column) -> Result<Vec<Option<&[u8]>>, String> {
-    let mut items = Vec::with_capacity(column.ends.len());
-    let mut start = 0;
-    for (index, &end) in column.ends.iter().enumerate() {
-        let item = column
-            .bytes
-            .get(start..end as usize)
-            .ok_or_else(|| beyond(column, index, start))?;
-        items.push(Some(item));
-        start = end as usize;
+    let (count, missing) = (column.ends.len(), column.missing.len());
+    if missing > count {
+        return Err(format!("it has {count} items, and {missing} missing ones"));
     }
-    if start != column.bytes.len() {
-        return Err(format!(
-            "its items end at byte {start}, but it has {}",
-            column.bytes.len()
-        ));
+    let mut items = Vec::with_capacity(count);
+    for item in cut(&column.bytes, &column.ends) {
+        items.push(Some(item?));
     }
 
     let mut next = 0;
@@ -61,14 +54,36 @@ pub(super) fn split(column: &Column) -> Result<Vec<Option<&[u8]>>, String> {
     Ok(items)
 }
 
-fn beyond(column: &Column, index: usize, start: usize) -> String {
-    let end = column.ends[index];
-    if (end as usize) < start {
+/// The items that end at `ends`, in which nothing may be left over.
+pub(super) fn cut<'a>(
+    bytes: &'a [u8],
+    ends: &'a [u32],
+) -> impl Iterator<Item = Result<&'a [u8], String>> {
+    let rest = match ends.last().map_or(0, |&end| end as usize) {
+        end if end == bytes.len() => None,
+        end => Some(Err(format!(
+            "its items end at byte {end}, but it has {}",
+            bytes.len()
+        ))),
+    };
+    let mut start = 0;
+    let items = ends.iter().enumerate().map(move |(index, &end)| {
+        let end = end as usize;
+        let item = bytes.get(start..end);
+        let item = item.ok_or_else(|| beyond(bytes, index, start, end));
+        start = end;
+        item
+    });
+    items.chain(rest)
+}
+
+fn beyond(bytes: &[u8], index: usize, start: usize, end: usize) -> String {
+    if end < start {
         format!("its item {index} ends at byte {end}, before it starts at {start}")
     } else {
         format!(
             "its item {index} ends at byte {end}, but it has only {} bytes",
-            column.bytes.len()
+            bytes.len()
         )
     }
 }
@@ -104,7 +119,12 @@ mod tests {
             ("no items", column(b"abc", &[], &[]), "end at byte 0"),
             ("missing yet there", column(b"a", &[1], &[0]), "has bytes"),
             ("missing nowhere", column(b"", &[0], &[1]), "not one of"),
-            ("missing twice", column(b"", &[0], &[0, 0]), "in order"),
+            ("missing twice", column(b"", &[0, 0], &[0, 0]), "in order"),
+            (
+                "more missing than there",
+                column(b"", &[0], &[0, 0]),
+                "2 missing",
+            ),
             ("disorder", column(b"", &[0, 0], &[1, 0]), "in order"),
         ];
         for (name, column, reason) in cases {

@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: usize = 128;
 const DESCRIPTION_BYTES_MAX: usize = 4 << 10;
 const VIEW_NAME_BYTES_MAX: usize = 64;
 const VIEWS_MAX: usize = 64;
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 256;
 
 /// Gives the first problem as a text that names the part at fault.

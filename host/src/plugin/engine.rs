@@ -1,20 +1,20 @@
 //! The compiler, and the clock that interrupts guests.
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Config, WasmBacktraceDetails};
 
-use super::bindings::ProjectionPlugin;
-use super::bindings::placement::PlacementPolicy;
+use super::account::{Account, MEMORY_BUDGET};
 use super::error::Error;
 use super::guest::Guest;
-use super::pool;
 use super::tail::Tails;
 use super::wasi;
 use super::workshop::Workshop;
+use super::{imports, pool};
 
 /// How often a guest that runs is interrupted to look at its clock.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -27,6 +27,7 @@ pub struct Engine {
     /// `None` compiles in this process.
     workshop: Option<Workshop>,
     tails: Tails,
+    account: Arc<Account>,
     _ticker: Ticker,
 }
 
@@ -60,12 +61,11 @@ impl Engine {
 
     fn build(workshop: Option<Workshop>, wasmtime: wasmtime::Engine) -> Result<Self, Error> {
         let mut projections = Linker::new(&wasmtime);
-        ProjectionPlugin::add_to_linker::<_, HasSelf<Guest>>(&mut projections, |guest| guest)
-            .map_err(Error::engine)?;
+        imports::add_host(&mut projections).map_err(Error::engine)?;
+        imports::add_documents(&mut projections).map_err(Error::engine)?;
         // Routing policies import the same as placement policies.
         let mut policies = Linker::new(&wasmtime);
-        PlacementPolicy::add_to_linker::<_, HasSelf<Guest>>(&mut policies, |guest| guest)
-            .map_err(Error::engine)?;
+        imports::add_host(&mut policies).map_err(Error::engine)?;
         for linker in [&mut projections, &mut policies] {
             wasi::add_to_linker(linker).map_err(Error::engine)?;
         }
@@ -76,8 +76,21 @@ impl Engine {
             policies,
             workshop,
             tails: Tails::default(),
+            account: Account::new(MEMORY_BUDGET),
             _ticker: ticker,
         })
+    }
+
+    /// Bounds the memory that all of its plugins can cause together; [`MEMORY_BUDGET`] otherwise.
+    #[must_use]
+    pub fn with_memory_budget(mut self, bytes_max: usize) -> Self {
+        self.account = Account::new(bytes_max);
+        self
+    }
+
+    /// What its plugins take of memory.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// The last lines that projections have logged.

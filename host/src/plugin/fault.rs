@@ -23,6 +23,12 @@ pub(super) struct Misuse(pub(super) String);
 #[error("cannot read documents")]
 pub(super) struct ReadFailed(#[source] pub(super) HostError);
 
+/// Whether a guest handed over more than it was let. The engine says so by a text alone.
+pub(super) fn is_too_much(error: &wasmtime::Error) -> bool {
+    let cause = error.root_cause().to_string();
+    cause.contains("fuel allocated for hostcalls has been exhausted")
+}
+
 /// What is known of a plugin that did not come back from a call. `last_error` is the last line
 /// that it logged as an error in this call: a panic's text, as a rule.
 pub(super) fn ended(error: wasmtime::Error, last_error: Option<String>) -> projection::Error {
@@ -64,6 +70,8 @@ pub(super) fn ended(error: wasmtime::Error, last_error: Option<String>) -> proje
 pub(super) fn fault(kind: FaultKind, detail: impl Into<String>, event: Option<usize>) -> Fault {
     let mut detail = detail.into();
     detail.truncate(clip(&detail, TEXT_BYTES_MAX).len());
+    // A long text's room is kept no longer than itself.
+    detail.shrink_to_fit();
     Fault {
         kind,
         detail,

@@ -1,17 +1,17 @@
-//! What the host knows of one instance while it runs, and what the instance may call.
+//! What the host knows of one instance while it runs.
+//!
+//! Not here: what the instance may call (`imports`).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::bindings::Column;
-use super::bindings::placement::balancing;
 use super::bindings::projectionist::plugin::host::Level;
-use super::bindings::projectionist::plugin::{columns, documents, host};
-use super::clock::{Clock, TimeLimit};
-use super::documents::Reader;
-use super::fault::{Misuse, clip};
+use super::clock::{Clock, TimeLimit, thread_time};
+use super::documents::{Reader, Waited};
+use super::fault::clip;
 use super::limits::{Limiter, Limits};
 use super::logs::{LINE_BYTES_MAX, Logs};
+use super::purse::Purse;
 use super::wasi::{Lines, Stream};
 
 /// The data of an instance's store.
@@ -19,39 +19,38 @@ pub(super) struct Guest {
     pub(super) limiter: Limiter,
     clock: Clock,
     /// There during a call of `project` only.
-    reader: Option<Reader>,
-    logs: Arc<Logs>,
-    /// How long the present call has waited for documents.
-    waited: Duration,
+    pub(super) reader: Option<Reader>,
+    pub(super) logs: Arc<Logs>,
     /// The last line logged as an error in the present call.
     last_error: Option<String>,
     printed: Lines,
+    /// The most that it has handed over in one host call of the present call.
+    pub(super) handed: usize,
 }
 
 impl Guest {
-    pub(super) fn new(limits: &Limits, logs: Arc<Logs>) -> Self {
+    pub(super) fn new(limits: &Limits, logs: Arc<Logs>, purse: Purse) -> Self {
         Guest {
-            limiter: Limiter::new(limits),
-            clock: Clock::start(limits.call_max, Instant::now()),
+            limiter: Limiter::new(limits, purse),
+            clock: Clock::start(limits.call_max, thread_time()),
             reader: None,
             logs,
-            waited: Duration::ZERO,
             last_error: None,
             printed: Lines::default(),
+            handed: 0,
         }
     }
 
-    /// A call begins.
+    /// A call begins, on this thread.
     pub(super) fn enter(&mut self, time_max: Duration, reader: Option<Reader>) {
-        self.clock = Clock::start(time_max, Instant::now());
+        self.clock = Clock::start(time_max, thread_time());
         self.reader = reader;
-        self.waited = Duration::ZERO;
         self.last_error = None;
+        self.handed = 0;
     }
 
     /// The call is over. Gives what the guest logged last as an error.
     pub(super) fn leave(&mut self) -> Option<String> {
-        self.reader = None;
         let mut printed = std::mem::take(&mut self.printed);
         printed.end(|stream, line| self.log_printed(stream, line));
         self.last_error.take()
@@ -72,51 +71,22 @@ impl Guest {
         self.line(level, line);
     }
 
-    fn line(&mut self, level: Level, message: &str) {
+    /// The guest says something.
+    pub(super) fn line(&mut self, level: Level, message: &str) {
         self.logs.line(level, message);
         if level == Level::Error {
             self.last_error = Some(clip(message, LINE_BYTES_MAX).to_owned());
         }
     }
 
-    /// How long the last call has waited for documents.
-    pub(super) fn waited(&self) -> Duration {
-        self.waited
+    /// The host has read documents for it, which is not its doing.
+    pub(super) fn leave_out(&mut self, before: Waited, after: Waited) {
+        let waited = after.thread.saturating_sub(before.thread);
+        self.clock.leave_out(waited);
     }
 
     /// The engine's clock has ticked while the guest ran.
     pub(super) fn tick(&mut self) -> Result<(), TimeLimit> {
-        self.clock.tick(Instant::now())
+        self.clock.tick(thread_time())
     }
 }
-
-impl host::Host for Guest {
-    fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        self.line(level, &message);
-        Ok(())
-    }
-
-    fn count(&mut self, metric: String, delta: u64) -> wasmtime::Result<()> {
-        self.logs.count(metric, delta);
-        Ok(())
-    }
-}
-
-impl documents::Host for Guest {
-    fn get_many(&mut self, view: u32, ids: Column) -> wasmtime::Result<Column> {
-        let reader = self.reader.as_mut().ok_or_else(|| {
-            Misuse("get-many: documents can be read during \"project\" only".to_owned())
-        })?;
-        let paused = Instant::now();
-        self.clock.pause(paused);
-        let answer = reader.get_many(view, &ids);
-        let resumed = Instant::now();
-        self.clock.resume(resumed);
-        self.waited += resumed - paused;
-        answer
-    }
-}
-
-impl columns::Host for Guest {}
-
-impl balancing::Host for Guest {}

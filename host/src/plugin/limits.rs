@@ -5,20 +5,33 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use wasmtime::ResourceLimiter;
 
+use super::documents::ASKED_BYTES_MAX;
+use super::purse::{ANSWER_TIMES, INSTANCE_BYTES, Purse};
+
 /// Of one instance. Modules are small in number: a limit keeps address space from running out.
 pub(super) const MEMORIES_MAX: usize = 16;
 
 /// Of one instance. A table takes its place in the pool, however few elements it has.
 pub(super) const TABLES_MAX: usize = 100;
 
+/// What the engine keeps of each element of a table.
+const ELEMENT_BYTES: usize = size_of::<usize>();
+
 /// Of all tables of an instance together: the most that a projection's limit can be.
 pub const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+
+/// Of what a call hands over at once, its answer or the arguments of a host call, and of documents
+/// that it is given at once. One transaction takes as much.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Of documents that a call reads from a store.
+pub(super) const READ_BYTES_MAX: usize = 32 << 20;
 
 /// Bounds for one projection. Time is the plugin's own: it stands still while the host reads
 /// documents for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of all memories of an instance together. Also bounds what one call may hand to the host.
+    /// Of all memories of an instance together.
     pub memory_bytes_max: usize,
     /// Of all tables of an instance together.
     pub table_elements_max: usize,
@@ -65,6 +78,17 @@ impl Limits {
         self.writes_per_event.saturating_mul(events)
     }
 
+    /// The most that an instance and one call of it can cause of memory, where the batch takes so
+    /// many bytes as the plugin is given it.
+    pub fn cost_max(&self, given: usize) -> usize {
+        let answer = ANSWER_BYTES_MAX * ANSWER_TIMES;
+        let tables = self.table_elements_max.saturating_mul(ELEMENT_BYTES);
+        let call = answer + READ_BYTES_MAX + ASKED_BYTES_MAX;
+        [tables, given, call, INSTANCE_BYTES]
+            .into_iter()
+            .fold(self.memory_bytes_max, usize::saturating_add)
+    }
+
     /// How many messages a batch of so many events may send.
     pub(super) fn messages(&self, events: usize) -> usize {
         self.messages_per_event.saturating_mul(events)
@@ -78,6 +102,12 @@ pub(super) enum SpaceLimit {
     Memory { wanted: usize, limit: usize },
     #[error("it asked for {wanted} table elements, and may have {limit}")]
     Table { wanted: usize, limit: usize },
+    #[error("it asked for {} of documents, and may have {}; they are too large for as many at a time", ByteSize::b(*.wanted as u64), ByteSize::b(*.limit as u64))]
+    Documents { wanted: usize, limit: usize },
+    #[error("it wants {} for itself and one call, and there are {} at most (plugins.memory-budget)", ByteSize::b(*.wanted as u64), ByteSize::b(*.limit as u64))]
+    Budget { wanted: usize, limit: usize },
+    #[error("it handed over more than {} at once", ByteSize::b(*.0 as u64))]
+    Answer(usize),
 }
 
 /// The operating system had no more memory to give.
@@ -85,18 +115,19 @@ pub(super) enum SpaceLimit {
 #[error("the host has no memory left for the plugin")]
 pub(super) struct HostMemory(#[source] pub(super) wasmtime::Error);
 
-/// Counts what an instance has been given.
+/// Counts what an instance has been given, and charges it to the account of all.
 ///
 /// A refusal is an error and not wasm's own answer of -1, so that it is told apart from any
 /// other trap and has the numbers in it.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    memory: Account,
-    table: Account,
+    memory: Count,
+    table: Count,
+    pub(super) purse: Purse,
 }
 
 #[derive(Debug)]
-struct Account {
+struct Count {
     used: usize,
     limit: usize,
     /// What was granted last: taken back if it could not be had.
@@ -104,10 +135,11 @@ struct Account {
 }
 
 impl Limiter {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, purse: Purse) -> Self {
         Limiter {
-            memory: Account::new(limits.memory_bytes_max),
-            table: Account::new(limits.table_elements_max),
+            memory: Count::new(limits.memory_bytes_max),
+            table: Count::new(limits.table_elements_max),
+            purse,
         }
     }
 
@@ -122,9 +154,9 @@ impl Limiter {
     }
 }
 
-impl Account {
+impl Count {
     fn new(limit: usize) -> Self {
-        Account {
+        Count {
             used: 0,
             limit,
             last: 0,
@@ -143,9 +175,11 @@ impl Account {
         Ok(())
     }
 
-    fn take_back(&mut self) {
-        self.used -= self.last;
-        self.last = 0;
+    /// Says how much it was.
+    fn take_back(&mut self) -> usize {
+        let last = std::mem::take(&mut self.last);
+        self.used -= last;
+        last
     }
 }
 
@@ -160,11 +194,13 @@ impl ResourceLimiter for Limiter {
         self.memory
             .grow(current, desired)
             .map_err(|wanted| SpaceLimit::Memory { wanted, limit })?;
+        self.purse.keep(self.memory.last)?;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory.take_back();
+        let bytes = self.memory.take_back();
+        self.purse.unkeep(bytes);
         if error.is::<std::io::Error>() {
             return Err(HostMemory(error).into());
         }
@@ -182,11 +218,14 @@ impl ResourceLimiter for Limiter {
         self.table
             .grow(current, desired)
             .map_err(|wanted| SpaceLimit::Table { wanted, limit })?;
+        self.purse
+            .keep(self.table.last.saturating_mul(ELEMENT_BYTES))?;
         Ok(true)
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.table.take_back();
+        let elements = self.table.take_back();
+        self.purse.unkeep(elements.saturating_mul(ELEMENT_BYTES));
         Ok(())
     }
 
@@ -202,6 +241,7 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::account::Account;
 
     #[test]
     fn a_call_may_take_longer_the_more_events_it_has_up_to_a_limit() {
@@ -212,10 +252,11 @@ mod tests {
     }
 
     fn limiter(memory_bytes_max: usize) -> Limiter {
-        Limiter::new(&Limits {
+        let limits = Limits {
             memory_bytes_max,
             ..Limits::default()
-        })
+        };
+        Limiter::new(&limits, Purse::new(&Account::new(1 << 30)))
     }
 
     #[test]

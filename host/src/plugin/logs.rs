@@ -17,7 +17,7 @@ pub(super) const LINE_BYTES_MAX: usize = 4 * 1024;
 const LINES_PER_SECOND: u32 = 100;
 /// Metrics live as long as the process, and a plugin could make a name of each key.
 const COUNTERS_MAX: usize = 64;
-const COUNTER_NAME_BYTES_MAX: usize = 128;
+pub(super) const COUNTER_NAME_BYTES_MAX: usize = 128;
 
 /// The log and the counters of one projection. Outlives its instances, so that one that fails
 /// over and over keeps to the same bounds.
@@ -105,18 +105,34 @@ impl Logs {
         }
     }
 
-    pub(super) fn count(&self, metric: String, delta: u64) {
+    /// Whether a line would be dropped now, and then it is.
+    pub(super) fn drops_line(&self) -> bool {
         let mut state = self.state();
-        if let Some(counter) = state.counters.get(&metric) {
+        let drops = state.throttle.is_full(Instant::now());
+        if drops {
+            state.throttle.dropped += 1;
+            state.lines_dropped.increment(1);
+        }
+        drops
+    }
+
+    /// A count whose name is too long.
+    pub(super) fn drop_count(&self) {
+        self.state().counts_dropped.increment(1);
+    }
+
+    pub(super) fn count(&self, metric: &str, delta: u64) {
+        let mut state = self.state();
+        if let Some(counter) = state.counters.get(metric) {
             counter.increment(delta);
         } else if state.counters.len() < COUNTERS_MAX && metric.len() <= COUNTER_NAME_BYTES_MAX {
             let counter = metrics::counter!(
                 "projectionist_plugin_count_total",
                 "projection" => self.projection.to_string(),
-                "metric" => metric.clone()
+                "metric" => metric.to_owned()
             );
             counter.increment(delta);
-            state.counters.insert(metric, counter);
+            state.counters.insert(metric.to_owned(), counter);
         } else {
             state.counts_dropped.increment(1);
         }
@@ -139,11 +155,17 @@ fn word(level: Level) -> &'static str {
 }
 
 impl Throttle {
+    fn is_full(&self, now: Instant) -> bool {
+        self.passed == LINES_PER_SECOND && self.is_same_second(now)
+    }
+
+    fn is_same_second(&self, now: Instant) -> bool {
+        self.second
+            .is_some_and(|start| now.saturating_duration_since(start) < Duration::from_secs(1))
+    }
+
     fn admit(&mut self, now: Instant) -> Verdict {
-        let same_second = self
-            .second
-            .is_some_and(|start| now.saturating_duration_since(start) < Duration::from_secs(1));
-        if !same_second {
+        if !self.is_same_second(now) {
             self.second = Some(now);
             self.passed = 0;
         }
@@ -185,7 +207,7 @@ mod tests {
             let logs = Logs::new("orders");
             for _ in 0..2 {
                 for number in 0..COUNTERS_MAX + 5 {
-                    logs.count(format!("m{number}"), 3);
+                    logs.count(&format!("m{number}"), 3);
                 }
             }
         });

@@ -34,6 +34,8 @@
 //! - A plugin reaches nothing but what `wit/plugin.wit` offers it: no file, clock, socket or
 //!   random source exists for it to import.
 //! - It ends: its own time, memory, tables, stack, answer and log are bounded ([`Limits`]).
+//! - All of them together cause no more memory of the host than the engine's budget, which is
+//!   charged before anything is allocated. Whoever finds no room waits, and is not blamed.
 //! - It is a function of the events, the documents and its configuration: whatever an instance
 //!   remembers of a batch that failed is dropped with the instance.
 //! - What it did wrong is a [`Fault`](crate::projection::Fault); what failed around it, a
@@ -43,6 +45,7 @@
 //! (`pipeline`).
 
 mod about;
+mod account;
 mod admission;
 mod bindings;
 mod clock;
@@ -55,6 +58,7 @@ mod error;
 mod fault;
 mod file;
 mod guest;
+mod imports;
 mod instance;
 mod kind;
 mod language;
@@ -67,18 +71,21 @@ mod policy;
 mod pool;
 mod program;
 mod projector;
+mod purse;
 mod routing;
 mod schema;
+mod seat;
 mod tail;
 mod wasi;
 mod workshop;
 
 pub use about::{About, AboutProjection, AboutView};
+pub use account::{MEMORY_BUDGET, budget_for};
 pub use admission::examine;
 pub use engine::Engine;
 pub use error::{Error, Problem};
 pub use file::{Unread, read_file};
-pub use instance::LastCall;
+pub use instance::{LastCall, given_bytes_max};
 pub use kind::Kind;
 pub use limits::{Limits, TABLE_ELEMENTS_MAX};
 pub use module::MODULE_BYTES_MAX;

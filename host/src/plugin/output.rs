@@ -11,12 +11,12 @@ use bytes::Bytes;
 use crate::document::{self, JsonReader};
 use crate::fast_hash::FastSet;
 use crate::projection::{
-    Body, Descriptor, DocumentId, DocumentKey, DocumentWrite, Encoding, Fault, FaultKind, Output,
-    Ownership, Rejected, ViewIndex,
+    Body, Descriptor, DocumentId, DocumentKey, DocumentWrite, Encoding, Fault, FaultKind, Held,
+    Output, Ownership, Rejected, ViewIndex,
 };
 use crate::record::Event;
 
-use super::bindings::raw;
+use super::bindings::{Column, raw};
 use super::columns;
 use super::fault::{TEXT_BYTES_MAX, clip, fault};
 
@@ -35,11 +35,42 @@ pub(super) struct Question<'a> {
     pub(super) events: &'a [Arc<Event>],
     pub(super) writes_max: usize,
     pub(super) messages_max: usize,
+    /// Of all that is made of the answer.
+    pub(super) bytes_max: usize,
     /// The projection's name, for the way out of a refusal.
     pub(super) projection: &'a str,
     /// The topics that the projection may send to.
     pub(super) topics: &'a [Arc<str>],
 }
+
+/// Why an answer is not taken.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// More would be made of it than there is room for.
+    TooMuch,
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Refusal::Fault(fault)
+    }
+}
+
+/// Room for what is made of an answer.
+struct Room {
+    left: usize,
+}
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.left = self.left.checked_sub(bytes).ok_or(Refusal::TooMuch)?;
+        Ok(())
+    }
+}
+
+/// What a document takes beside its id and its bodies, and a message beside its parts.
+const ITEM_BYTES: usize = 320;
 
 /// One write as the plugin gave it, before its parts are looked at.
 struct Draft<'a> {
@@ -50,7 +81,7 @@ struct Draft<'a> {
 }
 
 /// Takes the answer over, or says what is wrong with it.
-pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
+pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Refusal> {
     let rejected = rejected(&answer.rejects, question.events.len())?;
     let output = check_rest(answer, question)?;
     let Some(fault) = rejected else {
@@ -62,7 +93,42 @@ pub(super) fn check(answer: &raw::Output, question: &Question<'_>) -> Result<Out
     if let Some(rest) = &rest {
         check_left_out(rest, &fault, question.events)?;
     }
-    Err(Fault { rest, ..fault })
+    Err(Fault { rest, ..fault }.into())
+}
+
+/// What an answer takes as it was handed over.
+pub(super) fn lifted_bytes(answer: &raw::Output) -> usize {
+    let column =
+        |column: &Column| column.bytes.len() + 4 * (column.ends.len() + column.missing.len());
+    let raw::Writes {
+        events,
+        views,
+        ids,
+        documents,
+    } = &answer.writes;
+    let writes = column(ids) + column(documents) + 4 * (events.len() + views.len());
+    let messages = answer.messages.iter().map(|message| {
+        let headers = message.headers.iter();
+        let headers =
+            headers.map(|header| size_of_val(header) + header.name.len() + header.value.len());
+        let parts = [&message.key, &message.value].map(|part| part.as_ref().map_or(0, Vec::len));
+        let parts = parts.iter().sum::<usize>() + message.topic.len();
+        size_of_val(message) + parts + headers.sum::<usize>()
+    });
+    let rejects = answer.rejects.iter();
+    let rejects = rejects.map(|reject| size_of_val(reject) + reject.reason.len());
+    writes + messages.sum::<usize>() + rejects.sum::<usize>()
+}
+
+/// What was made of an answer.
+pub(super) fn made_bytes(output: &Output) -> usize {
+    let writes = output.writes.iter().map(|write| {
+        let body = write.body.as_ref();
+        let body = body.map_or(0, |body| body.encoded.len() + body.bson.as_bytes().len());
+        ITEM_BYTES + write.key.id.len() + body
+    });
+    let messages = output.messages.iter().map(messages::made_bytes);
+    writes.sum::<usize>() + messages.sum::<usize>()
 }
 
 /// Nothing may follow from an event that is left out.
@@ -85,28 +151,55 @@ fn check_left_out(rest: &Output, fault: &Fault, events: &[Arc<Event>]) -> Result
     }
 }
 
-fn check_rest(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Fault> {
+fn check_rest(answer: &raw::Output, question: &Question<'_>) -> Result<Output, Refusal> {
+    check_counts(&answer.writes, question)?;
     let drafts = drafts(&answer.writes).map_err(|problem| invalid(problem, None))?;
-    if drafts.len() > question.writes_max {
-        let (writes, events) = (drafts.len(), question.events.len());
-        return Err(invalid(
-            format!(
-                "it has {writes} writes for {events} events, and may have {}",
-                question.writes_max
-            ),
-            None,
-        ));
-    }
     check_unique(&drafts)?;
+    let mut room = Room {
+        left: question.bytes_max,
+    };
     let mut reader = JsonReader::default();
     let writes = drafts
         .iter()
-        .map(|draft| write(draft, question, &mut reader))
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .map(|draft| {
+            let write = write(draft, question, &mut reader)?;
+            let body = write.body.as_ref();
+            let body = body.map_or(0, |body| body.encoded.len() + body.bson.as_bytes().len());
+            room.take(ITEM_BYTES + write.key.id.len() + body)?;
+            Ok(write)
+        })
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    let messages = messages::check(&answer.messages, question)?;
+    for message in &messages {
+        room.take(messages::made_bytes(message))?;
+    }
     Ok(Output {
         writes,
-        messages: messages::check(&answer.messages, question)?,
+        messages,
+        held: Held::default(),
     })
+}
+
+/// Looks at how many writes there are, before anything is made of them.
+fn check_counts(writes: &raw::Writes, question: &Question<'_>) -> Result<(), Fault> {
+    let (events, views) = (writes.events.len(), writes.views.len());
+    let (ids, documents) = (writes.ids.ends.len(), writes.documents.ends.len());
+    if [events, views, documents] != [ids; 3] {
+        let problem = format!(
+            "its lists differ in length: {events} events, {views} views, {ids} ids, {documents} \
+             documents"
+        );
+        return Err(invalid(problem, None));
+    }
+    if ids > question.writes_max {
+        let problem = format!(
+            "it has {ids} writes for {} events, and may have {}",
+            question.events.len(),
+            question.writes_max
+        );
+        return Err(invalid(problem, None));
+    }
+    Ok(())
 }
 
 /// The fault that the rejects make, where there are any.
@@ -116,7 +209,8 @@ fn rejected(rejects: &[raw::Reject], events: usize) -> Result<Option<Fault>, Fau
         let Some(event) = event_index(reject.event, events) else {
             let problem = format!(
                 "it rejects event {} of a batch of {events}: {}",
-                reject.event, reject.reason
+                reject.event,
+                clip(&reject.reason, TEXT_BYTES_MAX)
             );
             return Err(invalid(problem, None));
         };
@@ -136,26 +230,21 @@ fn rejected(rejects: &[raw::Reject], events: usize) -> Result<Option<Fault>, Fau
     });
     Ok(Some(Fault {
         also: also.collect(),
-        ..fault(FaultKind::Rejected, reason, Some(first))
+        ..fault(
+            FaultKind::Rejected,
+            clip(reason, TEXT_BYTES_MAX),
+            Some(first),
+        )
     }))
 }
 
-/// Puts the columns of the writes together again.
+/// Puts the columns of the writes together again, which are of one length.
 fn drafts(writes: &raw::Writes) -> Result<Vec<Draft<'_>>, String> {
     let ids = columns::split(&writes.ids)
         .map_err(|problem| format!("the column of ids is malformed: {problem}"))?;
     let documents = columns::split(&writes.documents)
         .map_err(|problem| format!("the column of documents is malformed: {problem}"))?;
     let (events, views) = (&writes.events, &writes.views);
-    let count = ids.len();
-    if [events.len(), views.len(), documents.len()] != [count; 3] {
-        return Err(format!(
-            "its lists differ in length: {} events, {} views, {count} ids, {} documents",
-            events.len(),
-            views.len(),
-            documents.len()
-        ));
-    }
     let drafts = events.iter().zip(views).zip(ids).zip(documents);
     Ok(drafts
         .map(|(((&event, &view), id), document)| Draft {
@@ -171,7 +260,8 @@ fn check_unique(drafts: &[Draft<'_>]) -> Result<(), Fault> {
     let mut seen = FastSet::with_capacity_and_hasher(drafts.len(), Default::default());
     for draft in drafts {
         if !seen.insert((draft.view, draft.id)) {
-            let id = String::from_utf8_lossy(draft.id.unwrap_or_default());
+            let id = draft.id.unwrap_or_default();
+            let id = String::from_utf8_lossy(&id[..id.len().min(ID_BYTES_MAX)]);
             return Err(invalid(
                 format!(
                     "it writes document \"{id}\" of view {} twice; a batch gives each document once",
@@ -236,8 +326,10 @@ fn write(
 
 fn check_id(id: Option<&[u8]>) -> Result<&str, String> {
     let id = id.ok_or("is missing")?;
-    let text =
-        std::str::from_utf8(id).map_err(|_| format!("is not UTF-8: \"{}\"", id.escape_ascii()))?;
+    let text = std::str::from_utf8(id).map_err(|_| {
+        let start = &id[..id.len().min(ID_BYTES_MAX)];
+        format!("is not UTF-8: \"{}\"", start.escape_ascii())
+    })?;
     if text.is_empty() {
         return Err("is empty".to_owned());
     }

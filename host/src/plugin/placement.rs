@@ -14,7 +14,7 @@ use super::guest::Guest;
 use super::kind::Kind;
 use super::limits::Limits;
 use super::policy::{Compiled, Configured, Policy, Running, World, refused};
-use super::routing::target;
+use super::routing::{target, targets_bytes};
 
 /// What `place` may take; it is off the path of events.
 const PLACE_TIME_MAX: Duration = Duration::from_millis(200);
@@ -68,7 +68,10 @@ impl policy::PlacementPolicy for Instance {
             slot_load: snapshot.slot_load.to_vec(),
             move_budget: snapshot.move_budget,
         };
-        let answer = self.running.call(PLACE_TIME_MAX, |policy, store| {
+        let given = size_of_val(snapshot.owners)
+            + size_of_val(snapshot.slot_load)
+            + targets_bytes(snapshot.targets);
+        let answer = self.running.call(PLACE_TIME_MAX, given, |policy, store| {
             let policy = policy.projectionist_plugin_placement();
             policy.call_place(store, &question)
         })?;

@@ -10,17 +10,18 @@ use crate::policy::{Fault, FaultKind};
 use crate::projection;
 
 use super::about::About;
+use super::account::{Account, Short};
 use super::admission::{self, Admitted};
 use super::bindings::placement::{PlacementPolicy, PlacementPolicyPre, balancing};
 use super::bindings::routing::{RoutingPolicy, RoutingPolicyPre};
 use super::engine::Engine;
 use super::error::{Error, Problem};
-use super::fault::ended;
 use super::guest::Guest;
-use super::instance;
+use super::instance::{self, TEXT_ROOM, Unanswered};
 use super::kind::Kind;
 use super::limits::Limits;
 use super::logs::Logs;
+use super::purse::Purse;
 use super::schema;
 
 /// Ready to start, its types held against the contract.
@@ -104,7 +105,7 @@ impl Policy {
     }
 
     fn start<B: World>(&self, limits: &Limits, logs: Arc<Logs>) -> Result<Running<B>, Fault> {
-        let mut store = instance::store(self.engine.wasmtime(), limits, logs);
+        let mut store = store(&self.engine, self.engine.account(), limits, logs).map_err(fault)?;
         let started = B::start(&self.compiled, &mut store);
         let bindings = heard(&mut store, started).map_err(fault)?;
         Ok(Running { store, bindings })
@@ -150,7 +151,8 @@ impl Configured {
     /// An instance that is configured.
     pub(super) fn start<B: World>(&self) -> Result<Running<B>, Fault> {
         let mut running = self.policy.start(&self.limits, self.logs.clone())?;
-        let configured = running.call(self.limits.call_max, |policy: &B, store| {
+        let given = self.config.len();
+        let configured = running.call(self.limits.call_max, given, |policy: &B, store| {
             policy.configure(store, &self.config)
         })?;
         configured.map_err(refused)?;
@@ -159,13 +161,16 @@ impl Configured {
 }
 
 impl<B> Running<B> {
+    /// `given` is what it is given, in bytes.
     pub(super) fn call<T>(
         &mut self,
         time_max: Duration,
+        given: usize,
         call: impl FnOnce(&B, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
-        enter(&mut self.store, time_max);
+        enter(&mut self.store, time_max, given).map_err(fault)?;
         let result = call(&self.bindings, &mut self.store);
+        // What it took is kept for the next call: it is little, and a pick is to take no time.
         heard(&mut self.store, result).map_err(fault)
     }
 
@@ -190,25 +195,31 @@ impl Compiled {
     pub(super) fn describe(
         &self,
         engine: &Engine,
+        account: &Arc<Account>,
         limits: Limits,
         logs: Arc<Logs>,
     ) -> Result<balancing::Policy, Silent> {
         match self {
-            Compiled::Placement(_) => self.describe_as::<PlacementPolicy>(engine, limits, logs),
-            Compiled::Routing(_) => self.describe_as::<RoutingPolicy>(engine, limits, logs),
+            Compiled::Placement(_) => {
+                self.describe_as::<PlacementPolicy>(engine, account, limits, logs)
+            }
+            Compiled::Routing(_) => {
+                self.describe_as::<RoutingPolicy>(engine, account, limits, logs)
+            }
         }
     }
 
     fn describe_as<B: World>(
         &self,
         engine: &Engine,
+        account: &Arc<Account>,
         limits: Limits,
         logs: Arc<Logs>,
     ) -> Result<balancing::Policy, Silent> {
-        let mut store = instance::store(engine.wasmtime(), &limits, logs);
+        let mut store = store(engine, account, &limits, logs).map_err(Silent::Start)?;
         let started = B::start(self, &mut store);
         let policy = heard(&mut store, started).map_err(Silent::Start)?;
-        enter(&mut store, limits.call_max);
+        enter(&mut store, limits.call_max, 0).map_err(Silent::Start)?;
         let described = policy.describe(&mut store);
         heard(&mut store, described).map_err(Silent::Describe)
     }
@@ -223,14 +234,34 @@ pub(super) fn refused(text: String) -> Fault {
     }
 }
 
-fn enter(store: &mut Store<Guest>, time_max: Duration) {
-    store.data_mut().enter(time_max, None);
-    store.set_epoch_deadline(1);
+fn store(
+    engine: &Engine,
+    account: &Arc<Account>,
+    limits: &Limits,
+    logs: Arc<Logs>,
+) -> Result<Store<Guest>, projection::Error> {
+    let mut purse = Purse::new(account);
+    purse.keep_instance().map_err(short)?;
+    Ok(instance::store(engine.wasmtime(), limits, logs, purse))
+}
+
+fn enter(
+    store: &mut Store<Guest>,
+    time_max: Duration,
+    given: usize,
+) -> Result<(), projection::Error> {
+    instance::charge(store, given, TEXT_ROOM).map_err(short)?;
+    instance::enter(store, time_max, None);
+    Ok(())
+}
+
+/// Nobody waits for a policy: the built-in one stands in.
+fn short(short: Short) -> projection::Error {
+    Unanswered::Short(short).end(TEXT_ROOM)
 }
 
 fn heard<T>(store: &mut Store<Guest>, result: wasmtime::Result<T>) -> Result<T, projection::Error> {
-    let last_error = store.data_mut().leave();
-    result.map_err(|error| ended(error, last_error))
+    instance::heard(store, result).map_err(|unanswered| unanswered.end(TEXT_ROOM))
 }
 
 fn fault(error: projection::Error) -> Fault {

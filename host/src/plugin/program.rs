@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::projection::{self, Descriptor};
+use crate::projection::Descriptor;
 
 use super::about::About;
+use super::account::Charge;
 use super::admission::{self, Admitted, Compiled};
 use super::bindings::ProjectionPluginPre;
 use super::engine::Engine;
 use super::error::{Error, Problem};
 use super::guest::Guest;
-use super::instance::Instance;
+use super::instance::{Instance, Unanswered};
 use super::limits::Limits;
 use super::logs::Logs;
 
@@ -75,7 +76,8 @@ impl Program {
         &self,
         limits: Limits,
         logs: Arc<Logs>,
-    ) -> Result<Instance, projection::Error> {
-        Instance::start(&self.compiled, limits, logs)
+        charge: Charge,
+    ) -> Result<Instance, Unanswered> {
+        Instance::start(&self.compiled, limits, logs, charge)
     }
 }

@@ -82,7 +82,8 @@ impl policy::RoutingPolicy for Instance {
         }
         ask(&mut self.request, request);
         offer(&mut self.eligible, eligible);
-        let answer = self.running.call(PICK_TIME_MAX, |policy, store| {
+        let given = request.key.len() + request.client.len() + targets_bytes(eligible);
+        let answer = self.running.call(PICK_TIME_MAX, given, |policy, store| {
             let policy = policy.projectionist_plugin_routing();
             policy.call_pick(store, &self.request, &self.eligible)
         })?;
@@ -90,7 +91,7 @@ impl policy::RoutingPolicy for Instance {
     }
 
     fn observe(&mut self, target: TargetId, latency_us: u32, ok: bool) -> Result<(), Fault> {
-        self.running.call(PICK_TIME_MAX, |policy, store| {
+        self.running.call(PICK_TIME_MAX, 0, |policy, store| {
             let policy = policy.projectionist_plugin_routing();
             policy.call_observe(store, target.0, latency_us, ok)
         })
@@ -148,6 +149,12 @@ fn offer(question: &mut Vec<balancing::Target>, eligible: &[Target]) {
         question.clear();
         question.extend(eligible.iter().map(target));
     }
+}
+
+/// What targets take as a policy is given them.
+pub(super) fn targets_bytes(targets: &[Target]) -> usize {
+    let names = targets.iter().map(|target| target.name.len());
+    names.sum::<usize>() + targets.len() * size_of::<balancing::Target>()
 }
 
 pub(super) fn target(target: &Target) -> balancing::Target {

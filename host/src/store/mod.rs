@@ -72,6 +72,20 @@ pub trait Store: Send + Sync + 'static {
         ids: &[DocumentId],
     ) -> Result<Vec<Option<StoredDocument>>, Error>;
 
+    /// The same, but gives up with `None` as soon as the bodies that it has read come to more than
+    /// so many bytes.
+    async fn load_within(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
+        let loaded = self.load(view, ids).await?;
+        let bodies = loaded.iter().flatten();
+        let bytes: usize = bodies.map(|document| document.body.as_bytes().len()).sum();
+        Ok((bytes <= bytes_max).then_some(loaded))
+    }
+
     /// Stores a batch in one transaction.
     ///
     /// May be called again with the same commit after [`CommitError::Store`], whatever became of

@@ -343,7 +343,7 @@ impl Ledger {
         }
         Ok(Some(Box::new(Output {
             writes,
-            messages: Vec::new(),
+            ..Output::default()
         })))
     }
 
@@ -361,7 +361,8 @@ impl Ledger {
             .collect();
         let ids: BTreeSet<&str> = touched.iter().flatten().map(|(id, _)| &**id).collect();
         let ids: Vec<&str> = ids.into_iter().collect();
-        let stored = documents.get_many(view, &ids)?;
+        let stored = documents.get_many(view, &ids, usize::MAX)?;
+        let stored = stored.expect("nothing is more than that");
         let read = |bytes: Option<Bytes>| bytes.map(|bytes| Account::read(&bytes));
         let mut accounts: BTreeMap<&str, (Option<Account>, usize)> = BTreeMap::new();
         for (id, bytes) in ids.into_iter().zip(stored) {
@@ -421,7 +422,7 @@ impl Projector for Ledger {
         self.journal.note(Entry::Folded(partition, first, last));
         Ok(Output {
             writes,
-            messages: Vec::new(),
+            ..Output::default()
         })
     }
 }

@@ -34,6 +34,32 @@ pub(crate) async fn documents_come_in_the_order_of_the_ids(site: Arc<Site>) {
     assert_eq!(load(&store, &ids).await, expected);
 }
 
+pub(crate) async fn documents_that_are_too_large_together_are_given_up(site: Arc<Site>) {
+    let large = StoredDocument {
+        body: rawdoc! { "text": "x".repeat(100_000) },
+        ..document(1)
+    };
+    let (store, epoch) = owner(&site).await;
+    Batch::over(&partition(0), epoch, 0..1)
+        .insert("a", &large)
+        .insert("b", &large)
+        .store(&store)
+        .await
+        .expect("the owner may commit");
+
+    let view = aircraft();
+    let load = async |ids: &[&str], bytes_max: usize| {
+        let ids: Vec<DocumentId> = ids.iter().map(|id| (*id).into()).collect();
+        let loaded = store.load_within(&view, &ids, bytes_max).await;
+        loaded.expect("documents can be loaded")
+    };
+    let both = Some(vec![Some(large.clone()), None, Some(large.clone())]);
+    assert_eq!(load(&["a", "missing", "b"], 250_000).await, both);
+    assert_eq!(load(&["a", "missing", "b"], 150_000).await, None);
+    assert_eq!(load(&["b"], 150_000).await, Some(vec![Some(large)]));
+    assert_eq!(load(&["missing"], 0).await, Some(vec![None]));
+}
+
 pub(crate) async fn any_string_is_an_id(site: Arc<Site>) {
     let long = "x".repeat(800);
     let ids = [

@@ -152,6 +152,7 @@ fn every_key_is_read() {
             compile_timeout: Duration::from_secs(150),
             compile_memory_bytes: 512 << 20,
             cache: PathBuf::from("/etc/projectionist/cache"),
+            memory_budget_bytes: Some(768 << 20),
         }
     );
     assert_eq!(

@@ -86,6 +86,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::projection::Held;
     use crate::record::{Epoch, NextOffset, TopicPartition};
     use crate::store::{Advance, CheckpointId, EntryChange, Repairs, Table};
 
@@ -118,6 +119,7 @@ mod tests {
                 repairs: Repairs { from: 0, to: 0 },
             }],
             bytes,
+            held: Held::default(),
             reply: oneshot::channel().0,
         }
     }

@@ -46,6 +46,7 @@ impl Domain {
         let (reply, answer) = oneshot::channel();
         let bytes =
             self.pending.bytes() + bookkeeping.iter().map(EntryChange::bytes).sum::<usize>();
+        let held = self.pending.take_held();
         let (writes, mut entries) = self.pending.take();
         entries.extend(bookkeeping);
         let outgoing = entries.iter().filter_map(EntryChange::entry);
@@ -61,6 +62,7 @@ impl Domain {
             entries,
             advances,
             bytes,
+            held,
             reply,
         };
         self.commits.0 += 1;

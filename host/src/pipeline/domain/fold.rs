@@ -116,7 +116,14 @@ impl Domain {
         match folded {
             Ok(()) => {}
             Err(Unfolded::Faulty(..)) => unreachable!("a fault is dealt with where it is found"),
-            Err(Unfolded::Host(error)) => return self.postpone(&error),
+            Err(Unfolded::Host(error)) => {
+                // The parts of a batch that several lanes fold need their room at the same time.
+                if matches!(error, HostError::NoRoom(_)) {
+                    let member = &mut self.members[batch.member];
+                    member.partition.narrow(batch.events.len());
+                }
+                return self.postpone(&error);
+            }
             Err(Unfolded::Ended(reason)) => self.stop_all(&reason.into()),
             Err(Unfolded::SharedKeys) => self.give_up_sole_writing(&batch.partition).await,
         }
@@ -244,6 +251,7 @@ impl Domain {
         if self.is_anothers(source.partition, &current) {
             return Err(Unfolded::SharedKeys);
         }
+        self.pending.hold(output.held);
         self.absorb(source, output.writes, current);
         if !self.parts.context.is_mute {
             let checkpoint = checkpoint_id(&self.parts.context, source.partition);
@@ -446,6 +454,12 @@ impl Domain {
         match error {
             HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
             HostError::Unreadable(source) => self.stop_all(&describe(&**source).into()),
+            HostError::NoRoom(_) => {
+                let (projection, why) = (&self.parts.context.name, describe(error));
+                if recurring::admit("waiting", projection, &why) {
+                    tracing::info!(%projection, "waiting: {why}");
+                }
+            }
             HostError::Engine(_) => {
                 let (projection, why) = (&self.parts.context.name, describe(error));
                 if recurring::admit("folded again", projection, &why) {

@@ -126,6 +126,7 @@ fn joined(acts: &[(u8, Act)], lanes: usize, says_the_rest: bool) -> Folded {
         result: fold(acts, &part.indices, says_the_rest),
         plugin: "hash".into(),
         loaded: Vec::new(),
+        held: Held::default(),
     });
     let folded = folded.collect();
     join(events, &parts, folded)
@@ -214,6 +215,7 @@ fn trouble_of_the_host_in_one_lane_is_that_of_the_batch() {
         result,
         plugin: "hash".into(),
         loaded: Vec::new(),
+        held: Held::default(),
     });
     let folded = folded.collect();
     let joined = join(events, &parts, folded);

@@ -4,14 +4,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Question, event_index, invalid};
+use super::{ITEM_BYTES, Question, event_index, invalid};
 use crate::plugin::bindings::raw;
+use crate::plugin::fault::clip;
 use crate::projection::{EVENT_ID_HEADER, Fault, MESSAGES_PER_EVENT_MAX, Message};
 use crate::record::Header;
 
 /// Of key, value and headers together: what a topic with Kafka's own `max.message.bytes` takes,
 /// less what Kafka adds.
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
+
+/// Kafka takes no longer name.
+const TOPIC_BYTES_MAX: usize = 249;
+
+/// Of one message. Each takes room of its own, however short it is.
+const HEADERS_MAX: usize = 1_000;
 
 /// Takes the messages over, in the order of their events.
 pub(super) fn check(
@@ -47,6 +54,17 @@ pub(super) fn check(
     Ok(messages)
 }
 
+/// What a message takes.
+pub(super) fn made_bytes(message: &Message) -> usize {
+    let part = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = message.headers.iter();
+    let headers = headers.map(|header| {
+        let value = header.value.as_ref().map_or(0, |value| value.len());
+        ITEM_BYTES + header.name.len() + value
+    });
+    ITEM_BYTES + part(&message.key) + part(&message.value) + headers.sum::<usize>()
+}
+
 fn one(message: &raw::Message, question: &Question<'_>) -> Result<Message, Fault> {
     let events = question.events.len();
     let Some(event) = event_index(message.event, events) else {
@@ -57,7 +75,7 @@ fn one(message: &raw::Message, question: &Question<'_>) -> Result<Message, Fault
         return Err(invalid(problem, None));
     };
     let blame = |problem: String| {
-        let topic = &message.topic;
+        let topic = clip(&message.topic, TOPIC_BYTES_MAX);
         let problem = format!("a message for topic \"{topic}\" {problem}");
         invalid(problem, Some(event))
     };
@@ -91,6 +109,10 @@ fn allowed(topic: &str, question: &Question<'_>) -> Result<Arc<str>, String> {
 }
 
 fn check_size(message: &raw::Message) -> Result<(), String> {
+    let headers = message.headers.len();
+    if headers > HEADERS_MAX {
+        return Err(format!("has {headers} headers, and may have {HEADERS_MAX}"));
+    }
     let part = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let headers = message.headers.iter();
     let headers: usize = headers.map(|h| h.name.len() + h.value.len()).sum();

@@ -56,6 +56,18 @@ fn writes(list: &[(u32, u32, &str)]) -> raw::Output {
 }
 
 fn check_as(answer: &raw::Output, encoding: Encoding) -> Result<Output, Fault> {
+    let checked = check_within(1 << 20, answer, encoding);
+    checked.map_err(|refusal| match refusal {
+        Refusal::Fault(fault) => fault,
+        Refusal::TooMuch => panic!("a megabyte is enough for all of these"),
+    })
+}
+
+fn check_within(
+    bytes_max: usize,
+    answer: &raw::Output,
+    encoding: Encoding,
+) -> Result<Output, Refusal> {
     check(
         answer,
         &Question {
@@ -63,6 +75,7 @@ fn check_as(answer: &raw::Output, encoding: Encoding) -> Result<Output, Fault> {
             events: &events(),
             writes_max: 4,
             messages_max: 4,
+            bytes_max,
             projection: "test",
             topics: &["out".into(), "audit".into()],
         },
@@ -344,4 +357,35 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_made_of_an_answer_is_bounded_whatever_its_own_size() {
+    // Each item takes two bytes here, and a dozen as BSON.
+    let document = format!("{{\"n\":[0{}]}}", ",0".repeat(1_000));
+    let mut answer = writes(&[(0, 1, "a"), (1, 1, "b")]);
+    answer.writes.documents = column(&[Some(document.as_bytes()); 2]);
+    let output = check_within(1 << 20, &answer, Encoding::Json).expect("room enough");
+    let made = made_bytes(&output);
+    assert!(made > 5 * lifted_bytes(&answer), "{made}");
+    assert!(check_within(made, &answer, Encoding::Json).is_ok());
+    let refusal = check_within(made - 1, &answer, Encoding::Json).expect_err("a byte too few");
+    assert!(matches!(refusal, Refusal::TooMuch), "{refusal:?}");
+}
+
+#[test]
+fn counts_are_looked_at_before_anything_is_made_of_them() {
+    let mut answer = writes(&[]);
+    answer.writes.events = vec![0; 5];
+    answer.writes.views = vec![1; 5];
+    // Neither column is one: nobody has looked.
+    let malformed = Column {
+        bytes: Vec::new(),
+        ends: vec![7; 5],
+        missing: vec![9; 50],
+    };
+    answer.writes.ids = malformed.clone();
+    answer.writes.documents = malformed;
+    let fault = check_json(&answer).expect_err("five for four");
+    assert!(fault.detail.contains("5 writes"), "{fault}");
 }

@@ -123,18 +123,24 @@ fn write_one(
     Ok(rows == 1)
 }
 
-/// Reads documents in the order of `ids`, all as of one moment.
+/// Reads documents in the order of `ids`, all as of one moment; `None` where they are more than so
+/// many bytes.
 pub(super) fn load(
     connection: &mut Connection,
     address: &str,
     view: &ViewId,
     ids: &[DocumentId],
-) -> Result<Vec<Option<StoredDocument>>, Error> {
-    let rows = load_rows(connection, view, ids).map_err(|e| error::store(address, e))?;
+    bytes_max: usize,
+) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
+    let rows = load_rows(connection, view, ids, bytes_max).map_err(|e| error::store(address, e))?;
+    let Some(rows) = rows else {
+        return Ok(None);
+    };
     let check_one = |row: Option<Row>| row.map(|row| check(address, view, row)).transpose();
-    rows.into_iter()
-        .map(|row| Ok(check_one(row)?.map(|(_, document)| document)))
-        .collect()
+    let documents = rows
+        .into_iter()
+        .map(|row| Ok(check_one(row)?.map(|(_, document)| document)));
+    documents.collect::<Result<Vec<_>, Error>>().map(Some)
 }
 
 /// Reads up to `limit` documents after the id `after`.
@@ -155,15 +161,24 @@ fn load_rows(
     connection: &mut Connection,
     view: &ViewId,
     ids: &[DocumentId],
-) -> rusqlite::Result<Vec<Option<Row>>> {
+    bytes_max: usize,
+) -> rusqlite::Result<Option<Vec<Option<Row>>>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     if !schema::has_table(&transaction, &view.collection())? {
-        return Ok(ids.iter().map(|_| None).collect());
+        return Ok(Some(ids.iter().map(|_| None).collect()));
     }
     let mut statement = transaction.prepare_cached(&schema::select(view, "WHERE id = ?1"))?;
-    ids.iter()
-        .map(|id| statement.query_row([id], to_row).optional())
-        .collect()
+    let mut rows = Vec::with_capacity(ids.len());
+    let mut bytes = 0;
+    for id in ids {
+        let row = statement.query_row([id], to_row).optional()?;
+        bytes += row.as_ref().map_or(0, |row| row.bson.len());
+        if bytes > bytes_max {
+            return Ok(None);
+        }
+        rows.push(row);
+    }
+    Ok(Some(rows))
 }
 
 fn scan_rows(

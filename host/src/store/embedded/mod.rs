@@ -173,10 +173,20 @@ impl Store for EmbeddedStore {
         view: &ViewId,
         ids: &[DocumentId],
     ) -> Result<Vec<Option<StoredDocument>>, Error> {
+        let loaded = self.load_within(view, ids, usize::MAX).await?;
+        Ok(loaded.expect("nothing comes to more bytes than that"))
+    }
+
+    async fn load_within(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
         let (view, ids) = (view.clone(), ids.to_vec());
         let address = Arc::clone(&self.address);
         self.reader
-            .run(move |connection| documents::load(connection, &address, &view, &ids))
+            .run(move |connection| documents::load(connection, &address, &view, &ids, bytes_max))
             .await?
     }
 

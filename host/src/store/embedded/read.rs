@@ -23,8 +23,8 @@ impl Reader for EmbeddedStore {
         let address = Arc::clone(&self.address);
         self.views
             .run(move |connection| {
-                let found = documents::load(connection, &address, &view, &ids)?;
-                let document = found.into_iter().flatten().next();
+                let found = documents::load(connection, &address, &view, &ids, usize::MAX)?;
+                let document = found.into_iter().flatten().flatten().next();
                 Ok(document.map(|document| envelope::seal(&ids[0], &document)))
             })
             .await?

@@ -52,8 +52,9 @@ impl MongoStore {
         &self,
         view: &ViewId,
         ids: &[DocumentId],
-    ) -> Result<Vec<Option<StoredDocument>>, Error> {
-        let loaded = self.load_part(view, ids, Part::Whole).await;
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
+        let loaded = self.load_up_to(view, ids, Part::Whole, bytes_max).await;
         loaded.map_err(|stopped| self.stopped(view, stopped))
     }
 
@@ -63,7 +64,20 @@ impl MongoStore {
         ids: &[DocumentId],
         part: Part,
     ) -> Result<Vec<Option<StoredDocument>>, Stopped> {
+        let loaded = self.load_up_to(view, ids, part, usize::MAX).await?;
+        Ok(loaded.expect("nothing comes to more bytes than that"))
+    }
+
+    /// `None` where the bodies come to more than so many bytes, and then the rest is not read.
+    async fn load_up_to(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        part: Part,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<StoredDocument>>>, Stopped> {
         let mut found = vec![None; ids.len()];
+        let mut bytes = 0;
         let mut opener = Opener::default();
         let places = places(ids);
         let mut rest = ids;
@@ -74,14 +88,22 @@ impl MongoStore {
             if part == Part::Provenance {
                 find.append(cstr!("projection"), rawdoc! { "_m": 1 });
             }
-            self.for_each(find, |sealed| {
+            let see = |sealed: &RawDocument| {
+                bytes += sealed.as_bytes().len();
+                if bytes > bytes_max {
+                    return Ok(ControlFlow::Break(()));
+                }
                 let (id, document) = opener.open(sealed).map_err(Stopped::Foreign)?;
                 if let Some(&place) = places.get(id) {
                     found[place] = Some(document);
                 }
-                Ok::<(), Stopped>(())
-            })
-            .await?;
+                Ok::<_, Stopped>(ControlFlow::Continue(()))
+            };
+            self.look_through(&self.database, REQUEST_TIMEOUT, find, see)
+                .await?;
+            if bytes > bytes_max {
+                return Ok(None);
+            }
             rest = behind;
         }
         // An id that was asked for twice was answered once.
@@ -91,7 +113,7 @@ impl MongoStore {
                 found[index] = found[place].clone();
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     pub(super) async fn scan_documents(

@@ -134,7 +134,17 @@ impl Store for MongoStore {
         view: &ViewId,
         ids: &[DocumentId],
     ) -> Result<Vec<Option<StoredDocument>>, Error> {
-        self.load_documents(view, ids).await
+        let loaded = self.load_documents(view, ids, usize::MAX).await?;
+        Ok(loaded.expect("nothing comes to more bytes than that"))
+    }
+
+    async fn load_within(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
+        self.load_documents(view, ids, bytes_max).await
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {

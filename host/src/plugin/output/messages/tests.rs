@@ -45,6 +45,7 @@ fn check_up_to(messages_max: usize, answer: &[raw::Message]) -> Result<Vec<Messa
             events: &events,
             writes_max: 0,
             messages_max,
+            bytes_max: usize::MAX,
             projection: "orders",
             topics: &["out".into(), "audit".into()],
         },
