@@ -78,7 +78,8 @@ async fn a_reason_that_recurs_is_one_line() {
     let topic = Topic::create("recurs", 1).await.expect("a topic");
     let settings = Settings::tally(&topic, "");
     let database = settings.database().await;
-    let host = Host::start(&settings.config()).expect("a host");
+    let config = settings.config();
+    let host = Host::start(&config).expect("a host");
     let poison: Vec<_> = (1..=200)
         .map(|n| number(&format!("poison-{n}"), -n))
         .collect();
