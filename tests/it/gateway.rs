@@ -22,6 +22,8 @@ mod freshness;
 mod hosts;
 #[path = "gateway/lists.rs"]
 mod lists;
+#[path = "gateway/names.rs"]
+mod names;
 #[path = "gateway/outages.rs"]
 mod outages;
 #[path = "gateway/site.rs"]

@@ -95,6 +95,7 @@ conformance! {
         a_view_that_nobody_prepared_is_empty,
         preparing_again_keeps_the_documents,
         a_view_has_one_writer_and_refuses_others,
+        a_writer_keeps_the_views_that_it_began_with,
         a_store_in_order_answers_a_ping;
     entries:
         entries_change_with_documents_and_checkpoint,

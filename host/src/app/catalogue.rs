@@ -32,12 +32,15 @@ pub struct Plugin {
     pub bytes: Vec<u8>,
 }
 
-/// What is wrong with one plugin.
+/// What is wrong with one plugin, or shows with it at hand.
 #[derive(Debug)]
 pub struct Problem {
+    /// What of the configuration it is about.
+    pub written: config::Written,
     /// Whose it is: `projection "aircraft"`.
     pub what: String,
-    pub path: PathBuf,
+    /// The plugin's file, where it is about one.
+    pub path: Option<PathBuf>,
     pub message: String,
 }
 
@@ -48,13 +51,18 @@ impl Catalogue {
         let mut plugins = Vec::new();
         let mut problems = Vec::new();
         for (name, projection) in &config.projections {
-            let loaded =
-                load(&engine, name, projection).map_err(|message| (&projection.plugin, message));
+            let loaded = load(&engine, name, projection)
+                .map_err(|wrong| (&projection.plugin, wrong.key, wrong.message));
             let placement = match &projection.placement {
                 None => Ok(None),
-                Some(placement) => load_placement(&engine, name, placement)
-                    .map(Some)
-                    .map_err(|message| (&placement.policy, message)),
+                Some(placement) => {
+                    load_placement(&engine, name, placement)
+                        .map(Some)
+                        .map_err(|message| {
+                            let key = ["placement", "policy"].map(str::to_owned).to_vec();
+                            (&placement.policy, key, message)
+                        })
+                }
             };
             match (loaded, placement) {
                 (Ok((program, bytes)), Ok(placement)) => plugins.push(Plugin {
@@ -65,17 +73,20 @@ impl Catalogue {
                     bytes,
                 }),
                 (loaded, placement) => {
-                    for (path, message) in loaded.err().into_iter().chain(placement.err()) {
+                    for (path, key, message) in loaded.err().into_iter().chain(placement.err()) {
+                        let key = key.iter().map(String::as_str);
+                        let key = ["projections", name.as_str()].into_iter().chain(key);
                         problems.push(Problem {
+                            written: config.place_of(key),
                             what: projection_name(name),
-                            path: path.clone(),
+                            path: Some(path.clone()),
                             message,
                         });
                     }
                 }
             }
         }
-        problems.extend(shared_views(&plugins));
+        problems.extend(shared_views(config, &plugins));
         let mut routing = BTreeMap::new();
         for (name, store) in &config.stores {
             let Some(configured) = &store.routing else {
@@ -86,8 +97,9 @@ impl Catalogue {
                     routing.insert(name.clone(), policy);
                 }
                 Err(message) => problems.push(Problem {
+                    written: config.place_of(["stores", name.as_str(), "routing", "policy"]),
                     what: format!("store \"{name}\""),
-                    path: configured.policy.clone(),
+                    path: Some(configured.policy.clone()),
                     message,
                 }),
             }
@@ -140,22 +152,72 @@ impl Plugin {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem {
+            written,
             what,
             path,
             message,
         } = self;
-        write!(f, "{what}, {}: {message}", path.display())
+        write!(f, "{written}: {what}")?;
+        if let Some(path) = path {
+            write!(f, ", {}", path.display())?;
+        }
+        write!(f, ": {message}")
     }
+}
+
+/// What is wrong with a projection, and the key within its section that says so.
+struct Wrong {
+    key: Vec<String>,
+    message: String,
+}
+
+impl Wrong {
+    fn at(key: &str, message: String) -> Self {
+        Wrong {
+            key: vec![key.to_owned()],
+            message,
+        }
+    }
+
+    fn of(error: &plugin::Error) -> Self {
+        let message = describe(error);
+        match error {
+            plugin::Error::Configuration { detail, .. } => Wrong {
+                key: key_in_config(detail),
+                message,
+            },
+            plugin::Error::Refused { .. } | plugin::Error::Engine(_) => {
+                Wrong::at("plugin", message)
+            }
+        }
+    }
+}
+
+/// The key of a plugin's configuration that a text about it opens with: a JSON pointer where it
+/// breaks the schema, and often a key where the plugin speaks itself. A word that is no key leads
+/// to the section, where it would be.
+fn key_in_config(detail: &str) -> Vec<String> {
+    let first = detail.split([' ', ':']).next().unwrap_or_default();
+    let keys = match first.strip_prefix('/') {
+        Some(pointer) => pointer.split('/').map(str::to_owned).collect(),
+        None => vec![first.to_owned()],
+    };
+    ["config".to_owned()].into_iter().chain(keys).collect()
 }
 
 fn load(
     engine: &Arc<Engine>,
     name: &str,
     projection: &config::Projection,
-) -> Result<(Arc<Program>, Vec<u8>), String> {
-    let (file, bytes) = read(&projection.plugin, &format!("projections.{name}.plugin"))?;
-    let program = Program::load(engine, &file, &bytes).map_err(|error| describe(&error))?;
-    versions::configure(name, projection, &program).map_err(|error| describe(&error))?;
+) -> Result<(Arc<Program>, Vec<u8>), Wrong> {
+    let read = read(&projection.plugin, &format!("projections.{name}.plugin"));
+    let (file, bytes) = read.map_err(|message| Wrong::at("plugin", message))?;
+    let program = Program::load(engine, &file, &bytes).map_err(|error| Wrong::of(&error))?;
+    let key = projection.views.key().unwrap_or("plugin");
+    let program = versions::call_views(projection, &program);
+    let program = program.map_err(|message| Wrong::at(key, message))?;
+    let configured = versions::configure(name, projection, &program);
+    configured.map_err(|error| Wrong::of(&error))?;
     Ok((program, bytes))
 }
 
@@ -236,25 +298,62 @@ fn read(path: &Path, key: &str) -> Result<(String, Vec<u8>), String> {
     Ok((file.to_string_lossy().into_owned(), bytes))
 }
 
-/// Two projections that write one view would overwrite one another's documents.
-fn shared_views(plugins: &[Plugin]) -> Vec<Problem> {
-    let mut owners: BTreeMap<(&str, Arc<str>), &str> = BTreeMap::new();
+/// Two projections that write one view would overwrite one another's documents, and of two views
+/// with one name the gateway could serve one. Each pair of projections is told once.
+fn shared_views(config: &Config, plugins: &[Plugin]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for plugin in plugins {
-        for view in plugin.views() {
-            let key = (plugin.projection.store.as_str(), Arc::clone(&view.name));
-            if let Some(owner) = owners.insert(key, &plugin.name) {
-                problems.push(Problem {
-                    what: projection_name(&plugin.name),
-                    path: plugin.projection.plugin.clone(),
-                    message: format!(
-                        "it writes view \"{}\" in store \"{}\", which projection \"{owner}\" writes \
-                         too; keep them in two stores (databases)",
-                        view.name, plugin.projection.store
-                    ),
-                });
-            }
+    for (index, plugin) in plugins.iter().enumerate() {
+        for other in &plugins[..index] {
+            let names: Vec<String> = plugin
+                .views()
+                .filter(|view| other.views().any(|other| other.name == view.name))
+                .map(|view| format!("\"{}\"", view.name))
+                .collect();
+            let message = match names.is_empty() {
+                true => None,
+                false => clash(config, plugin, other, &names.join(", ")),
+            };
+            problems.extend(message.map(|message| Problem {
+                written: naming(config, plugin),
+                what: projection_name(&plugin.name),
+                path: Some(plugin.projection.plugin.clone()),
+                message,
+            }));
         }
     }
     problems
+}
+
+/// What keeps two projections from having views of the same `names`.
+fn clash(config: &Config, plugin: &Plugin, other: &Plugin, names: &str) -> Option<String> {
+    let [store, others] = [plugin, other].map(|plugin| plugin.projection.store.as_str());
+    let at_other = naming(config, other);
+    let locations = |store: &str| {
+        config.stores[store]
+            .copies
+            .iter()
+            .map(|copy| &copy.location)
+    };
+    if locations(store).any(|one| locations(others).any(|other| one == other)) {
+        return Some(format!(
+            "it writes view {names} in store \"{store}\", which projection \"{}\" writes too \
+             ({at_other}); call it something else with view or views in [projections.{}], or keep \
+             them in two stores (databases)",
+            other.name, plugin.name
+        ));
+    }
+    config.gateway.listen.is_some().then(|| {
+        format!(
+            "the gateway would serve its view {names} in store \"{store}\", and that of projection \
+             \"{}\" in store \"{others}\" under one name ({at_other}); call one of them something \
+             else with view or views in its section, or leave gateway.listen out",
+            other.name
+        )
+    })
+}
+
+/// Where it is said what a projection's views are called.
+fn naming(config: &Config, plugin: &Plugin) -> config::Written {
+    let key = plugin.projection.views.key().unwrap_or("plugin");
+    config.place_of(["projections", &*plugin.name, key])
 }

@@ -53,10 +53,16 @@ pub(super) struct Seat {
 pub(super) fn unknown_views(config: &Config, known: &[String]) -> Vec<String> {
     let is_unknown = |view: &str| view != options::ALL && !known.iter().any(|name| name == view);
     let declared = config.views.keys().filter(|view| is_unknown(view));
-    let mut unknown: Vec<String> = declared.map(|view| format!("views.{view}")).collect();
+    let at = |key: &[&str]| match config.place_of(key.iter().copied()).place {
+        Some(place) => format!(" ({place})"),
+        None => String::new(),
+    };
+    let declared = declared.map(|view| format!("views.{view}{}", at(&["views", view.as_str()])));
+    let mut unknown: Vec<String> = declared.collect();
     for (role, views) in &config.gateway.readers.roles {
+        let at = at(&["gateway", "roles", role.as_str(), "views"]);
         let views = views.iter().filter(|view| is_unknown(view));
-        unknown.extend(views.map(|view| format!("gateway.roles.{role}.views: {view}")));
+        unknown.extend(views.map(|view| format!("gateway.roles.{role}.views: {view}{at}")));
     }
     unknown
 }

@@ -25,7 +25,7 @@ use crate::pipeline::backoff::Backoff;
 use crate::pipeline::shadow::{Candidate, Report};
 use crate::pipeline::version::{CrashBudget, MakeProjector, Trial, Version, Versions};
 use crate::plugin::{self, Program};
-use crate::projection::{Descriptor, HostError};
+use crate::projection::{Descriptor, HostError, Ownership, View};
 use crate::registry::{self, Registry};
 use crate::store::Store;
 use crate::telemetry::health::describe;
@@ -78,10 +78,15 @@ pub enum Error {
         source: plugin::Error,
     },
     #[error(
-        "the file of the configuration has other views than plugin {active}, which runs; keep \
-         those, or give the projection another name and its views another store"
+        "the file of the configuration has the views {own}, and plugin {active}, which runs, has \
+         {views}; keep those, or give the projection another name and its views other names or \
+         another store"
     )]
-    Views { active: String },
+    Views {
+        active: String,
+        views: String,
+        own: String,
+    },
 }
 
 /// Why a plugin of a revision is not run.
@@ -370,7 +375,7 @@ impl Loader {
         let (name, projection) = (Arc::clone(&self.name), self.projection.clone());
         let label = hash.to_owned();
         let loading = tokio::task::spawn_blocking(move || {
-            let program = Program::load(&engine, &label, &bytes)?;
+            let program = load(&engine, &label, &bytes, (&name, &projection))?;
             configure(&name, &projection, &program)?;
             Ok(program)
         });
@@ -386,10 +391,14 @@ impl Loader {
                 Unusable::No(describe(&error))
             }
         })?;
-        if program.descriptor().views != own.views {
-            return Err(Unusable::No(
-                "its views are not those of the plugin that runs".to_owned(),
-            ));
+        let (its, own) = (&program.descriptor().views, &own.views);
+        if its != own {
+            return Err(Unusable::No(format!(
+                "its views ({}) are not those of the plugin that runs ({}); keep those, or give the \
+                 projection another name, and its views, too",
+                tell_views(its),
+                tell_views(own)
+            )));
         }
         let mut programs = self.programs();
         programs.push(Arc::clone(&program));
@@ -433,6 +442,33 @@ fn plain(version: &Version, before: Option<&Version>, projection: &config::Proje
     }
 }
 
+/// A projection's plugin from its file, its views called as the configuration says. `label` is for
+/// messages.
+pub(super) fn load(
+    engine: &Arc<plugin::Engine>,
+    label: &str,
+    bytes: &[u8],
+    projection: (&str, &config::Projection),
+) -> Result<Arc<Program>, plugin::Error> {
+    let program = Program::load(engine, label, bytes)?;
+    let (name, config) = projection;
+    let called = call_views(config, &program);
+    called.map_err(|detail| plugin::Error::configuration(label, name, detail))
+}
+
+/// The same plugin, its views called as the configuration says.
+///
+/// # Errors
+/// What the configuration says of views that the plugin does not have.
+pub(super) fn call_views(
+    projection: &config::Projection,
+    program: &Program,
+) -> Result<Arc<Program>, String> {
+    let views = &program.descriptor().views;
+    let own: Vec<&str> = views.iter().map(|view| &*view.name).collect();
+    Ok(program.calling_views(projection.views.of(&own)?))
+}
+
 /// A projection's plugin with its configuration.
 pub(super) fn configure(
     name: &str,
@@ -468,21 +504,47 @@ async fn check_views(
     let Some(newest) = deployments.newest().await? else {
         return Ok(());
     };
-    let views = |about: &plugin::About| about.projection.as_ref().map(|p| p.views.clone());
-    let own = plugin.program.about();
-    if newest.active == own.sha256 {
+    if newest.active == plugin.program.about().sha256 {
         return Ok(());
     }
-    match registry.find(&newest.active).await {
-        Ok(active) if views(&active.about) == views(own) => return Ok(()),
-        Ok(_) => {}
+    let own = &plugin.program.descriptor().views;
+    let active = match registry.find(&newest.active).await {
+        Ok(active) => views_of(&active.about, &plugin.projection),
         // Somebody has removed it; nobody can run it.
         Err(registry::Error::NotFound(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
+    };
+    if active.as_ref() == Some(own) {
+        return Ok(());
     }
     Err(Error::Views {
         active: newest.active,
+        views: active.map_or_else(|| "others".to_owned(), |views| tell_views(&views)),
+        own: tell_views(own),
     })
+}
+
+/// A plugin's views under the names that a projection gives them; `None` where it cannot.
+fn views_of(about: &plugin::About, projection: &config::Projection) -> Option<Vec<View>> {
+    let views = &about.projection.as_ref()?.views;
+    let own: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+    let names = projection.views.of(&own).ok()?;
+    let view = |(name, view): (&str, &plugin::AboutView)| View {
+        name: name.into(),
+        ownership: view.ownership,
+    };
+    Some(names.into_iter().zip(views).map(view).collect())
+}
+
+fn tell_views(views: &[View]) -> String {
+    let views = views.iter().map(|view| {
+        let ownership = match view.ownership {
+            Ownership::ByKey => "by-key",
+            Ownership::Shared => "shared",
+        };
+        format!("{} {ownership}", view.name)
+    });
+    views.collect::<Vec<_>>().join(", ")
 }
 
 impl Error {

@@ -14,7 +14,8 @@ use super::kafka::GROUP_PROTOCOLS;
 use super::secret::REDACTED;
 use super::{
     Batch, Config, Host, Kafka, KeyPath, Limits, Messages, Projection, Queue, Secret, dedupe,
-    gateway, parking, placement, plugins, projections, stores, tokens, trial, values, views,
+    gateway, parking, placement, plugins, projections, stores, tokens, trial, values, view_names,
+    views,
 };
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -88,6 +89,7 @@ fn projection(projection: &Projection) -> Table {
         ("parking", parking::to_toml(&projection.parking).into()),
         ("trial", trial::to_toml(&projection.trial).into()),
     ]);
+    view_names::to_toml(&projection.views, &mut entries);
     if let Some(placement) = &projection.placement {
         entries.insert("placement".to_owned(), placement::to_toml(placement).into());
     }

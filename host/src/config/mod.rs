@@ -36,6 +36,7 @@ mod host;
 mod kafka;
 mod parking;
 mod placement;
+mod places;
 mod plugin_config;
 mod plugins;
 mod problem;
@@ -52,6 +53,7 @@ mod tokens;
 mod tree;
 mod trial;
 mod values;
+mod view_names;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,7 @@ pub use host::{Host, LogFormat};
 pub use kafka::{GroupProtocol, Kafka};
 pub use parking::{OnFault, Parking};
 pub use placement::Placement;
+pub use places::Written;
 pub use plugin_config::PluginConfig;
 pub use plugins::Plugins;
 pub use problem::{KeyPath, Place, Problem, Problems};
@@ -78,9 +81,11 @@ pub use secret::{REDACTED, Secret};
 pub use stores::{Copy, Location, Store};
 pub use tokens::{Role, Token};
 pub use trial::Trial;
+pub use view_names::ViewNames;
 pub use views::View;
 
 use environment::Variables;
+use places::Places;
 use reader::{Context, Section};
 
 /// What a host runs by.
@@ -98,6 +103,7 @@ pub struct Config {
     pub views: BTreeMap<String, View>,
     /// Keys whose values came through `${}`: shown to nobody.
     hidden: BTreeSet<KeyPath>,
+    places: Places,
 }
 
 /// Reads a file; a file that cannot be read is a problem like any other. Relative paths in the
@@ -153,11 +159,12 @@ fn read(
     let plugins = plugins::read(root.section("plugins"), &environment);
     let stores = stores::read(root.section("stores"));
     let projections = projections::read(root.section("projections"), &stores);
-    let gateway = gateway::read(root.section("gateway"));
+    let gateway = gateway::read(root.section("gateway"), host.listen);
     let views = views::read(&root.section("views"));
     root.finish();
     let stores = stores.checked;
     Ok(Config {
+        places: Places::of(&table),
         hidden: context.finish()?,
         host,
         kafka,
@@ -174,6 +181,12 @@ impl Config {
     /// by [`REDACTED`].
     pub fn to_toml_redacted(&self) -> String {
         effective::to_toml(self)
+    }
+
+    /// Where a key was written, or else the section that it would be in; for messages about what
+    /// shows only with the plugins at hand.
+    pub fn place_of<'k>(&self, key: impl IntoIterator<Item = &'k str>) -> Written {
+        self.places.of_key(key)
     }
 }
 

@@ -11,6 +11,7 @@ use super::plugin_config::{self, PluginConfig};
 use super::reader::{Field, Section};
 use super::stores::{Store, Stores};
 use super::trial::{self, Trial};
+use super::view_names::{self, ViewNames};
 use super::{suggest, values};
 
 /// A plugin that folds the events of its topics into documents.
@@ -22,6 +23,8 @@ pub struct Projection {
     pub topics: Vec<String>,
     /// Names one of [`Config::stores`](super::Config::stores); by default the only one.
     pub store: String,
+    /// What the plugin's views are called there; by default what the plugin calls them.
+    pub views: ViewNames,
     /// The consumer group, which no other projection shares: hosts of one group divide the
     /// partitions. `projectionist-NAME` by default.
     pub group_id: String,
@@ -246,11 +249,14 @@ fn read_projection(
     let topics = topics(&mut section);
     let messages = messages(section.section("messages"));
     let store = store(&mut section, stores);
+    let views = view_names::read(&mut section);
     let cache_bytes_max = section
         .read("cache-bytes", values::size)
         .unwrap_or(CACHE_BYTES_MAX);
     let lanes = lanes(&mut section);
-    let placement = placement::read(section.section("placement"), lanes);
+    // How many there are to be is unknown where what was written is wrong.
+    let known_lanes = Some(lanes).filter(|_| !section.is_wrong("lanes"));
+    let placement = placement::read(section.section("placement"), known_lanes);
     let without_key = section
         .read("without-key", values::choice(&WITHOUT_KEY))
         .unwrap_or(WithoutKey::Project);
@@ -260,17 +266,22 @@ fn read_projection(
     let mut batch_section = section.section("batch");
     let batch = batch(&mut batch_section);
     let queue = queue(section.section("queue"));
-    let limits = limits(section.section("limits"), &batch);
+    check_batch(&section, &batch_section, &batch, &queue);
+    // Another number is about to be written there.
+    let is_to_change = batch_section.has("bytes") && batch_section.is_wrong("bytes");
+    let batch_bytes = Some(batch.bytes_max).filter(|_| !is_to_change);
+    let limits = limits(section.section("limits"), batch_bytes);
     let dedupe = dedupe::read(section.section("dedupe"));
     let parking = parking::read(section.section("parking"));
+    check_dead_letters(&section, &topics, &parking);
     let trial = trial::read(section.section("trial"));
-    check_batch(&batch_section, &batch, &queue);
     batch_section.finish();
     section.finish();
     Some(Projection {
         plugin: plugin?,
         topics,
         store: store?,
+        views,
         group_id,
         cache_bytes_max,
         lanes,
@@ -358,6 +369,9 @@ fn store(section: &mut Section<'_>, stores: &Stores<'_>) -> Option<String> {
             }
         };
     };
+    if stores.names.is_empty() {
+        return None;
+    }
     let known = |field: &Field<'_>| {
         let text = field.text()?;
         if stores.names.contains(&text.text.as_str()) {
@@ -407,7 +421,8 @@ fn queue(mut section: Section<'_>) -> Queue {
     queue
 }
 
-fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
+/// `batch_bytes` is what a batch holds, where that is known.
+fn limits(mut section: Section<'_>, batch_bytes: Option<u64>) -> Limits {
     let default = Limits::default();
     let limits = Limits {
         memory_bytes_max: section
@@ -444,7 +459,8 @@ fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
             "must not be more than 4GiB, all that a plugin can address",
         );
     }
-    if limits.memory_bytes_max <= batch.bytes_max {
+    let is_held = batch_bytes.is_none_or(|bytes| limits.memory_bytes_max > bytes);
+    if !is_held && !section.is_wrong("memory") {
         section.problem(
             "memory",
             "must be more than the batch's bytes, which it has to hold",
@@ -454,7 +470,8 @@ fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
         let message = format!("must not be more than {TABLE_ELEMENTS_LIMIT}");
         section.problem("table-elements", message);
     }
-    if limits.call_base > limits.call_max {
+    let is_wrong = section.is_wrong("call-base") || section.is_wrong("call-max");
+    if !is_wrong && limits.call_base > limits.call_max {
         let call_max = humantime::format_duration(limits.call_max);
         let message = format!("must not be more than call-max, which is {call_max}");
         section.problem("call-base", message);
@@ -463,19 +480,37 @@ fn limits(mut section: Section<'_>, batch: &Batch) -> Limits {
     limits
 }
 
-fn check_batch(section: &Section<'_>, batch: &Batch, queue: &Queue) {
-    if batch.events_max > queue.events_max {
+/// A copy would come back as an event, which cannot be folded either, and so on for ever.
+fn check_dead_letters(section: &Section<'_>, topics: &[String], parking: &Parking) {
+    let Some(topic) = &parking.dead_letter_topic else {
+        return;
+    };
+    if topics.contains(topic) {
+        let parking = section.peek("parking");
+        parking.problem(
+            "dead-letter-topic",
+            "is one of the topics that the projection reads, so each copy would be parked and \
+             copied again; name another one",
+        );
+    }
+}
+
+/// `section` is the projection's, `batches` that of its batch.
+fn check_batch(section: &Section<'_>, batches: &Section<'_>, batch: &Batch, queue: &Queue) {
+    let queues = section.peek("queue");
+    let known = |key| !batches.is_wrong(key) && !queues.is_wrong(key);
+    if known("events") && batch.events_max > queue.events_max {
         let message = format!(
             "must not be more than the queue's {} events, or no batch would ever be full",
             queue.events_max
         );
-        section.problem("events", message);
+        batches.problem("events", message);
     }
-    if batch.bytes_max > queue.bytes_max {
+    if known("bytes") && batch.bytes_max > queue.bytes_max {
         let message = format!(
             "must not be more than the queue's {} bytes, or no batch would ever be full",
             queue.bytes_max
         );
-        section.problem("bytes", message);
+        batches.problem("bytes", message);
     }
 }

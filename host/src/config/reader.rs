@@ -161,6 +161,19 @@ impl<'c> Section<'c> {
         }
     }
 
+    /// A table in this one that is read already, for another look at its keys.
+    pub(super) fn peek(&self, key: &'static str) -> Section<'c> {
+        let entry = match self.table {
+            Contents::Table(table) => table.get(key),
+            Contents::Absent | Contents::Broken => None,
+        };
+        match entry.map(|entry| (&entry.place, entry.node.typed())) {
+            Some((place, Value::Table(table))) => self.child(key, place, Contents::Table(table)),
+            Some((place, _)) => self.child(key, place, Contents::Broken),
+            None => self.child(key, &self.place, Contents::Absent),
+        }
+    }
+
     /// The tables in this one, whatever their names.
     pub(super) fn named_sections(&self) -> Vec<(&'c str, Section<'c>)> {
         let Contents::Table(table) = self.table else {
@@ -207,6 +220,20 @@ impl<'c> Section<'c> {
     /// True where nothing stands in its place.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.table, Contents::Absent)
+    }
+
+    /// True where something is wrong with a key, or with what lies in it: whoever compares it with
+    /// another one leaves that, for the second problem would follow from the first.
+    pub(super) fn is_wrong(&self, key: &str) -> bool {
+        let key = self.path.child(key).0;
+        let problems = self.context.problems.borrow();
+        let mut keys = problems.iter().filter_map(|problem| problem.key.as_ref());
+        keys.any(|wrong| wrong.0.starts_with(&key))
+    }
+
+    /// True where the key was written.
+    pub(super) fn has(&self, key: &str) -> bool {
+        matches!(self.table, Contents::Table(table) if table.get(key).is_some())
     }
 
     /// Notes that the section has nothing in it.

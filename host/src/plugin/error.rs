@@ -101,7 +101,8 @@ pub enum Problem {
 }
 
 impl Error {
-    pub(super) fn configuration(plugin: &str, projection: &str, detail: String) -> Self {
+    /// Of the configuration of a projection.
+    pub fn configuration(plugin: &str, projection: &str, detail: String) -> Self {
         Error::Configuration {
             plugin: plugin.to_owned(),
             whose: format!("projection \"{projection}\""),

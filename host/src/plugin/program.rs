@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::logs::Logs;
 
 /// A plugin that any number of projections can run.
+#[derive(Clone)]
 pub struct Program {
     name: String,
     hash: Arc<str>,
@@ -49,6 +50,19 @@ impl Program {
         }))
     }
 
+    /// The same with other names for its views, which are in its own order.
+    #[must_use]
+    pub fn calling_views<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Arc<Self> {
+        let mut descriptor = Descriptor::clone(&self.descriptor);
+        for (view, name) in descriptor.views.iter_mut().zip(names) {
+            view.name = name.into();
+        }
+        Arc::new(Program {
+            descriptor: Arc::new(descriptor),
+            ..self.clone()
+        })
+    }
+
     /// The name that it was loaded under.
     pub fn name(&self) -> &str {
         &self.name
@@ -68,6 +82,7 @@ impl Program {
         &self.about
     }
 
+    /// What it says of itself; its views have the names that this projection gives them.
     pub fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
     }

@@ -17,6 +17,7 @@ mod entry;
 pub mod envelope;
 pub mod list;
 pub mod mongo;
+mod owners;
 mod reader;
 
 use std::fmt;
@@ -43,10 +44,11 @@ pub trait Store: Send + Sync + 'static {
     /// Views that exist already are left as they are.
     async fn prepare(&self, views: &[ViewId]) -> Result<(), Error>;
 
-    /// Records who writes a view, at the first call. From then on others are refused: they would
-    /// fold events over documents that hold them already. `writer` is a
+    /// Records who writes these views, all that the writer has, at the first call. From then on
+    /// others are refused: they would fold events over documents that hold them already. And the
+    /// writer is refused another view, which would lack what was folded before. `writer` is a
     /// [`CheckpointId::writer`].
-    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error>;
+    async fn own(&self, views: &[ViewId], writer: &str) -> Result<(), Error>;
 
     /// Takes a partition over: from now on, a commit under an earlier epoch changes nothing.
     /// A partition that nobody claimed before starts at offset 0.
@@ -351,15 +353,6 @@ impl fmt::Display for CheckpointId {
         let writer = CheckpointId::writer(&self.projection, self.version, &self.copy);
         write!(f, "{writer}/{}", self.partition)
     }
-}
-
-/// What a second writer of a view is told.
-fn owned_by_another(view: &ViewId, owner: &str, writer: &str) -> String {
-    format!(
-        "view {view} belongs to {owner} (projection, version, store), and {writer} would fold \
-         events over its documents a second time; keep those names, or give the projection another \
-         database or file"
-    )
 }
 
 impl Error {

@@ -166,8 +166,9 @@ async fn a_configuration_that_does_not_fit_the_views_is_refused() {
     let cases = [
         (
             "[views.tallies]\nindexes = []",
-            "views that no projection writes: views.tallies; there are tally",
+            "views that no projection writes: views.tallies (",
         ),
+        ("[views.tallies]\nindexes = []", "); there are tally"),
         (
             "[gateway.roles.some]\nviews = [\"tally\", \"other\"]",
             "gateway.roles.some.views: other",

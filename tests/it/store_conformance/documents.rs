@@ -273,13 +273,13 @@ pub(crate) async fn a_store_in_order_answers_a_ping(site: Arc<Site>) {
 
 pub(crate) async fn a_view_has_one_writer_and_refuses_others(site: Arc<Site>) {
     let (store, other) = (site.host().await, site.host().await);
-    let view = ViewId::new("owned", 1);
+    let views = [ViewId::new("owned", 1)];
     for host in [&store, &other] {
-        let owned = host.own(&view, "accounts/v1/main").await;
+        let owned = host.own(&views, "accounts/v1/main").await;
         owned.expect("every host of the projection writes it");
     }
     for writer in ["accounts-2/v1/main", "accounts/v1/other"] {
-        let refused = other.own(&view, writer).await.expect_err(writer);
+        let refused = other.own(&views, writer).await.expect_err(writer);
         assert!(!refused.is_transient(), "{refused:?}");
         let text = refused.to_string();
         assert!(
@@ -289,7 +289,32 @@ pub(crate) async fn a_view_has_one_writer_and_refuses_others(site: Arc<Site>) {
     }
     let next = ViewId::new("owned", 2);
     other
-        .own(&next, "accounts-2/v1/main")
+        .own(&[next], "accounts-2/v1/main")
         .await
         .expect("another version is another's");
+}
+
+pub(crate) async fn a_writer_keeps_the_views_that_it_began_with(site: Arc<Site>) {
+    let (store, other) = (site.host().await, site.host().await);
+    let [first, second, third] = ["kept-1", "kept-2", "kept-3"].map(|name| ViewId::new(name, 1));
+    let writer = "keeper/v1/main";
+    let own = [first.clone(), second.clone()];
+    store.own(&own, writer).await.expect("it begins with two");
+    for more in [vec![third.clone()], vec![first.clone(), third.clone()]] {
+        let refused = other.own(&more, writer).await.expect_err("a new view");
+        assert!(!refused.is_transient(), "{refused:?}");
+        let text = refused.to_string();
+        assert!(
+            text.contains("kept-3") && text.contains("kept-1.v1, kept-2.v1"),
+            "{text}"
+        );
+    }
+    // What it leaves out it still owns, and a refused view is anybody's.
+    other.own(&[first], writer).await.expect("one of its own");
+    let taken = store.own(&[second], "other/v1/main").await;
+    taken.expect_err("it belongs to the keeper");
+    other
+        .own(&[third], "other/v1/main")
+        .await
+        .expect("nobody has it");
 }

@@ -37,6 +37,9 @@ fn the_guide_names_every_key_and_no_other() {
     // A secret and a file of keys do not go together.
     let secret = format!("secret = \"{}\"", "x".repeat(32));
     let with_secret = FULL.replace("jwks = \"keys.json\"", &secret);
+    // Nor do a name for the only view and names for several.
+    let views = "views = { aircraft = \"planes\", airports = \"air-ports\" }";
+    let with_secret = with_secret.replace(views, "view = \"planes\"");
     let mut keys = Vec::new();
     for text in [format!("{FULL}{token}{reader}"), with_secret] {
         let full = right(&text, &[]);
@@ -93,7 +96,8 @@ fn collect_keys(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
             _ => name,
         };
         let key = format!("{prefix}{name}");
-        let free = key.ends_with(".config") || key.ends_with(".properties");
+        let free = [".config", ".properties", ".views"];
+        let free = free.iter().any(|end| key.ends_with(end));
         match value.as_table() {
             Some(table) if !free => collect_keys(&format!("{key}."), table, keys),
             _ => keys.push(key),

@@ -78,6 +78,8 @@ wrong_files! {
     wrong_copies,
     reserved_properties,
     contradictions,
+    cannot_work,
+    told_once,
     wrong_tokens,
     wrong_gateways,
     wrong_readers,
@@ -112,6 +114,7 @@ fn the_smallest_configuration_gets_all_defaults() {
             plugin: PathBuf::from("/etc/projectionist/aircraft.wasm"),
             topics: vec!["flights".to_owned()],
             store: "main".to_owned(),
+            views: ViewNames::Plugins,
             group_id: "projectionist-aircraft".to_owned(),
             cache_bytes_max: 32 * 1024 * 1024,
             lanes: 1,
@@ -181,6 +184,9 @@ fn every_key_is_read() {
     assert_eq!(projection.cache_bytes_max, 512_000);
     assert_eq!(projection.lanes, 4);
     assert_eq!(projection.without_key, WithoutKey::Park);
+    let names = [("aircraft", "planes"), ("airports", "air-ports")];
+    let names = names.map(|(own, name)| (own.to_owned(), name.to_owned()));
+    assert_eq!(projection.views, ViewNames::Each(names.into()));
     let placement = Placement {
         policy: PathBuf::from("/etc/projectionist/policies/least-loaded.wasm"),
         move_budget: 9,

@@ -33,7 +33,6 @@ use rusqlite::{Connection, TransactionBehavior};
 use self::worker::Worker;
 use super::{
     CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table, ViewId,
-    owned_by_another,
 };
 use crate::projection::DocumentId;
 use crate::store::entry::IdRange;
@@ -126,17 +125,14 @@ impl Store for EmbeddedStore {
             .await
     }
 
-    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
-        let (id, asking) = (view.collection(), writer.to_owned());
-        let owner = self
-            .write(move |connection| schema::own(connection, &id, &asking))
+    async fn own(&self, views: &[ViewId], writer: &str) -> Result<(), Error> {
+        let (views, writer) = (views.to_vec(), writer.to_owned());
+        let owned = self
+            .write(move |connection| schema::own(connection, &views, &writer))
             .await?;
-        if owner == writer {
-            return Ok(());
-        }
-        Err(Error::Refused {
+        owned.map_err(|message| Error::Refused {
             address: self.address.to_string(),
-            message: owned_by_another(view, &owner, writer),
+            message,
         })
     }
 

@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
+use crate::store::owners::may_own;
 use crate::store::{Table, ViewId};
 
 const CHECKPOINTS: &str = "_checkpoints";
@@ -145,22 +146,29 @@ pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Records the writer of a view version at the first call, and answers the recorded one.
+/// Records the writer of views at the first call; answers why not, where that may not be.
 pub(super) fn own(
     connection: &mut Connection,
-    view: &str,
+    views: &[ViewId],
     writer: &str,
-) -> rusqlite::Result<String> {
+) -> rusqlite::Result<Result<(), String>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS _views (id TEXT PRIMARY KEY, writer TEXT NOT NULL) WITHOUT ROWID",
     )?;
-    transaction.execute(
-        "INSERT INTO _views (id, writer) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        (view, writer),
-    )?;
-    let select = "SELECT writer FROM _views WHERE id = ?1";
-    let owner = transaction.query_row(select, (view,), |row| row.get(0))?;
+    let recorded: Vec<(String, String)> = transaction
+        .prepare("SELECT id, writer FROM _views ORDER BY id")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    if let Err(reason) = may_own(views, writer, &recorded) {
+        return Ok(Err(reason));
+    }
+    for view in views {
+        transaction.execute(
+            "INSERT INTO _views (id, writer) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            (view.collection(), writer),
+        )?;
+    }
     transaction.commit()?;
-    Ok(owner)
+    Ok(Ok(()))
 }

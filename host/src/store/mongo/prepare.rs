@@ -3,17 +3,20 @@
 //!
 //! Guarantee: what exists is left as it is, and a collection of somebody else's is never written.
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use futures_util::future::try_join_all;
 
-use super::super::owned_by_another;
 use super::command::CHECKPOINTS;
 use super::error::{Failure, code};
 use super::{MongoStore, REQUEST_TIMEOUT, within};
+use crate::store::owners::may_own;
 use crate::store::{Error, Table, ViewId};
 
 /// Who writes which view.
 const VIEWS: &str = "_views";
+
+/// More than a writer and its views can have: a plugin has 64 of them.
+const OWNED_MAX: i32 = 1_000;
 
 impl MongoStore {
     pub(super) async fn prepare_views(&self, views: &[ViewId]) -> Result<(), Error> {
@@ -29,26 +32,55 @@ impl MongoStore {
         Ok(())
     }
 
-    /// Records the writer of a view, or finds the one that is recorded.
-    pub(super) async fn own_view(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
-        let views = self.database.collection::<Document>(VIEWS);
-        let id = view.collection();
-        let record = doc! { "_id": &id, "writer": writer };
-        match within(REQUEST_TIMEOUT, views.insert_one(record)).await {
-            Ok(_) => return Ok(()),
-            Err(failure) if failure.code() == Some(code::DUPLICATE_KEY) => {}
-            Err(failure) => return Err(failure.at(&self.place("record who writes a view"))),
+    /// Records the writer of views, where nothing recorded speaks against it.
+    pub(super) async fn own_views(&self, views: &[ViewId], writer: &str) -> Result<(), Error> {
+        self.check_owners(views, writer).await?;
+        let records = self.database.collection::<Document>(VIEWS);
+        // Another host of the projection, starting now, may see the first record and not the next.
+        let beside: Vec<String> = views.iter().map(ViewId::collection).collect();
+        for view in views {
+            let record = doc! { "_id": view.collection(), "writer": writer, "beside": &beside };
+            match within(REQUEST_TIMEOUT, records.insert_one(record)).await {
+                Ok(_) => {}
+                Err(failure) if failure.code() == Some(code::DUPLICATE_KEY) => {}
+                Err(failure) => return Err(failure.at(&self.place("record who writes a view"))),
+            }
         }
-        let recorded = within(REQUEST_TIMEOUT, views.find_one(doc! { "_id": &id })).await;
-        let recorded =
-            recorded.map_err(|failure| failure.at(&self.place("read who writes a view")))?;
-        let owner = recorded
-            .as_ref()
-            .and_then(|record| record.get_str("writer").ok());
-        match owner {
-            Some(owner) if owner == writer => Ok(()),
-            owner => Err(self.refused(owned_by_another(view, owner.unwrap_or("nobody"), writer))),
+        // Another host may have been faster with another writer.
+        self.check_owners(views, writer).await
+    }
+
+    async fn check_owners(&self, views: &[ViewId], writer: &str) -> Result<(), Error> {
+        let ids: Vec<String> = views.iter().map(ViewId::collection).collect();
+        let find = doc! {
+            "find": VIEWS,
+            "filter": { "$or": [{ "_id": { "$in": ids } }, { "writer": writer }] },
+            "sort": { "_id": 1 },
+            "singleBatch": true,
+            "batchSize": OWNED_MAX,
+        };
+        let unread = |failure: Failure| failure.at(&self.place("read who writes a view"));
+        let reply = within(REQUEST_TIMEOUT, self.database.run_command(find)).await;
+        let reply = reply.map_err(unread)?;
+        let found = reply
+            .get_document("cursor")
+            .and_then(|cursor| cursor.get_array("firstBatch"))
+            .map_err(|_| unread(Failure::Reply("the list of views has no first batch")))?;
+        let text = |record: &Document, key| record.get_str(key).unwrap_or("nobody").to_owned();
+        let (mut recorded, mut coming) = (Vec::new(), Vec::new());
+        for record in found.iter().filter_map(Bson::as_document) {
+            let owner = text(record, "writer");
+            if let Ok(beside) = record.get_array("beside")
+                && owner == writer
+            {
+                let beside = beside.iter().filter_map(Bson::as_str);
+                coming.extend(beside.map(|id| (id.to_owned(), owner.clone())));
+            }
+            recorded.push((text(record, "_id"), owner));
         }
+        // What is recorded comes first, and so before what was to be.
+        recorded.extend(coming);
+        may_own(views, writer, &recorded).map_err(|reason| self.refused(reason))
     }
 
     async fn create_collection(&self, name: &str) -> Result<(), Error> {
