@@ -200,3 +200,35 @@ fn a_configuration_that_breaks_the_schema_is_told_whole_before_anything_runs() {
         }
     }
 }
+
+#[test]
+fn a_name_that_no_field_can_have_is_refused_with_its_place() {
+    let wrong = [
+        ("mirror", "rename = { old = \"_id\" }\n", "config.rename: "),
+        ("mirror", "\nrename = { old = \"$x\" }\n", "config.rename: "),
+        ("mirror", "rename = { old = \"a.b\" }\n", "has a dot"),
+        ("mirror", "rename = { old = \"a\\u0000\" }\n", "has a null"),
+        ("mirror", "include = [\"a\", \"_m\"]\n", "config.include: "),
+        (
+            "mirror-by-fields",
+            "id-from = \"position\"\nrename = { old = \"_m\" }\n",
+            "config.rename: ",
+        ),
+        ("debezium", "rename = { old = \"_m\" }\n", "config.rename: "),
+        ("count", "count = \"_id\"\n", "belongs to the host"),
+        ("count", "sum = { \"$x\" = \"/n\" }\n", "config.sum: "),
+    ];
+    for (name, config_text, words) in wrong {
+        let projection = Projection {
+            name,
+            topic: "sales",
+            config: config_text,
+        };
+        let finished = command(&["check"], &config("unused", &[projection])).expect("a command");
+        assert_eq!(finished.code, Some(64), "{config_text}: {finished:?}");
+        let place = "projectionist.toml:";
+        for words in [words, place] {
+            assert!(finished.stderr.contains(words), "{words}: {finished:?}");
+        }
+    }
+}

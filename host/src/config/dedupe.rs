@@ -86,10 +86,21 @@ pub(super) fn to_toml(dedupe: &Dedupe) -> Table {
     ])
 }
 
+fn are_escapes_right(pointer: &str) -> bool {
+    pointer
+        .split('~')
+        .skip(1)
+        .all(|rest| rest.starts_with(['0', '1']))
+}
+
 fn id(field: &Field<'_>) -> Result<IdSource, String> {
     let text = field.text()?;
     match text.text.split_once(':') {
         Some(("header", name)) if !name.is_empty() => Ok(IdSource::Header(name.to_owned())),
+        Some(("value", pointer)) if !are_escapes_right(pointer) => Err(format!(
+            "{} is no JSON pointer: a \"~\" in a name is written \"~0\", and a \"/\" \"~1\"",
+            text.quoted()
+        )),
         Some(("value", pointer)) if pointer.is_empty() || pointer.starts_with('/') => {
             Ok(IdSource::Value(pointer.to_owned()))
         }

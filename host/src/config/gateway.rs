@@ -70,7 +70,8 @@ impl Default for Gateway {
     }
 }
 
-pub(super) fn read(mut section: Section<'_>) -> Gateway {
+/// `admin` is where the host listens for other requests.
+pub(super) fn read(mut section: Section<'_>, admin: SocketAddr) -> Gateway {
     let default = Gateway::default();
     let rate_limit = read_rate_limit(section.section("rate-limit"));
     let (readers, has_readers) = readers::read(&mut section);
@@ -117,7 +118,13 @@ pub(super) fn read(mut section: Section<'_>) -> Gateway {
         );
         section.problem("listen", message);
     }
-    if gateway.read_timeout > gateway.request_timeout {
+    if let Some(listen) = gateway.listen.filter(|listen| are_one(*listen, admin)) {
+        let message =
+            format!("{listen} and host.listen ({admin}) are one port; give one of them another");
+        section.problem("listen", message);
+    }
+    let is_wrong = section.is_wrong("read-timeout") || section.is_wrong("request-timeout");
+    if !is_wrong && gateway.read_timeout > gateway.request_timeout {
         let request_timeout = humantime::format_duration(gateway.request_timeout);
         let message = format!(
             "must not be more than request-timeout, which is {request_timeout}: no read would \
@@ -127,6 +134,13 @@ pub(super) fn read(mut section: Section<'_>) -> Gateway {
     }
     section.finish();
     gateway
+}
+
+/// Whether only one of them could be bound.
+fn are_one(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    // A system chooses port 0 anew each time.
+    one.port() == other.port() && one.port() != 0 && (everywhere || one.ip() == other.ip())
 }
 
 fn read_rate_limit(mut section: Section<'_>) -> Option<RateLimit> {

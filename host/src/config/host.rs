@@ -75,7 +75,8 @@ pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) 
             .unwrap_or(DRAIN_TIMEOUT),
         tokens: tokens::read(&token_sections),
     };
-    if !host.listen.ip().is_loopback() && token_sections.named_sections().is_empty() {
+    let lacks_tokens = token_sections.named_sections().is_empty() && !section.is_wrong("tokens");
+    if !host.listen.ip().is_loopback() && lacks_tokens {
         let message = format!(
             "{} can be reached from other machines, so requests must name a token; add \
              [host.tokens.NAME] with token and role, or listen on 127.0.0.1",
@@ -84,7 +85,9 @@ pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) 
         section.problem("listen", message);
     }
     let session_timeout = kafka.session_timeout();
-    if host.drain_timeout >= session_timeout {
+    // What is wrong with one of them has been said.
+    let both_known = kafka.has_session_timeout() && !section.is_wrong("drain-timeout");
+    if both_known && host.drain_timeout >= session_timeout {
         let way_out = match kafka.group_protocol {
             GroupProtocol::Classic => {
                 "lower it, or raise \"session.timeout.ms\" in kafka.properties"
@@ -108,7 +111,7 @@ pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) 
 
 fn name(section: &mut Section<'_>, kafka: &Kafka) -> Option<String> {
     let name = section.read("name", values::line);
-    if kafka.static_membership {
+    if kafka.static_membership && kafka.group_protocol == GroupProtocol::Classic {
         let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let fits = |name: &str| name.len() <= MEMBER_NAME_LEN_MAX && name.chars().all(legal);
         let problem = match &name {

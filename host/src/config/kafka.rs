@@ -41,20 +41,19 @@ pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] = [
 /// librdkafka's defaults. That of the session is the brokers', too, where they set it.
 const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(45);
 const MAX_POLL_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
+const HEARTBEAT_INTERVAL_DEFAULT: Duration = Duration::from_secs(3);
 
 /// Shorter ones lose partitions to a slow network; brokers refuse longer ones.
 const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=1_800_000;
 
 const SESSION_TIMEOUT: &str = "session.timeout.ms";
+const HEARTBEAT_INTERVAL: &str = "heartbeat.interval.ms";
 const MAX_POLL_INTERVAL: &str = "max.poll.interval.ms";
 
 /// With the protocol `consumer` the brokers decide on these, by properties of theirs.
 const BROKERS_OWN: [(&str, &str); 2] = [
     (SESSION_TIMEOUT, "group.consumer.session.timeout.ms"),
-    (
-        "heartbeat.interval.ms",
-        "group.consumer.heartbeat.interval.ms",
-    ),
+    (HEARTBEAT_INTERVAL, "group.consumer.heartbeat.interval.ms"),
 ];
 
 /// Properties that would break what the host promises, and what to do instead.
@@ -119,6 +118,18 @@ impl Kafka {
             GroupProtocol::Consumer => None,
         }
         .unwrap_or(SESSION_TIMEOUT_DEFAULT)
+    }
+
+    /// False where the one that is configured is wrong.
+    pub(super) fn has_session_timeout(&self) -> bool {
+        let known = match self.group_protocol {
+            GroupProtocol::Classic => self.properties.contains_key(SESSION_TIMEOUT),
+            GroupProtocol::Consumer => false,
+        };
+        let within = |timeout: Duration| {
+            u64::try_from(timeout.as_millis()).is_ok_and(|ms| SESSION_TIMEOUT_MS.contains(&ms))
+        };
+        !known || self.milliseconds(SESSION_TIMEOUT).is_some_and(within)
     }
 
     fn milliseconds(&self, property: &str) -> Option<Duration> {
@@ -273,24 +284,38 @@ fn is_secret(property: &str) -> bool {
     !place && telltales.iter().any(|part| property.contains(part))
 }
 
+/// The broker's side is unknown; librdkafka checks a part of this, and would say it less well.
 fn check_timeouts(section: &Section<'_>, kafka: &Kafka) {
-    for name in [SESSION_TIMEOUT, MAX_POLL_INTERVAL] {
+    for name in [SESSION_TIMEOUT, HEARTBEAT_INTERVAL, MAX_POLL_INTERVAL] {
         if kafka.properties.contains_key(name) && kafka.milliseconds(name).is_none() {
             section.problem(name, "must be a number of milliseconds");
-            return;
         }
     }
+    if !kafka.has_session_timeout() {
+        if !section.is_wrong(SESSION_TIMEOUT) {
+            let (least, most) = SESSION_TIMEOUT_MS.into_inner();
+            section.problem(
+                SESSION_TIMEOUT,
+                format!("must be from {least} to {most} milliseconds"),
+            );
+        }
+        // The others are measured by it.
+        return;
+    }
     let session = kafka.session_timeout();
-    let session_ms = u64::try_from(session.as_millis()).expect("it came from 64 bits");
-    if !SESSION_TIMEOUT_MS.contains(&session_ms) {
-        let (least, most) = SESSION_TIMEOUT_MS.into_inner();
+    let heartbeat = kafka.milliseconds(HEARTBEAT_INTERVAL);
+    if heartbeat.unwrap_or(HEARTBEAT_INTERVAL_DEFAULT) >= session {
         section.problem(
-            SESSION_TIMEOUT,
-            format!("must be from {least} to {most} milliseconds"),
+            HEARTBEAT_INTERVAL,
+            format!(
+                "must be less than {SESSION_TIMEOUT:?} (it is 3000 where it is not set), best a third \
+                 of it, or each session would end before its first heartbeat"
+            ),
         );
     }
+    let is_wrong = section.is_wrong(MAX_POLL_INTERVAL);
     let poll = kafka.milliseconds(MAX_POLL_INTERVAL);
-    if poll.unwrap_or(MAX_POLL_INTERVAL_DEFAULT) < session {
+    if !is_wrong && poll.unwrap_or(MAX_POLL_INTERVAL_DEFAULT) < session {
         section.problem(
             MAX_POLL_INTERVAL,
             format!("must not be less than {SESSION_TIMEOUT:?}; raise it, or lower that"),

@@ -24,7 +24,7 @@ pub struct Placement {
 const MOVE_BUDGET: u32 = 64;
 
 /// `None` where the section is absent, or wrong.
-pub(super) fn read(mut section: Section<'_>, lanes: u32) -> Option<Placement> {
+pub(super) fn read(mut section: Section<'_>, lanes: Option<u32>) -> Option<Placement> {
     if section.is_absent() {
         return None;
     }
@@ -34,7 +34,7 @@ pub(super) fn read(mut section: Section<'_>, lanes: u32) -> Option<Placement> {
     let move_budget = section.read("move-budget", values::count);
     let config = section.field("config");
     let config = config.and_then(|field| plugin_config::read(&field));
-    if lanes == 1 {
+    if lanes == Some(1) {
         section.own_problem(
             "there is one lane, so nothing can be placed; raise \"lanes\" of the projection, or \
              remove this section",

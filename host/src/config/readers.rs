@@ -57,9 +57,13 @@ const SECRET_LEN_MIN: usize = 32;
 pub(super) fn read(gateway: &mut Section<'_>) -> (Readers, bool) {
     let (tokens, jwt) = (gateway.section("tokens"), gateway.section("jwt"));
     let given = !tokens.named_sections().is_empty() || !jwt.is_absent();
-    let roles = read_roles(&gateway.section("roles"));
+    let given = given || gateway.is_wrong("tokens");
+    let roles = gateway.section("roles");
+    // Where the roles are no table, nothing can be said of one.
+    let are_known = !gateway.is_wrong("roles") || !roles.named_sections().is_empty();
+    let roles = read_roles(&roles);
     let readers = Readers {
-        tokens: read_tokens(&tokens, &roles),
+        tokens: read_tokens(&tokens, Some(&roles).filter(|_| are_known)),
         jwt: read_jwt(jwt),
         roles,
     };
@@ -85,17 +89,20 @@ fn read_roles(section: &Section<'_>) -> BTreeMap<String, Vec<String>> {
     roles
 }
 
+/// `roles` are those that there are, where that is known.
 fn read_tokens(
     section: &Section<'_>,
-    roles: &BTreeMap<String, Vec<String>>,
+    roles: Option<&BTreeMap<String, Vec<String>>>,
 ) -> BTreeMap<String, ReaderToken> {
     let mut found = BTreeMap::new();
+    let mut known = tokens::Known::default();
     for (name, mut token) in section.named_sections() {
         if let Err(message) = values::check_name(name) {
             token.own_problem(message);
         }
         let way_out = "write it as a variable, such as \"${READER_TOKEN}\"";
         let secret = token.require("token", way_out, tokens::secret);
+        known.note(name, secret.as_ref(), &token);
         let way_out = "name one of gateway.roles";
         let role = token.require("role", way_out, |field| known_role(field, roles));
         token.finish();
@@ -106,11 +113,14 @@ fn read_tokens(
     found
 }
 
-fn known_role(field: &Field<'_>, roles: &BTreeMap<String, Vec<String>>) -> Result<String, String> {
+fn known_role(
+    field: &Field<'_>,
+    roles: Option<&BTreeMap<String, Vec<String>>>,
+) -> Result<String, String> {
     let text = field.text()?;
-    if roles.contains_key(&text.text) {
+    let Some(roles) = roles.filter(|roles| !roles.contains_key(&text.text)) else {
         return Ok(text.text);
-    }
+    };
     let quoted = text.quoted();
     let names: Vec<&str> = roles.keys().map(String::as_str).collect();
     Err(match suggest::nearest(&text.text, &names) {

@@ -90,10 +90,34 @@ pub(super) fn read<'c>(section: Section<'c>) -> Stores<'c> {
             stores.checked.insert(name.to_owned(), store);
         }
     }
+    check_letters(&section, &stores.checked);
     if stores.names.is_empty() {
         section.miss("add a store, such as [stores.main] with kind, uri and database");
     }
     stores
+}
+
+/// A MongoDB has no two databases whose names differ in capitals alone.
+fn check_letters(section: &Section<'_>, stores: &BTreeMap<String, Store>) {
+    let copies = stores.values().flat_map(|store| &store.copies);
+    let databases = copies.filter_map(|copy| match &copy.location {
+        Location::MongoDb { uri, database } => Some((&copy.name, uri, database)),
+        Location::Embedded { .. } => None,
+    });
+    let databases: Vec<_> = databases.collect();
+    for (index, (name, uri, database)) in databases.iter().enumerate() {
+        let same = |(_, other_uri, other): &&(&String, &Secret, &String)| {
+            let alike = other.eq_ignore_ascii_case(database);
+            other_uri.expose() == uri.expose() && alike && other != database
+        };
+        if let Some((other, _, theirs)) = databases[..index].iter().find(same) {
+            section.own_problem(format!(
+                "the databases {theirs:?} of {other:?} and {database:?} of {name:?} differ in \
+                 capitals alone, which one server does not take; write them alike, or give one \
+                 another name"
+            ));
+        }
+    }
 }
 
 /// `names` are those of all copies so far.

@@ -37,8 +37,31 @@ const ROLES: [(&str, Role); 3] = [
 /// Fewer can be guessed.
 const TOKEN_LEN_MIN: usize = 16;
 
+/// The tokens so far, each with its name: one that two names have would be one of them by chance.
+#[derive(Default)]
+pub(super) struct Known<'n>(Vec<(&'n str, Secret)>);
+
+impl<'n> Known<'n> {
+    /// Notes a problem of `section`, which has the token, where another name has it as well.
+    pub(super) fn note(&mut self, name: &'n str, token: Option<&Secret>, section: &Section<'_>) {
+        let Some(token) = token else {
+            return;
+        };
+        let same = self
+            .0
+            .iter()
+            .find(|(_, other)| other.expose() == token.expose());
+        if let Some((other, _)) = same {
+            let message = format!("is that of {other:?}, too; give each a token of its own");
+            section.problem("token", message);
+        }
+        self.0.push((name, token.clone()));
+    }
+}
+
 pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Token> {
     let mut tokens = BTreeMap::new();
+    let mut known = Known::default();
     for (name, mut token) in section.named_sections() {
         if let Err(message) = values::check_name(name) {
             token.own_problem(message);
@@ -48,6 +71,7 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Token> {
             "write it as a variable, such as \"${CI_TOKEN}\"",
             secret,
         );
+        known.note(name, secret.as_ref(), &token);
         let way_out = "write \"read\", \"deploy\" or \"operate\"";
         let role = token.require("role", way_out, values::choice(&ROLES));
         token.finish();

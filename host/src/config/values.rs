@@ -13,6 +13,13 @@ use super::reader::Field;
 use super::suggest;
 use super::tree::Value;
 
+/// Nothing is waited for any longer, and a sum of a few such durations is still a time to come.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The longest line that servers are told: Kafka's protocol has 32,767 bytes for a text, to which
+/// the names of copies may be added.
+const LINE_BYTES_MAX: usize = 30_000;
+
 /// The longest name of a store or projection.
 const NAME_LEN_MAX: usize = 64;
 
@@ -21,6 +28,9 @@ pub(super) fn line(field: &Field<'_>) -> Result<String, String> {
     let text = field.text()?;
     if text.text.trim().is_empty() {
         return Err("must not be empty".to_owned());
+    }
+    if text.text.len() > LINE_BYTES_MAX {
+        return Err(format!("must not have more than {LINE_BYTES_MAX} bytes"));
     }
     if text.text.chars().any(char::is_control) {
         return Err("must not contain control characters or line breaks".to_owned());
@@ -79,8 +89,12 @@ pub(super) fn duration(field: &Field<'_>) -> Result<Duration, String> {
 pub(super) fn duration_or_zero(field: &Field<'_>) -> Result<Duration, String> {
     const EXAMPLE: &str = "a duration with its unit, such as \"500ms\", \"3s\" or \"2m\"";
     let text = field.text_as(EXAMPLE)?;
-    humantime::parse_duration(&text.text)
-        .map_err(|_| format!("{} is no duration; write {EXAMPLE}", text.quoted()))
+    let duration = humantime::parse_duration(&text.text)
+        .map_err(|_| format!("{} is no duration; write {EXAMPLE}", text.quoted()))?;
+    if duration > DURATION_MAX {
+        return Err("must not be more than 365 days".to_owned());
+    }
+    Ok(duration)
 }
 
 /// A size in bytes, above zero: `8MiB`, `512 kB`, or a plain number.
@@ -99,10 +113,12 @@ pub(super) fn size(field: &Field<'_>) -> Result<u64, String> {
         }
         other => return Err(format!("expected {EXAMPLE}, found {}", other.kind())),
     };
-    if size == 0 {
-        return Err("must be more than 0".to_owned());
+    match size {
+        0 => Err("must be more than 0".to_owned()),
+        // What is larger is cut to that when it is read.
+        u64::MAX => Err(format!("out of range; write {EXAMPLE}")),
+        size => Ok(size),
     }
-    Ok(size)
 }
 
 /// A number from 1 to what 32 bits hold: beyond it nothing is a limit.

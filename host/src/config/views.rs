@@ -22,6 +22,10 @@ const RESERVED: [&str; 6] = ["after", "wait", "fields", "sort", "limit", "cursor
 const INDEXES_MAX: usize = 30;
 const FIELDS_MAX: usize = 8;
 
+/// A document has no more levels than 128, and MongoDB takes no path of 200.
+const LEVELS_MAX: usize = 100;
+const FIELD_BYTES_MAX: usize = 255;
+
 pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, View> {
     let mut views = BTreeMap::new();
     for (name, mut view) in section.named_sections() {
@@ -73,6 +77,12 @@ fn check_field(field: &str) -> Result<(), String> {
         return Err(format!(
             "{field:?} is no field to index; write names of ASCII letters, digits, underscores and \
              hyphens, with dots between the levels and commas between the fields of one index"
+        ));
+    }
+    if field.split('.').count() > LEVELS_MAX || field.len() > FIELD_BYTES_MAX {
+        return Err(format!(
+            "has a field of more than {LEVELS_MAX} levels or {FIELD_BYTES_MAX} bytes; index one \
+             that is nearer to the top"
         ));
     }
     if RESERVED.contains(&field) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use projection_fields::{Pointer, Separator};
+use projection_fields::{Pointer, Separator, check_name};
 use serde::Deserialize;
 
 use crate::date::Unit;
@@ -168,10 +168,10 @@ impl Plan {
         let aggregates = self.aggregates.iter().map(|aggregate| &aggregate.field);
         let mut names = BTreeSet::new();
         for name in groups.chain([&self.count]).chain(aggregates) {
-            if ["", "_id", "_m"].contains(&&**name) || name.starts_with('$') {
+            if let Err(reason) = check_name(name) {
                 return Err(format!(
-                    "{name:?} cannot name a field of a document; give it another name, a value of \
-                     group-by as {{ pointer = \"/…\", as = \"name\" }}"
+                    "{name:?} {reason}; give it another name, a value of group-by as \
+                     {{ pointer = \"/…\", as = \"name\" }}"
                 ));
             }
             if !names.insert(name) {

@@ -181,6 +181,8 @@ fn a_wrong_configuration_says_why() {
         (r#"{"sum": {"count": "/n"}}"#, "would be named \"count\""),
         (r#"{"group-by": ["/_id"]}"#, "\"_id\" cannot name a field"),
         (r#"{"count": "$n"}"#, "\"$n\" cannot name a field"),
+        (r#"{"group-by": ["/a.b"]}"#, "for it has a dot"),
+        (r#"{"sum": {"n\u0000": "/n"}}"#, "has a null in it"),
         (r#"{"sum": {"n": "n"}}"#, "is no JSON pointer"),
         (r#"{"groups": []}"#, "unknown field `groups`"),
         (r#"{"id-separator": "\\"}"#, "backslash"),

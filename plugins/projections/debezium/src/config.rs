@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use projection_fields::{Separator, Shape};
 use serde::Deserialize;
 
+use crate::DELETED_FIELD;
 use crate::change::Added;
 
 pub(crate) const SCHEMA: &str = r##"{
@@ -117,13 +118,24 @@ impl Settings {
         if is_mongodb && config.include.is_none() && !config.rename.contains_key("_id") {
             config.exclude.push("_id".to_owned());
         }
+        let shape = Shape::new(config.include, config.exclude, config.rename)?;
+        let of_the_envelope = |name: &&str| {
+            let is_added = added.iter().any(|added| added.field == *name);
+            is_added || config.keep_deleted && *name == DELETED_FIELD
+        };
+        if let Some(twice) = shape.names().find(of_the_envelope) {
+            return Err(format!(
+                "a column would have the name {twice:?}, which add-fields or keep-deleted gives to \
+                 a field of its own; give the column another one with rename"
+            ));
+        }
         Ok(Settings {
             connector: config.connector,
             keep_deleted: config.keep_deleted,
             added,
             truncate: config.truncate,
             separator: config.id_separator,
-            shape: Shape::new(config.include, config.exclude, config.rename)?,
+            shape,
         })
     }
 }

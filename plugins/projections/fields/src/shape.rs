@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
+use crate::name::{RESERVED, check_name};
 use crate::object::{Object, kind};
 
 /// Applied to the fields of an object itself, not to those of objects in it.
@@ -36,6 +37,21 @@ impl Shape {
                     .to_owned(),
             );
         }
+        for (old, new) in &rename {
+            if let Err(reason) = check_name(new) {
+                return Err(format!(
+                    "rename gives {old:?} the name {new:?}, which {reason}; choose another one"
+                ));
+            }
+        }
+        let kept = include.iter().flatten();
+        let mut own = kept.filter(|name| RESERVED.contains(&name.as_str()));
+        if let Some(name) = own.find(|name| !rename.contains_key(*name)) {
+            return Err(format!(
+                "include keeps the field {name:?}, which belongs to the host, so no event that has \
+                 it could become a document; give it another name with rename, or leave it out"
+            ));
+        }
         let mut names = BTreeSet::new();
         if let Some(twice) = rename.values().find(|name| !names.insert(*name)) {
             return Err(format!("rename gives two fields the name {twice:?}"));
@@ -64,6 +80,13 @@ impl Shape {
         let unreadable = |error: serde_json::Error| format!("the value is not JSON: {error}");
         let object = Object::read(value).map_err(unreadable)?;
         serde_json::value::to_raw_value(&self.apply(&object)?).map_err(unreadable)
+    }
+
+    /// The names that it gives, or lists to be kept: fields that documents may have.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let kept = self.include.iter().flatten();
+        let kept = kept.filter(|name| !self.rename.contains_key(*name));
+        kept.chain(self.rename.values()).map(String::as_str)
     }
 
     fn is_whole(&self) -> bool {
@@ -188,6 +211,18 @@ mod tests {
             (
                 Shape::new(None, vec![], rename),
                 "two fields the name \"c\"",
+            ),
+            (
+                Shape::new(None, vec![], BTreeMap::from([("a".into(), "_id".into())])),
+                "rename gives \"a\" the name \"_id\", which cannot name a field",
+            ),
+            (
+                Shape::new(None, vec![], BTreeMap::from([("a".into(), "$x".into())])),
+                "for it starts with \"$\"",
+            ),
+            (
+                Shape::new(Some(names(&["a", "_m"])), vec![], BTreeMap::new()),
+                "include keeps the field \"_m\", which belongs to the host",
             ),
         ];
         for (shape, reason) in cases {
