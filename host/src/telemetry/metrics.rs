@@ -1,4 +1,12 @@
 //! Metrics, in Prometheus' text format.
+//!
+//! All of them are in [`TABLE`]: what is not there has no help, and a test finds it. A gauge that is
+//! not told any more is set to NaN, which the page leaves out.
+
+mod page;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,6 +15,9 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::logging;
+use crate::record::TopicPartition;
+use table::PARTITION;
+pub use table::{Kind, Metric, TABLE};
 
 /// The process's metrics. Cloning it shares them.
 #[derive(Clone)]
@@ -42,7 +53,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         // Counted where nothing can be logged, nor metrics be asked for.
         counter!("projectionist_log_lines_dropped_total").absolute(logging::lines_dropped());
-        self.handle.render()
+        page::in_order(&self.handle.render())
     }
 
     pub fn run_upkeep(&self) {
@@ -60,163 +71,35 @@ fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError
 }
 
 fn describe() {
-    describe_gauge!(
-        "projectionist_build_info",
-        "1, with the host's version as a label"
-    );
-    describe_counter!(
-        "projectionist_events_folded_total",
-        "Events folded, those included that were folded again"
-    );
-    describe_counter!(
-        "projectionist_events_stored_total",
-        "Events whose effects are stored"
-    );
-    describe_counter!("projectionist_commits_total", "Transactions stored");
-    describe_counter!(
-        "projectionist_commit_conflicts_total",
-        "Transactions that came to nothing because another host had changed a document"
-    );
-    describe_counter!(
-        "projectionist_documents_written_total",
-        "Documents inserted, updated or deleted"
-    );
-    describe_histogram!(
-        "projectionist_commit_seconds",
-        Unit::Seconds,
-        "Time of a stored transaction"
-    );
-    describe_histogram!(
-        "projectionist_fold_seconds",
-        Unit::Seconds,
-        "Time to fold one batch"
-    );
-    describe_counter!(
-        "projectionist_events_parked_total",
-        "Events that their projection could not take, and those behind them"
-    );
-    describe_gauge!("projectionist_parked_keys", "Keys that are parked");
-    describe_gauge!("projectionist_parked_events", "Events that are parked");
-    describe_counter!(
-        "projectionist_duplicates_dropped_total",
-        "Events that were dropped because their id was known"
-    );
-    describe_counter!(
-        "projectionist_events_without_id_total",
-        "Events without an id, where duplicates are to be dropped"
-    );
-    describe_counter!(
-        "projectionist_events_without_key_total",
-        "Events without a key, whatever becomes of them"
-    );
-    describe_gauge!("projectionist_dedupe_ids", "Ids that are remembered");
-    describe_gauge!(
-        "projectionist_dedupe_bytes",
-        Unit::Bytes,
-        "Memory of the ids that are remembered"
-    );
-    describe_gauge!(
-        "projectionist_messages_waiting",
-        "Messages that are stored and not sent yet"
-    );
-    describe_counter!(
-        "projectionist_messages_sent_total",
-        "Messages that Kafka has acknowledged, those included that were sent again"
-    );
-    describe_gauge!(
-        "projectionist_lag_events",
-        "Offsets between a partition's checkpoint and its end; 0 where this host does not own it"
-    );
-    describe_gauge!(
-        "projectionist_unreachable",
-        "1 while Kafka or a store does not answer"
-    );
-    describe_gauge!(
-        "projectionist_unreachable_since_timestamp_seconds",
-        Unit::Seconds,
-        "Unix time since when Kafka or a store does not answer; 0 while it does"
-    );
-    describe_counter!(
-        "projectionist_unreachable_total",
-        "Calls to Kafka or a store that were not answered"
-    );
-    describe_counter!(
-        "projectionist_log_lines_dropped_total",
-        "Lines of this host's log that were lost because nobody read them or its disk was full"
-    );
-    describe_policies();
-    describe_gateway();
-    describe_counter!(
-        "projectionist_plugin_count_total",
-        "What plugins count themselves"
-    );
+    for Metric {
+        name, kind, help, ..
+    } in TABLE
+    {
+        match kind {
+            Kind::Counter => describe_counter!(*name, *help),
+            Kind::Gauge => describe_gauge!(*name, *help),
+            Kind::Histogram => describe_histogram!(*name, Unit::Seconds, *help),
+        }
+    }
 }
 
-fn describe_policies() {
-    describe_gauge!(
-        "projectionist_policy_working",
-        "1 while a policy is asked, 0 while the built-in one stands in for it"
-    );
-    describe_counter!(
-        "projectionist_policy_faults_total",
-        "Answers of policies that were none, by what was wrong"
-    );
-    describe_counter!(
-        "projectionist_picks_total",
-        "Reads that a target was picked for, by whom"
-    );
-    describe_counter!(
-        "projectionist_target_reads_total",
-        "Reads of each target, by how they went"
-    );
-    describe_counter!(
-        "projectionist_target_ejections_total",
-        "Times that a target was ejected because it failed"
-    );
-    describe_gauge!(
-        "projectionist_target_in_flight",
-        "Reads that a target has not answered yet"
-    );
-    describe_histogram!(
-        "projectionist_target_read_seconds",
-        Unit::Seconds,
-        "Time of an answered read, from the pick on"
-    );
-    describe_counter!(
-        "projectionist_slot_moves_total",
-        "Slots that were moved between lanes"
-    );
-    describe_gauge!(
-        "projectionist_lane_load_ratio",
-        "Share of a second that a lane has folded, of the last second"
-    );
+/// Takes back what was told of a partition that this host does not own any more.
+pub(super) fn forget_partition(projection: &str, partition: &TopicPartition) {
+    let labels = partition_labels(projection, partition);
+    let is_gauge = |metric: &&Metric| metric.kind == Kind::Gauge && metric.labels == PARTITION;
+    for metric in TABLE.iter().filter(is_gauge) {
+        gauge!(metric.name, &labels).set(f64::NAN);
+    }
 }
 
-fn describe_gateway() {
-    describe_gauge!(
-        "projectionist_gateway_connections",
-        "Open connections of the gateway"
-    );
-    describe_counter!(
-        "projectionist_gateway_connections_refused_total",
-        "Connections that were turned away because there were too many"
-    );
-    describe_gauge!("projectionist_gateway_streams", "Open streams of events");
-    describe_gauge!(
-        "projectionist_gateway_requests_in_flight",
-        "Requests to the gateway that are not answered yet"
-    );
-    describe_counter!(
-        "projectionist_gateway_requests_total",
-        "Requests to the gateway, by route and outcome: answered, refused (4xx), failed (5xx)"
-    );
-    describe_histogram!(
-        "projectionist_gateway_request_seconds",
-        Unit::Seconds,
-        "Time to the head of an answer of the gateway"
-    );
-    describe_counter!(
-        "projectionist_gateway_reads_failed_total",
-        "Reads of the gateway that a store has not answered"
-    );
+/// The labels of what is told of one partition.
+pub fn partition_labels(
+    projection: &str,
+    partition: &TopicPartition,
+) -> [(&'static str, String); 3] {
+    [
+        ("projection", projection.to_owned()),
+        ("topic", partition.topic.to_string()),
+        ("partition", partition.partition.to_string()),
+    ]
 }
