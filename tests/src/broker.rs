@@ -167,6 +167,11 @@ impl Broker {
         ended.expect("a child can be killed");
     }
 
+    /// Sends it a signal by its name, such as `STOP`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        crate::signal::send(&self.process, name)
+    }
+
     /// Starts it again, with the same data on the same port, and does not wait for it.
     pub fn start_again(&mut self) {
         self.process = spawn(self.folder.path());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::catalogue::Problem;
 use crate::config;
 use crate::store::{self, Readable, Store};
 use crate::telemetry::health::{Reachability, describe};
@@ -35,6 +36,31 @@ pub(super) async fn open_readable(copy: &config::Copy) -> Result<Arc<dyn Readabl
             Arc::new(store::embedded::EmbeddedStore::open(path)?)
         }
     })
+}
+
+/// The URIs that the driver does not take, whatever their servers are.
+pub(super) fn wrong_uris(config: &config::Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, store) in &config.stores {
+        for (index, copy) in store.copies.iter().enumerate() {
+            let config::Location::MongoDb { uri, .. } = &copy.location else {
+                continue;
+            };
+            let Err(message) = store::mongo::check_uri(uri.expose()) else {
+                continue;
+            };
+            let further = ["copies", copy.name.as_str()];
+            let of_a_copy = further.iter().copied().filter(|_| index > 0);
+            let key = ["stores", name.as_str()].into_iter().chain(of_a_copy);
+            problems.push(Problem {
+                written: config.place_of(key.chain(["uri"])),
+                what: store_name(&copy.name),
+                path: None,
+                message,
+            });
+        }
+    }
+    problems
 }
 
 /// The stores as the pipeline knows them.

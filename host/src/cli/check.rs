@@ -23,6 +23,9 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = load(&self.file.config)?;
+        if self.connect {
+            app::check_limits(&config)?;
+        }
         let catalogue = app::check(&config)?;
         if self.print {
             return Ok(print_lines(config.to_toml_redacted().trim_end())?);
@@ -38,12 +41,19 @@ impl Check {
                 plugin.projection.topics.join(", "),
                 plugin.projection.store,
             ))?;
-            for view in &descriptor.views {
+            let about = plugin.program.about().projection.as_ref();
+            let own = about.map_or(&[][..], |about| about.views.as_slice());
+            for (view, own) in descriptor.views.iter().zip(own) {
                 let ownership = match view.ownership {
                     Ownership::ByKey => "one document for each key",
                     Ownership::Shared => "any event may touch any document",
                 };
-                print_line(&format!("  view \"{}\": {ownership}", view.name))?;
+                let of_the_plugin = match *own.name == *view.name {
+                    true => String::new(),
+                    false => format!(" (the plugin's \"{}\")", own.name),
+                };
+                let line = format!("  view \"{}\"{of_the_plugin}: {ownership}", view.name);
+                print_line(&line)?;
             }
         }
         for warning in app::left_out(&config)? {

@@ -12,6 +12,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
+use tokio::net::TcpStream;
 
 use super::codes::{self, Meaning};
 use super::{Connection, Error, LogContext};
@@ -29,6 +30,12 @@ pub struct Metadata {
 }
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a broker may take to accept a connection, where it has not answered.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Kafka's own.
+const PORT: u16 = 9092;
 
 /// Logs are among the reports, and a look that does not wait ends at the first one.
 const REPORTS_TIMEOUT: Duration = Duration::from_millis(20);
@@ -63,14 +70,10 @@ impl Metadata {
             }
             answer
         });
-        let metadata = asked.await.map_err(|error| {
-            let (brokers, source) = (self.brokers.clone(), Box::new(error));
-            if self.locked_out.load(Ordering::Relaxed) {
-                Error::NotAuthenticated { brokers, source }
-            } else {
-                Error::Unreachable { brokers, source }
-            }
-        })?;
+        let metadata = match asked.await {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(self.unanswered(error).await),
+        };
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.map(|found| (found.error(), found.partitions().len())) {
             None
@@ -88,6 +91,38 @@ impl Metadata {
             Some((None, partitions)) => Ok(partitions),
         }
     }
+}
+
+impl Metadata {
+    /// Why a request was not answered.
+    async fn unanswered(&self, error: KafkaError) -> Error {
+        let (brokers, source) = (self.brokers.clone(), Box::new(error));
+        if self.locked_out.load(Ordering::Relaxed) {
+            return Error::NotAuthenticated { brokers, source };
+        }
+        match accepts(&self.brokers).await {
+            true => Error::Silent { brokers, source },
+            false => Error::Unreachable { brokers, source },
+        }
+    }
+}
+
+/// Whether one of these brokers takes a connection.
+async fn accepts(brokers: &str) -> bool {
+    for broker in brokers.split(',') {
+        let address = broker
+            .split_once("://")
+            .map_or(broker, |(_, address)| address);
+        let address = match address.rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => address.to_owned(),
+            Some(_) | None => format!("{address}:{PORT}"),
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+        if matches!(connected.await, Ok(Ok(_))) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Looks for why a client has no answer. A request has only timed out or lost its connection; what
@@ -122,6 +157,7 @@ impl Positions for Metadata {
             Err(
                 Error::Topic { source, .. }
                 | Error::Unreachable { source, .. }
+                | Error::Silent { source, .. }
                 | Error::NotAuthenticated { source, .. },
             ) => Err(positions_error(format!("topic \"{topic}\""), *source)),
             Err(error @ (Error::Config(_) | Error::Thread(_))) => {
@@ -136,7 +172,7 @@ impl Positions for Metadata {
 
 fn positions_error(what: String, error: KafkaError) -> PositionsError {
     match error.rdkafka_error_code().map(codes::meaning) {
-        Some(Meaning::Refused(way_out)) => PositionsError::Refused {
+        Some(Meaning::Refused(way_out) | Meaning::Never(way_out)) => PositionsError::Refused {
             what,
             message: format!("{error}; {way_out}"),
         },

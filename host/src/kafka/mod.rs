@@ -53,6 +53,15 @@ pub enum Error {
         #[source]
         source: Box<KafkaError>,
     },
+    #[error(
+        "Kafka at {brokers} accepts connections and answers nothing; a broker is stopped or \
+         overloaded, something else has its port, or it wants another security.protocol"
+    )]
+    Silent {
+        brokers: String,
+        #[source]
+        source: Box<KafkaError>,
+    },
     #[error("Kafka at {brokers} does not let this host in; {CREDENTIALS}")]
     NotAuthenticated {
         brokers: String,
@@ -123,7 +132,9 @@ impl Error {
     /// goes down while a client logs in looks the same.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Unreachable { .. } | Error::NotAuthenticated { .. } => true,
+            Error::Unreachable { .. } | Error::Silent { .. } | Error::NotAuthenticated { .. } => {
+                true
+            }
             Error::Config(_) | Error::NoTopic { .. } | Error::Topic { .. } | Error::Thread(_) => {
                 false
             }
@@ -202,7 +213,7 @@ fn read_ahead_bytes(partitions: usize) -> usize {
 /// What to do about an error, as the end of a message, where that is known.
 fn way_out(error: &KafkaError) -> String {
     match error.rdkafka_error_code().map(codes::meaning) {
-        Some(Meaning::Refused(way_out)) => format!("; {way_out}"),
+        Some(Meaning::Refused(way_out) | Meaning::Never(way_out)) => format!("; {way_out}"),
         _ => String::new(),
     }
 }

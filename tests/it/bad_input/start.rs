@@ -1,7 +1,10 @@
 //! What is wrong at the start: the configuration, the plugin, the services it names.
 
+use std::time::{Duration, Instant};
+
 use bson::doc;
-use projectionist_tests::host::{Config, Finished, Host, command, free_address};
+use projectionist_tests::broker::Broker;
+use projectionist_tests::host::{Config, Finished, Host, binary, command, free_address};
 use projectionist_tests::kafka::Topic;
 use projectionist_tests::mongo::Database;
 use projectionist_tests::mongod::Mongod;
@@ -262,4 +265,87 @@ async fn a_check_that_connects_tells_what_the_server_is_set_to() {
     let names = server.client().await.list_database_names().await;
     let names = names.expect("the server answers");
     assert!(!names.contains(&settings.database), "{names:?}");
+}
+
+/// What a command says in a shell that may have few open files.
+fn with_few_files(files: u32, arguments: &[&str], config: &Config) -> (Option<i32>, String) {
+    let output = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -n {files}; exec \"$0\" \"$@\""))
+        .arg(binary())
+        .args(arguments)
+        .arg("--config")
+        .arg(config.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("a shell");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
+}
+
+#[tokio::test]
+async fn a_process_that_may_have_too_few_open_files_is_told_how_many_it_needs() {
+    let topic = Topic::create("files", 1).await.expect("a topic");
+    let mut settings = Settings::new("files");
+    settings.topic.clone_from(&topic.name);
+    let config = settings.config();
+    for arguments in [&["run"][..], &["check", "--connect"]] {
+        let (code, text) = with_few_files(32, arguments, &config);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(
+            text.contains("may have 32 open files") && text.contains("ulimit -n"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_option_of_a_uri_that_is_not_built_in_is_named_with_its_key() {
+    let mut settings = Settings::new("compressors");
+    settings.uri += "&compressors=zlib";
+    let config = settings.config();
+    for arguments in [&["check"][..], &["check", "--connect"], &["run"]] {
+        let finished = command(arguments, &config).expect("a command");
+        assert_eq!(finished.code, Some(64), "{finished:?}");
+        for words in [": stores.main.uri: ", "sets compressors", "leave it out"] {
+            assert!(finished.stderr.contains(words), "{finished:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_told_from_one_that_is_away() {
+    let topic = Topic::create("plain", 1).await.expect("a topic");
+    let mut settings = Settings::new("plain");
+    settings.topic.clone_from(&topic.name);
+    settings.uri += "&tls=true";
+    let config = settings.config();
+    for arguments in [&["check", "--connect"][..], &["run"]] {
+        let finished = command(arguments, &config).expect("a command");
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        let words = "the server answers without TLS, and the URI asks for it";
+        assert!(finished.stderr.contains(words), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_stopped_is_told_from_one_that_is_away() {
+    let broker = Broker::start(&[]).await;
+    let mut settings = Settings::new("stopped");
+    settings.brokers = broker.brokers();
+    let config = settings.config();
+    broker.signal("STOP").expect("a signal");
+    for arguments in [&["check", "--connect"][..], &["run"]] {
+        let started = Instant::now();
+        let finished = command(arguments, &config).expect("a command");
+        assert_eq!(finished.code, Some(69), "{finished:?}");
+        let words = "accepts connections and answers nothing";
+        assert!(finished.stderr.contains(words), "{finished:?}");
+        // Less than twice the start-up time-out.
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}: {finished:?}");
+    }
+    broker.signal("CONT").expect("a signal");
+    let database = settings.database().await;
+    database.drop().await.expect("it is the test's own");
 }

@@ -12,8 +12,9 @@ use mongodb::Client;
 use mongodb::error::ErrorKind;
 use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, ServerAddress,
-    WriteConcern,
+    Tls, TlsOptions, WriteConcern,
 };
+use tokio::net::TcpStream;
 
 use super::command::CHECKPOINTS;
 use super::error::Failure;
@@ -24,6 +25,12 @@ use crate::store::Error;
 /// How long to look for a server; the caller repeats what fails.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a server may take for what is asked to find out why it did not answer.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// MongoDB's own.
+const PORT: u16 = 27017;
 
 /// A few transactions in flight, the loads of the next batches, and the commands of operators.
 const POOL_CONNECTIONS_MAX: u32 = 32;
@@ -92,7 +99,7 @@ impl MongoStore {
     }
 
     /// Where the driver finds no primary, asks the first host itself for a reason that waiting
-    /// will not remove.
+    /// will not remove, or that the driver's own does not name.
     async fn diagnose(&self, failure: &Failure, mut options: ClientOptions) -> Result<(), Error> {
         let Failure::Driver(error) = failure else {
             return Ok(());
@@ -104,11 +111,14 @@ impl MongoStore {
         options.hosts.truncate(1);
         options.direct_connection = Some(true);
         options.load_balanced = None;
-        let Ok(client) = Client::with_options(options) else {
+        if !accepts(&options.hosts).await {
+            return Ok(());
+        }
+        let Ok(client) = Client::with_options(options.clone()) else {
             return Ok(());
         };
         let Ok(hello) = self.hello(&client).await else {
-            return Ok(());
+            return self.diagnose_silence(options).await;
         };
         if let Some(message) = without_transactions(&hello) {
             return Err(self.refused(message.to_owned()));
@@ -119,6 +129,42 @@ impl MongoStore {
                  replicaSet={expected}; correct the URI"
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// The host accepts connections and says nothing that the driver understands: it may be asked
+    /// in the other way, with TLS or without.
+    async fn diagnose_silence(&self, mut options: ClientOptions) -> Result<(), Error> {
+        // Nothing secret goes to a server that is not known yet.
+        options.credential = None;
+        options.server_selection_timeout = Some(SILENCE_TIMEOUT);
+        let (other, message) = match &options.tls {
+            Some(Tls::Enabled(_)) => (
+                Tls::Disabled,
+                "the server answers without TLS, and the URI asks for it (tls=true, or \
+                 mongodb+srv); write tls=false, or switch TLS on at the server",
+            ),
+            Some(Tls::Disabled) | None => (
+                Tls::Enabled(
+                    TlsOptions::builder()
+                        .allow_invalid_certificates(true)
+                        .build(),
+                ),
+                "the server answers with TLS only, and the URI does not ask for it; add tls=true",
+            ),
+        };
+        options.tls = Some(other);
+        let Ok(client) = Client::with_options(options) else {
+            return Ok(());
+        };
+        match self.hello(&client).await {
+            Ok(_) => Err(self.refused(message.to_owned())),
+            Err(_) => Err(Error::Unavailable {
+                address: self.address.clone(),
+                source: "it accepts connections and answers nothing; it is stopped or overloaded, \
+                         or something else has its port"
+                    .into(),
+            }),
         }
     }
 
@@ -144,7 +190,21 @@ impl MongoStore {
     }
 }
 
+/// Whether the first of these hosts takes a connection.
+async fn accepts(hosts: &[ServerAddress]) -> bool {
+    let Some(ServerAddress::Tcp { host, port }) = hosts.first() else {
+        return true;
+    };
+    let address = (host.as_str(), port.unwrap_or(PORT));
+    let connected = tokio::time::timeout(SILENCE_TIMEOUT, TcpStream::connect(address));
+    matches!(connected.await, Ok(Ok(_)))
+}
+
 async fn parse(uri: &str, database: &str) -> Result<ClientOptions, Error> {
+    uri::check(uri).map_err(|message| Error::Refused {
+        address: format!("MongoDB database \"{database}\""),
+        message,
+    })?;
     let parsed = within(REQUEST_TIMEOUT, ClientOptions::parse(uri)).await;
     let failure = match parsed {
         Ok(options) => return Ok(options),

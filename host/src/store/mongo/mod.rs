@@ -50,6 +50,7 @@ use mongodb::{Client, Database};
 pub use self::error::Class;
 use self::error::{Failure, Place};
 use self::sessions::Sessions;
+pub use self::uri::check as check_uri;
 use super::{
     CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table, ViewId,
 };
@@ -100,8 +101,8 @@ impl Store for MongoStore {
         self.prepare_views(views).await
     }
 
-    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
-        self.own_view(view, writer).await
+    async fn own(&self, views: &[ViewId], writer: &str) -> Result<(), Error> {
+        self.own_views(views, writer).await
     }
 
     async fn close(&self) {

@@ -4,12 +4,22 @@
 //! never reach the driver here, so nothing that the driver says can quote them. This is redaction
 //! by place: whatever the letters of a password are, no message is changed.
 
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, ConnectionString};
 
+use super::error::Failure;
 use super::{REQUEST_TIMEOUT, within};
 
 /// Stands for a user name or a password.
 const PLACEHOLDER: &str = "redacted";
+
+/// Options of the driver's that take a feature which this host is built without.
+const NOT_BUILT_IN: [&str; 2] = ["compressors", "zlibCompressionLevel"];
+
+const NO_SCHEME: &str = "it has no scheme; write it as mongodb://SERVER or mongodb+srv://NAME";
+
+const WRITTEN_WRONG: &str = "its user name, its password or the value of one of its options is not \
+                             written as a URI has it; write @ as %40, : as %3A, / as %2F, ? as %3F \
+                             and % as %25 there";
 
 /// Options whose values say nothing that nobody may know, in lower-case letters.
 const OPEN_OPTIONS: [&str; 35] = [
@@ -50,17 +60,51 @@ const OPEN_OPTIONS: [&str; 35] = [
     "zlibcompressionlevel",
 ];
 
+/// Whether the driver takes a URI, as far as that shows without the network.
+///
+/// # Errors
+/// Why not, and the way out.
+pub fn check(uri: &str) -> Result<(), String> {
+    if let Some(option) = not_built_in(uri) {
+        return Err(format!(
+            "the URI sets {option}, and this host is built without compression; leave it out"
+        ));
+    }
+    if ConnectionString::parse(uri).is_ok() {
+        return Ok(());
+    }
+    let Some(open) = without_secrets(uri) else {
+        return Err(format!("the URI is not valid: {NO_SCHEME}"));
+    };
+    let complaint = match ConnectionString::parse(&open) {
+        Err(error) => Failure::Driver(error).to_string(),
+        Ok(_) => WRITTEN_WRONG.to_owned(),
+    };
+    Err(format!("the URI is not valid: {complaint}"))
+}
+
+/// An option that the driver knows, and calls unknown where it is built without it.
+fn not_built_in(uri: &str) -> Option<&'static str> {
+    let (_, rest) = uri.split_once("://")?;
+    let behind_user = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    let (_, options) = behind_user.split_once('?')?;
+    let names = options
+        .split('&')
+        .filter_map(|option| option.split('=').next());
+    let names: Vec<String> = names.map(str::to_lowercase).collect();
+    let mut known = NOT_BUILT_IN.into_iter();
+    known.find(|option| names.contains(&option.to_lowercase()))
+}
+
 /// What the driver says of a URI that it does not take, once everything secret is taken out.
 pub(super) async fn complaint(uri: &str) -> String {
     let Some(open) = without_secrets(uri) else {
-        return "it has no scheme; write it as mongodb://SERVER or mongodb+srv://NAME".to_owned();
+        return NO_SCHEME.to_owned();
     };
     match within(REQUEST_TIMEOUT, ClientOptions::parse(&open)).await {
         Err(failure) => failure.to_string(),
         // What was taken out was wrong.
-        Ok(_) => "its user name, its password or the value of one of its options is not written \
-                  as a URI has it; write @ as %40, : as %3A, / as %2F, ? as %3F and % as %25 there"
-            .to_owned(),
+        Ok(_) => WRITTEN_WRONG.to_owned(),
     }
 }
 
@@ -117,5 +161,24 @@ mod tests {
             assert_eq!(without_secrets(uri).as_deref(), Some(expected), "{uri}");
         }
         assert_eq!(without_secrets("s3cret"), None);
+    }
+
+    #[test]
+    fn options_that_are_not_built_in_are_named() {
+        for (uri, option) in [
+            ("mongodb://h/?replicaSet=r&compressors=zlib", "compressors"),
+            (
+                "mongodb://h/db?zlibCompressionLevel=3",
+                "zlibCompressionLevel",
+            ),
+        ] {
+            let problem = check(uri).expect_err(uri);
+            assert!(
+                problem.contains(&format!("sets {option}")) && problem.contains("leave it out"),
+                "{problem}"
+            );
+        }
+        assert_eq!(check("mongodb://u:p@h:1,i/?replicaSet=r&tls=true"), Ok(()));
+        assert!(check("mongodb://h:99999/").is_err());
     }
 }
