@@ -1,5 +1,6 @@
 //! A broker that does not let a host in, or forbids it something: the projection that needs it
-//! stops and says what to grant, the others go on, and a restart goes on where it stopped.
+//! stops and says what to grant, the others go on, and it goes on where it stopped, after a restart
+//! or by itself.
 
 use std::collections::BTreeMap;
 
@@ -301,6 +302,96 @@ async fn a_password_that_is_wrong_is_named_at_the_start_and_when_it_was_changed(
     scene
         .until_documents("tally", &[("k", tally_of_two())], &host)
         .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
+
+/// Waits until a projection waits for a reason with this word.
+async fn until_waiting(host: &Host, projection: &str, code: &str) {
+    wait::until(&format!("{projection} to wait"), async || {
+        let readiness = host.readiness().map_err(|error| error.to_string())?;
+        let found = &readiness["projections"][projection];
+        match found["state"] == "waiting" && found["code"] == code {
+            true => Ok(()),
+            false => Err(format!("{readiness}; {}", host.log())),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_later_lets_a_projection_go_on_by_itself() {
+    let scene = Scene::new("granted").await;
+    scene.grant_all();
+    scene.revoke(Right::ReadGroup(&scene.tally.name));
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    let (host, _config) = scene.host(PASSWORD);
+    let waits = ["\"tally\" has failed", "group-id", "tried again by itself"];
+    until_reason(&host, &waits).await;
+    until_waiting(&host, "tally", "kafka-refused").await;
+    scene.grant(Right::ReadGroup(&scene.tally.name));
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    host.wait_until_ready().await;
+
+    scene.revoke(Right::ReadTopic(&scene.tally.name));
+    until_reason(&host, &["\"tally\" has failed", "tried again by itself"]).await;
+    produce(&scene.tally, "k", &json!({ "n": 2 }));
+    scene.grant(Right::ReadTopic(&scene.tally.name));
+    scene
+        .until_documents("tally", &[("k", tally_of_two())], &host)
+        .await;
+    host.wait_until_ready().await;
+    let status = host.terminate().await.expect("the host ends");
+    assert!(status.success(), "nothing is wrong any more");
+    scene.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_after_the_start_lets_a_projection_begin_by_itself() {
+    let scene = Scene::new("granted-late").await;
+    scene.grant_all();
+    scene.revoke(Right::ReadTopic(&scene.tally.name));
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    let (host, _config) = scene.host(PASSWORD);
+    until_reason(&host, &["\"tally\" has failed", &scene.tally.name]).await;
+    scene.grant(Right::ReadTopic(&scene.tally.name));
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    host.wait_until_ready().await;
+    scene.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_may_be_sent_later_are_sent_by_itself() {
+    let scene = Scene::new("write-later").await;
+    scene.grant_all();
+    let letters = Topic::create_at(&scene.broker.brokers(), "letters", 1).await;
+    let letters = letters.expect("a topic");
+    scene.grant(Right::DescribeTopic(&letters.name));
+    let parking = format!("parking = {{ dead-letter-topic = \"{}\" }}", letters.name);
+    let config = scene.config(PASSWORD, &parking);
+    produce(&scene.tally, "poison", &json!({ "n": -1 }));
+    produce(&scene.tally, "k", &json!({ "n": 1 }));
+    let host = Host::start(&config).expect("a host");
+    until_reason(
+        &host,
+        &["\"tally\"", "stands still", "tried again by itself"],
+    )
+    .await;
+    scene.grant(Right::WriteTopic(&letters.name));
+    scene
+        .until_documents("tally", &[("k", tally_of_one())], &host)
+        .await;
+    wait::until("the dead letter", async || {
+        match letters.ends().map_err(|error| error.to_string())?[..] {
+            [1] => Ok(()),
+            ref ends => Err(format!("{ends:?}; {}", host.log())),
+        }
+    })
+    .await;
     host.wait_until_ready().await;
     scene.drop().await;
 }

@@ -10,8 +10,12 @@ mod dead_letters;
 mod duplicates;
 #[path = "bad_input/exact.rs"]
 mod exact;
+#[path = "bad_input/later.rs"]
+mod later;
 #[path = "bad_input/log.rs"]
 mod log;
+#[path = "bad_input/metrics.rs"]
+mod metrics;
 #[path = "bad_input/parked.rs"]
 mod parked;
 #[path = "bad_input/poison.rs"]

@@ -61,19 +61,33 @@ impl Topic {
         partitions: i32,
         setting: Option<(&'static str, &'static str)>,
     ) -> anyhow::Result<Self> {
-        let topic = Topic {
+        let topic = Topic::planned(brokers, what, partitions);
+        topic.make_with(setting).await?;
+        Ok(topic)
+    }
+
+    /// A topic with a name of its own that is not made yet.
+    pub fn planned(brokers: &str, what: &str, partitions: i32) -> Self {
+        Topic {
             name: super::unique(what),
             partitions,
             brokers: brokers.to_owned(),
-        };
-        let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        }
+    }
+
+    /// Makes it, also again after it was deleted.
+    pub async fn make(&self) -> anyhow::Result<()> {
+        self.make_with(None).await
+    }
+
+    async fn make_with(&self, setting: Option<(&'static str, &'static str)>) -> anyhow::Result<()> {
+        let new = NewTopic::new(&self.name, self.partitions, TopicReplication::Fixed(1));
         let new = match setting {
             Some((name, value)) => new.set(name, value),
             None => new,
         };
-        let admin = topic.admin()?;
-        outcome(admin.create_topics([&new], &admin_options()).await?)?;
-        Ok(topic)
+        let admin = self.admin()?;
+        outcome(admin.create_topics([&new], &admin_options()).await?)
     }
 
     /// Raises the number of its partitions.

@@ -4,8 +4,8 @@
 //! Guarantees:
 //! - The host starts and goes on without such a copy. As soon as it answers, its consumer groups
 //!   catch up from its own checkpoints.
-//! - A copy that can never work (another database's views, wrong credentials) fails, and nothing
-//!   else does.
+//! - A copy that refuses (another database's views, wrong credentials) is tried again now and then,
+//!   and nothing else waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::reading::{self, Reading, Seat};
+use super::supervisor::Supervised;
 use super::versions::Follower;
 use super::{
-    Catalogue, Error, Plugin, fail, label, look_after, parked_place, runners, startup, store_name,
-    tell,
+    Catalogue, Error, Plugin, label, look_after, parked_place, runners, startup, store_name, tell,
 };
 use crate::config::{self, Config};
 use crate::kafka::metadata::Metadata;
@@ -29,7 +29,7 @@ use crate::pipeline::backoff::Backoff;
 use crate::pipeline::version::{Version, Versions};
 use crate::plugin;
 use crate::store::{Readable, ViewId};
-use crate::telemetry::health::{Health, ProjectionState};
+use crate::telemetry::health::{Health, ProjectionState, describe};
 
 /// How long a claim waits for the first copy to tell of the newest decision. What a host knows is
 /// half a second old at most, and that copy may be away for days.
@@ -53,8 +53,8 @@ pub(super) struct Followed {
     pub(super) plugin: Arc<Plugin>,
     pub(super) follower: Arc<Follower>,
     pub(super) placement: Option<watch::Receiver<plugin::Placement>>,
-    /// How many its topics have together.
-    pub(super) partitions: usize,
+    /// How many its topics have together, where that is known.
+    pub(super) partitions: Option<usize>,
 }
 
 /// What all copies have from the host.
@@ -102,18 +102,20 @@ impl Further {
     /// Runs until `stop` is cancelled and everything is drained, or until nothing is left that can
     /// go on.
     pub(super) async fn run(self, shared: Shared, stop: CancellationToken) -> Result<(), Error> {
-        let opened = tokio::select! {
-            // Nothing was begun that would have to be ended.
-            () = stop.cancelled() => return Ok(()),
-            opened = self.open(&shared) => opened,
-        };
-        let store = match opened {
-            Ok(store) => store,
-            Err(error) => {
-                for Followed { plugin, .. } in &self.projections {
-                    fail(&shared.health, &self.label(plugin), &error);
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+        let mut refused = None;
+        let store = loop {
+            let opened = stop.run_until_cancelled(self.open(&shared)).await;
+            match opened {
+                Some(Ok(store)) => break store,
+                Some(Err(error)) => {
+                    self.wait(&shared.health, &error);
+                    let pause = tokio::time::sleep(backoff.next_delay());
+                    stop.run_until_cancelled(pause).await;
+                    refused = Some(error);
                 }
-                return Err(error);
+                // Nothing was begun that would have to be ended.
+                None => return refused.map_or(Ok(()), Err),
             }
         };
         let mut services = JoinSet::new();
@@ -135,21 +137,23 @@ impl Further {
                 versions.watch(),
             ));
             let parts = runners::Parts {
-                copy: &self.copy.name,
+                copy: self.copy.name.clone(),
                 reachability: shared.health.reachability(self.what()),
                 store: Arc::clone(&store) as _,
                 versions,
                 registry: follower.registry(),
                 placement: placement.clone(),
-                partitions: *partitions,
-                metadata: &shared.metadata,
+                metadata: shared.metadata.clone(),
                 producer: None,
-                health: &shared.health,
+                health: shared.health.clone(),
                 commits: reading::commits(&self.seats, &name),
             };
-            let runner = runners::build(&shared.config, plugin, parts)?;
-            let stop = stop.clone();
-            running.spawn(async move { Ok(runner.run(stop).await?) });
+            let found = match partitions {
+                Some(partitions) => Ok(*partitions),
+                None => startup::count_partitions(&plugin.projection, &shared.metadata).await,
+            };
+            let supervised = Supervised::new(&shared.config, plugin, parts, found);
+            running.spawn(supervised.run(stop.clone()));
             let (name, place) = parked_place(plugin, &self.copy.name, Arc::clone(&store) as _);
             shared.parked.open(&name, place);
         }
@@ -160,6 +164,20 @@ impl Further {
         services.shutdown().await;
         store.close().await;
         result
+    }
+
+    /// The store refuses; it may be put right.
+    fn wait(&self, health: &Health, error: &Error) {
+        let reason = describe(error);
+        for Followed { plugin, .. } in &self.projections {
+            let label = self.label(plugin);
+            warn!(projection = %label, "failed, trying again: {reason}");
+            let state = ProjectionState::Waiting {
+                code: "copy-refused",
+                reason: reason.clone(),
+            };
+            health.set_projection(&label, state);
+        }
     }
 
     /// Opens the store, however long it takes to be there.

@@ -2,8 +2,8 @@
 //!
 //! Construction goes from what is nearest to what is farthest: plugins, the HTTP port, the stores,
 //! Kafka's topics; then one consumer and one runner a projection. What is wrong before the
-//! runners start ends the host with one message, but for topics that Kafka refuses: their
-//! projections fail, and the others start. What goes wrong later is waited out.
+//! projections start ends the host with one message, but for topics that Kafka refuses: their
+//! projections wait, and the others start. What goes wrong later is waited out, or tried again.
 //!
 //! On shutdown every runner drains and leaves its group, within the drain time-out.
 
@@ -24,18 +24,19 @@ use crate::gateway;
 use crate::kafka::producer::Producer;
 use crate::kafka::{self, Connection, metadata::Metadata};
 use crate::parked::desk::{Desk, Place};
-use crate::pipeline::runner::{self, Runner};
+use crate::pipeline::runner;
 use crate::pipeline::version::{Version, Versions as _};
 use crate::plugin::{self, About};
 use crate::registry::Registry;
 use crate::registry::upload::{Refused, Uploads};
 use crate::store::{self, Store};
-use crate::telemetry::health::{Health, ProjectionState, describe};
+use crate::telemetry::health::{Health, ProjectionState};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
 use crate::telemetry::recurring;
 
 mod budget;
 mod catalogue;
+mod descriptors;
 mod further;
 mod options;
 mod policies;
@@ -44,6 +45,7 @@ mod reading;
 mod runners;
 mod startup;
 mod stores;
+mod supervisor;
 mod versions;
 
 pub use catalogue::{Catalogue, Plugin};
@@ -52,6 +54,7 @@ pub use reach::reach;
 use reading::Reading;
 pub use stores::{first, open_store};
 use stores::{look_after, store_name, writable};
+use supervisor::Supervised;
 
 /// Every projection builds the first version of its views.
 pub const VIEW_VERSION: u32 = 1;
@@ -65,12 +68,10 @@ pub struct App {
     changes: ChangeDesk,
     stores: BTreeMap<String, Arc<dyn Store>>,
     gateway: Option<Reading>,
-    runners: Vec<Runner>,
+    projections: Vec<Supervised>,
     /// The copies beside the first ones.
     further: Vec<Further>,
     shared: further::Shared,
-    /// Why a projection was not started, where Kafka refused one.
-    refused: Option<Error>,
 }
 
 /// Why a host did not start, or did not go on.
@@ -99,6 +100,11 @@ pub enum Error {
     },
     #[error(transparent)]
     Budget(#[from] budget::TooSmall),
+    #[error(
+        "this process may have {allowed} open files, and this configuration needs {needed} at least; \
+         raise that limit (LimitNOFILE of a unit, ulimit -n of a shell)"
+    )]
+    OpenFiles { allowed: u64, needed: u64 },
     #[error("store \"{store}\": {source}")]
     Store { store: String, source: store::Error },
     #[error("projection \"{projection}\": {source}")]
@@ -115,6 +121,7 @@ pub enum Error {
 impl App {
     /// Builds and checks everything, waiting for Kafka and the stores up to the start-up time-out.
     pub async fn build(config: &Config) -> Result<App, Error> {
+        descriptors::ensure(config)?;
         let own = config.clone();
         // To compile takes seconds, and a signal shall end a start at once.
         let checked = tokio::task::spawn_blocking(move || check(&own)).await;
@@ -165,21 +172,12 @@ impl App {
             false => None,
         };
         let mut further = Further::all(config, &catalogue, gateway.as_ref());
-        let mut runners = Vec::new();
+        let shared_config = Arc::new(config.clone());
+        let mut projections = Vec::new();
         let mut followed = Vec::new();
         let mut places = BTreeMap::new();
-        let mut refused = None;
         for (plugin, found) in catalogue.plugins.into_iter().zip(found) {
-            let partitions = match found {
-                Ok(partitions) => partitions,
-                Err(error) => {
-                    fail(&health, &plugin.name, &error);
-                    refused.get_or_insert(error);
-                    continue;
-                }
-            };
             let store = Arc::clone(&stores[&plugin.projection.store]);
-            let producer = producer.as_ref();
             let plugin = Arc::new(plugin);
             let follower = startup::follow(config, &plugin, &store, deadline).await?;
             services.spawn(Arc::clone(&follower).run());
@@ -200,28 +198,24 @@ impl App {
                 plugin: Arc::clone(&plugin),
                 follower: Arc::clone(&follower),
                 placement: placement.clone(),
-                partitions,
+                partitions: found.as_ref().ok().copied(),
             });
             let name = &plugin.projection.store;
             let parts = runners::Parts {
-                copy: name,
+                copy: name.clone(),
                 reachability: health.reachability(store_name(name)),
                 store,
                 registry: follower.registry(),
                 versions: follower,
                 placement,
-                partitions,
-                metadata: &metadata,
-                producer,
-                health: &health,
+                metadata: metadata.clone(),
+                producer: producer.clone(),
+                health: health.clone(),
                 commits: gateway
                     .as_ref()
                     .and_then(|gateway| gateway.commits(&plugin.name)),
             };
-            runners.push(runners::build(config, &plugin, parts)?);
-        }
-        if let Some(error) = refused.take_if(|_| runners.is_empty()) {
-            return Err(error);
+            projections.push(Supervised::new(&shared_config, &plugin, parts, found));
         }
         for copy in &mut further {
             copy.take_on(&followed, &health);
@@ -243,7 +237,7 @@ impl App {
             services.spawn(look_after(Arc::clone(store), reachability));
         }
         let shared = further::Shared {
-            config: Arc::new(config.clone()),
+            config: shared_config,
             metadata,
             health: health.clone(),
             parked,
@@ -257,8 +251,7 @@ impl App {
             changes,
             stores,
             gateway,
-            runners,
-            refused,
+            projections,
         })
     }
 
@@ -278,15 +271,13 @@ impl App {
         if let Some(gateway) = self.gateway {
             gateway.start(&mut self.services, &self.health, &stop);
         }
-        for runner in self.runners {
-            let stop = stop.clone();
-            running.spawn(async move { Ok(runner.run(stop).await?) });
+        for projection in self.projections {
+            running.spawn(projection.run(stop.clone()));
         }
         for copy in self.further {
             running.spawn(copy.run(self.shared.clone(), stop.clone()));
         }
-        let ended = runners::join(running).await;
-        let result = self.refused.map_or(ended, Err);
+        let result = runners::join(running).await;
         self.services.shutdown().await;
         self.changes.close().await;
         for store in self.stores.values() {
@@ -297,9 +288,13 @@ impl App {
     }
 }
 
-/// Checks what can be checked without Kafka and without the stores: the plugins, and whether
-/// librdkafka takes the properties.
+/// Checks what can be checked without Kafka and without the stores: the plugins, the URIs of stores,
+/// and whether librdkafka takes the properties.
 pub fn check(config: &Config) -> Result<Catalogue, Error> {
+    let wrong = stores::wrong_uris(config);
+    if !wrong.is_empty() {
+        return Err(Error::Plugins(wrong));
+    }
     let catalogue = Catalogue::load(config)?;
     let known = catalogue.view_names();
     let unknown = reading::unknown_views(config, &known);
@@ -316,6 +311,11 @@ pub fn left_out(config: &Config) -> Result<Vec<String>, Error> {
     let keys = options::keys_left_out(&config.gateway)?;
     let told = |key: String| format!("gateway.jwt.jwks: {key}; the file's other keys are used");
     Ok(keys.into_iter().map(told).collect())
+}
+
+/// Whether this process may open as many files as a host of this configuration needs.
+pub fn check_limits(config: &Config) -> Result<(), Error> {
+    descriptors::ensure(config)
 }
 
 /// The engine of a command: it takes plugin files in children of this binary.
@@ -396,13 +396,6 @@ fn connection(config: &Config) -> Connection {
     }
 }
 
-/// A projection cannot be started; others can.
-fn fail(health: &Health, name: &Arc<str>, error: &Error) {
-    let reason = describe(error);
-    tracing::error!(projection = %name, "failed: {reason}");
-    health.set_projection(name, ProjectionState::Failed { reason });
-}
-
 async fn serve(admin: Admin, desks: Desks, access: Access) {
     if let Err(error) = admin.serve(desks, access).await {
         tracing::error!(%error, "metrics and health are not served any more");
@@ -446,6 +439,7 @@ impl Error {
             | Error::Metrics(_)
             | Error::Admin(_)
             | Error::Gateway(_)
+            | Error::OpenFiles { .. }
             | Error::Store { .. }
             | Error::Versions { .. }
             | Error::Kafka(_)
@@ -467,6 +461,7 @@ impl Error {
             | Error::Metrics(_)
             | Error::Admin(_)
             | Error::Gateway(_)
+            | Error::OpenFiles { .. }
             | Error::Projection(_) => false,
         }
     }

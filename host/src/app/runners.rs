@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::policies::hand_over;
-use super::versions::configure;
+use super::versions::{configure, load};
 use super::{Error, Plugin, VIEW_VERSION, connection, label, options};
 use crate::balance::placement::{Lanes, Placer};
 use crate::balance::slots::Load;
@@ -30,10 +30,11 @@ use crate::registry::Registry;
 use crate::store::Store;
 use crate::telemetry::health::{Health, Reachability};
 
-/// What the runner of a projection in a copy has from the host.
-pub(super) struct Parts<'a> {
+/// What the runners of a projection in a copy have from the host, one after the other.
+#[derive(Clone)]
+pub(super) struct Parts {
     /// The copy's name in the configuration.
-    pub(super) copy: &'a str,
+    pub(super) copy: String,
     pub(super) store: Arc<dyn Store>,
     pub(super) reachability: Reachability,
     pub(super) versions: Arc<dyn Versions>,
@@ -41,18 +42,21 @@ pub(super) struct Parts<'a> {
     pub(super) registry: Registry,
     /// Who places keys, and each one that follows; `None` for the built-in way.
     pub(super) placement: Option<watch::Receiver<plugin::Placement>>,
-    /// How many the projection's topics have together.
-    pub(super) partitions: usize,
-    pub(super) metadata: &'a Metadata,
+    pub(super) metadata: Metadata,
     /// `None` for further copies: the first one sends for all.
-    pub(super) producer: Option<&'a Arc<Producer>>,
-    pub(super) health: &'a Health,
+    pub(super) producer: Option<Arc<Producer>>,
+    pub(super) health: Health,
     /// Who hears of commits.
     pub(super) commits: Option<Arc<dyn CommitStream>>,
 }
 
-/// Builds a projection's consumer and runner.
-pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Result<Runner, Error> {
+/// Builds a projection's consumer and runner. `partitions` is how many its topics have together.
+pub(super) fn build(
+    config: &Config,
+    plugin: &Plugin,
+    parts: Parts,
+    partitions: usize,
+) -> Result<Runner, Error> {
     let Parts {
         copy,
         store,
@@ -60,7 +64,6 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         versions,
         registry,
         placement,
-        partitions,
         metadata,
         producer,
         health,
@@ -76,17 +79,17 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
     let is_first = copy == projection.store;
     let descriptor = Arc::clone(program.descriptor());
     let sender = producer.filter(|_| projection.sends());
-    let sender = sender.map(|producer| Arc::clone(producer) as Arc<dyn Sender>);
+    let sender = sender.map(|producer| producer as Arc<dyn Sender>);
     let topics = projection.topics.len();
     let batch = options::batch(&projection.batch);
     let mut parking = options::parking(&projection.parking);
     parking.dead_letter_topic.take_if(|_| !is_first);
-    let label = label(name, &projection.store, copy);
+    let label = label(name, &projection.store, &copy);
     let context = Context {
         projection: Arc::clone(name),
         name: Arc::clone(&label),
         version: VIEW_VERSION,
-        copy: copy.into(),
+        copy: copy.as_str().into(),
         is_mute: !is_first,
         views: target_views(&descriptor, topics, VIEW_VERSION),
         layout: DomainLayout::of(&descriptor, topics),
@@ -103,14 +106,14 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
     };
     let source = consumer::start(consumer::Options {
         connection: connection(config),
-        group_id: projection.group_in(copy),
+        group_id: projection.group_in(&copy),
         membership: membership(config),
         topics: projection.topics.clone(),
         partitions,
     })?;
     let version = Arc::clone(&versions.watch().borrow());
     info!(
-        projection = %label, group = projection.group_in(copy), plugin = %version.hash,
+        projection = %label, group = projection.group_in(&copy), plugin = %version.hash,
         revision = version.number, layout = ?context.layout, "consuming"
     );
     Ok(Runner::new(Setup {
@@ -130,7 +133,7 @@ pub(super) fn build(config: &Config, plugin: &Plugin, parts: Parts<'_>) -> Resul
         store,
         source: source.handle,
         notices: source.notices,
-        positions: Arc::new(metadata.clone()),
+        positions: Arc::new(metadata),
         owner: config.host.name.as_str().into(),
         drain_timeout: config.host.drain_timeout,
     }))
@@ -193,7 +196,7 @@ fn load_projector(
     let projection = projection.clone();
     Arc::new(move |bytes| {
         let failed = |error: plugin::Error| HostError::Engine(Box::new(error));
-        let program = plugin::Program::load(&engine, &name, bytes).map_err(failed)?;
+        let program = load(&engine, &name, bytes, (&name, &projection)).map_err(failed)?;
         let projector = configure(&name, &projection, &program);
         Ok(Box::new(projector.map_err(failed)?))
     })

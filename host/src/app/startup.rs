@@ -55,8 +55,14 @@ pub(super) async fn open_copy(
     let opened = open_readable(copy).await?;
     let views: Vec<ViewId> = owned.iter().map(|(view, _)| view.clone()).collect();
     opened.prepare(&views).await?;
+    let mut by_writer: BTreeMap<&str, Vec<ViewId>> = BTreeMap::new();
     for (view, writer) in owned {
-        opened.own(view, writer).await?;
+        by_writer.entry(writer).or_default().push(view.clone());
+    }
+    for (writer, views) in by_writer {
+        opened.own(&views, writer).await?;
+    }
+    for view in &views {
         let indexes = reading::indexes(config, &view.name);
         opened.prepare_indexes(view, &indexes).await?;
     }
@@ -102,8 +108,32 @@ pub(super) async fn follow_policy<P: Clone + Send + Sync + 'static>(
 }
 
 /// Looks for the topics of all projections at once, and counts the partitions that each one reads.
-/// What is wrong with the topics of one is that one's matter; an error is what stops the start.
+/// What is wrong with the topics of one is that one's matter; an error is what stops the start: that
+/// Kafka does not answer, or that there is nothing to run by the deadline.
 pub(super) async fn find_all_topics(
+    catalogue: &Catalogue,
+    metadata: &Metadata,
+    deadline: Instant,
+) -> Result<Vec<Result<usize, Error>>, Error> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    loop {
+        let mut found = look_for_topics(catalogue, metadata, deadline).await?;
+        if found.iter().any(Result::is_ok) {
+            return Ok(found);
+        }
+        let next = Instant::now() + backoff.next_delay();
+        let first = found.swap_remove(0);
+        if next >= deadline {
+            return first.map(|_| Vec::new());
+        }
+        if let Err(error) = &first {
+            warn!("waiting: {}", describe(error));
+        }
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+async fn look_for_topics(
     catalogue: &Catalogue,
     metadata: &Metadata,
     deadline: Instant,
@@ -133,6 +163,21 @@ async fn find_topics(
     }
     for topic in projection.topics_sent_to() {
         find(topic).await?;
+    }
+    Ok(partitions)
+}
+
+/// The same, asking once. Kafka may not answer.
+pub(super) async fn count_partitions(
+    projection: &config::Projection,
+    metadata: &Metadata,
+) -> Result<usize, Error> {
+    let mut partitions = 0;
+    for topic in &projection.topics {
+        partitions += metadata.partitions(topic).await?;
+    }
+    for topic in projection.topics_sent_to() {
+        metadata.partitions(topic).await?;
     }
     Ok(partitions)
 }

@@ -21,8 +21,10 @@ pub(super) enum Meaning {
     OutOfRange,
     /// The client has given up, for a reason that it is to be asked for.
     GivenUp,
-    /// Trying again cannot help; the text is the way out.
+    /// Not for as long as nobody puts it right; the text is the way out.
     Refused(&'static str),
+    /// Trying again cannot help, for this host itself is in the way; the text is the way out.
+    Never(&'static str),
 }
 
 pub(super) fn meaning(code: Code) -> Meaning {
@@ -49,7 +51,8 @@ pub(super) fn meaning(code: Code) -> Meaning {
         Code::SecurityDisabled => {
             Meaning::Refused("the brokers have no authorizer, or security.protocol is another")
         }
-        Code::FencedInstanceId | Code::UnreleasedInstanceId => Meaning::Refused(
+        // To try again would put the other one out, and so on for ever.
+        Code::FencedInstanceId | Code::UnreleasedInstanceId => Meaning::Never(
             "another host has joined the group under this host's name, which \
              kafka.static-membership makes its identity; give each host a host.name of its own",
         ),
@@ -57,7 +60,7 @@ pub(super) fn meaning(code: Code) -> Meaning {
             "other members of the group share partitions in another way; give the projection a \
              group-id that no other program has, and all its hosts the same kafka.group-protocol",
         ),
-        Code::InvalidGroupId => Meaning::Refused("correct the projection's group-id"),
+        Code::InvalidGroupId => Meaning::Never("correct the projection's group-id"),
         Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedAssignor => {
             Meaning::Refused(
                 "the brokers do not know what this host asks for; kafka.group-protocol = \
@@ -75,6 +78,26 @@ pub(super) const CREDENTIALS: &str = "correct sasl.username, sasl.password and s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_needs_another_configuration_is_not_tried_again() {
+        let never = |code| matches!(meaning(code), Meaning::Never(_));
+        for code in [
+            Code::FencedInstanceId,
+            Code::UnreleasedInstanceId,
+            Code::InvalidGroupId,
+        ] {
+            assert!(never(code), "{code:?}");
+        }
+        for code in [
+            Code::TopicAuthorizationFailed,
+            Code::GroupAuthorizationFailed,
+            Code::SaslAuthenticationFailed,
+            Code::InconsistentGroupProtocol,
+        ] {
+            assert!(!never(code), "{code:?}");
+        }
+    }
 
     #[test]
     fn only_what_cannot_pass_stops_a_projection() {
@@ -144,7 +167,7 @@ mod tests {
                 Meaning::Missing => "missing",
                 Meaning::OutOfRange => "out of range",
                 Meaning::GivenUp => "given up",
-                Meaning::Refused(way_out) => way_out,
+                Meaning::Refused(way_out) | Meaning::Never(way_out) => way_out,
             };
             assert!(text.contains(expected), "{code:?}: {text}");
         }

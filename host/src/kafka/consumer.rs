@@ -27,6 +27,7 @@ use tracing::{debug, error, warn};
 
 use super::codes::{self, CREDENTIALS, Meaning};
 use super::{Connection, Error};
+use crate::pipeline::failure::{Failure, Outlook};
 use crate::pipeline::intake::{Command, Notice, SourceHandle, Start};
 use crate::pipeline::queue::{Item, Sent, Waker};
 use crate::record::{Event, HeaderRef, NextOffset, Offset, TopicPartition};
@@ -254,7 +255,8 @@ impl PollThread {
     fn acknowledge(&mut self) {
         self.unanswered = self.unanswered.saturating_sub(1);
         if let Err(error) = self.consumer.incremental_assign(&TopicPartitionList::new()) {
-            self.fail(format!("cannot answer an assignment: {error}"));
+            let reason = format!("cannot answer an assignment: {error}");
+            self.fail(Failure::of_consumer(reason));
         }
     }
 
@@ -294,11 +296,13 @@ impl PollThread {
             Records::split(&self.consumer, &self.bell, partition)
         });
         let Some(records) = records.collect::<Option<Vec<_>>>() else {
-            self.fail("cannot assign partitions: one has no queue in librdkafka".to_owned());
+            let reason = "cannot assign partitions: one has no queue in librdkafka";
+            self.fail(Failure::of_consumer(reason.to_owned()));
             return;
         };
         if let Err(error) = self.consumer.incremental_assign(&list) {
-            self.fail(format!("cannot assign partitions: {error}"));
+            let reason = format!("cannot assign partitions: {error}");
+            self.fail(Failure::of_consumer(reason));
             return;
         }
         for (start, records) in starts.into_iter().zip(records) {
@@ -342,9 +346,9 @@ impl PollThread {
     fn strayed(&mut self, topic: &str, partition: i32) {
         let partition = TopicPartition::new(topic, partition);
         if self.partitions.contains(&partition) {
-            self.fail(format!(
-                "a record of {partition} came by another way than the others; start the host again"
-            ));
+            self.fail(Failure::of_consumer(format!(
+                "a record of {partition} came by another way than the others"
+            )));
         }
     }
 
@@ -382,7 +386,11 @@ impl PollThread {
                 if since.elapsed() < LOCKED_OUT_MAX {
                     self.unreachable(reason);
                 } else {
-                    self.fail(reason);
+                    self.fail(Failure {
+                        code: "credentials-refused",
+                        reason,
+                        outlook: Outlook::LockedOut,
+                    });
                 }
             }
             Meaning::Missing => self
@@ -395,13 +403,19 @@ impl PollThread {
             Meaning::GivenUp => {
                 let cause = self.consumer.client().fatal_error();
                 let (code, text) = cause.unwrap_or((code, code.to_string()));
-                let way_out = match codes::meaning(code) {
-                    Meaning::Refused(way_out) => way_out,
-                    _ => "start the host again when the cause is gone",
+                let (way_out, outlook) = match codes::meaning(code) {
+                    Meaning::Refused(way_out) => (way_out, Outlook::MayPass),
+                    Meaning::Never(way_out) => (way_out, Outlook::Stays),
+                    _ => ("it is tried again with a new one", Outlook::MayPass),
                 };
-                self.fail(format!("the consumer cannot go on: {text}; {way_out}"));
+                self.fail(Failure {
+                    code: "consumer-ended",
+                    reason: format!("the consumer cannot go on: {text}; {way_out}"),
+                    outlook,
+                });
             }
-            Meaning::Refused(way_out) => self.fail(format!("Kafka refuses: {code}; {way_out}")),
+            Meaning::Refused(way_out) => self.refused(code, way_out, Outlook::MayPass),
+            Meaning::Never(way_out) => self.refused(code, way_out, Outlook::Stays),
         }
     }
 
@@ -410,9 +424,17 @@ impl PollThread {
         self.outbox.push_back(Notice::Unreachable(reason));
     }
 
-    fn fail(&mut self, reason: String) {
-        error!("{reason}");
-        self.outbox.push_back(Notice::Failed(reason));
+    fn refused(&mut self, code: RDKafkaErrorCode, way_out: &str, outlook: Outlook) {
+        self.fail(Failure {
+            code: "kafka-refused",
+            reason: format!("Kafka refuses: {code}; {way_out}"),
+            outlook,
+        });
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        error!(code = failure.code, "{failure}");
+        self.outbox.push_back(Notice::Failed(failure));
     }
 
     /// Hands notices over as far as there is room, and never waits.

@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use super::failure::Failure;
 use super::queue::{Sender, Waker};
 use crate::record::{Generation, NextOffset, TopicPartition};
 
@@ -39,7 +40,7 @@ pub enum Notice {
     /// The source can be reached, or can be again. Told now and then.
     Reachable,
     /// The source cannot go on.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// Where the source stands in a partition.

@@ -13,7 +13,7 @@
 //! - [`committer`]: one per projection and copy. Joins batches of several domains in one
 //!   transaction.
 //! - [`version`]: which plugin folds, as somebody else decides. [`shadow`]: a candidate beside it.
-//! - [`stop`]: why a partition stands still.
+//! - [`stop`]: why a partition stands still. [`failure`]: why a projection has ended.
 //! - [`outbox`]: messages as a store keeps them until they are sent.
 //! - [`relay`]: one per claimed partition. Sends what is in the outbox, and removes it then.
 //!
@@ -38,6 +38,7 @@ pub mod committer;
 pub mod dead_letter;
 pub mod dedupe;
 pub mod domain;
+pub mod failure;
 pub mod intake;
 pub mod lane;
 pub mod lanes;

@@ -83,6 +83,8 @@ struct State {
     /// Something was stored under a lesser id, as when events that were parked are folded after
     /// later ones: the relay has to look behind itself.
     behind: bool,
+    /// What is stored from now on is the next owner's to tell.
+    ended: bool,
 }
 
 /// How much of a partition may be stored and not sent, in entries.
@@ -142,6 +144,7 @@ impl Relay {
                 full: false,
                 greatest: None,
                 behind: false,
+                ended: false,
             }),
             stored: Notify::new(),
             room: Arc::clone(&setup.room),
@@ -161,8 +164,11 @@ impl Relay {
     /// partition has to stop.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
         let ended = stop.run_until_cancelled(self.send_all()).await;
-        // A gauge cannot be taken back; what is left is the next owner's.
-        self.shared.waiting.set(0.0);
+        self.shared.state().ended = true;
+        if ended.is_none() {
+            // What is left is the next owner's to tell.
+            self.shared.waiting.set(f64::NAN);
+        }
         match ended {
             None => Ok(()),
             Some(Err(reason)) => Err(reason),
@@ -350,6 +356,8 @@ impl Shared {
     }
 
     fn show(&self, state: &State) {
-        self.waiting.set(state.unsent.max(0) as f64);
+        if !state.ended {
+            self.waiting.set(state.unsent.max(0) as f64);
+        }
     }
 }

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use super::committer::{Committer, Handle as CommitterHandle, Options as CommitterOptions};
 use super::domain::{Control, Outcome, Reason};
+use super::failure::Failure;
 use super::intake::{Command, Notice, Positions, SourceHandle, Standing};
 use super::outbox::Sender;
 use super::stop::StopReason;
@@ -33,11 +34,13 @@ use crate::store::Store;
 use crate::telemetry::health::{PartitionState, ProjectionState, Reachability};
 
 mod claim;
+mod refusals;
 mod revocation;
 mod start;
 mod swap;
 
 use claim::{Before, Claim, Claimant};
+use refusals::Refusals;
 
 /// What a runner works with.
 pub struct Setup {
@@ -66,10 +69,10 @@ pub struct Setup {
 
 /// The projection cannot go on.
 #[derive(Debug, thiserror::Error)]
-#[error("projection \"{projection}\" has failed: {reason}")]
+#[error("projection \"{projection}\" has failed: {failure}")]
 pub struct Failed {
     pub projection: Arc<str>,
-    pub reason: String,
+    pub failure: Failure,
 }
 
 pub struct Runner {
@@ -83,7 +86,7 @@ pub struct Runner {
     /// Looks at positions that may have left their topics.
     checks: JoinSet<Vec<(Standing, StopReason)>>,
     /// Looks, one at most, whether topics were deleted.
-    doubts: JoinSet<Option<String>>,
+    doubts: JoinSet<Option<Failure>>,
     committer: CommitterHandle,
     /// The committer and the domains.
     tasks: JoinSet<()>,
@@ -107,6 +110,8 @@ struct Assigned {
     relay: Option<DropGuard>,
     /// How often another host claimed it although the group had given it to this one.
     rivalries: u32,
+    /// How often it was refused what it needs lately.
+    refusals: Refusals,
 }
 
 /// ```text
@@ -155,7 +160,7 @@ struct Revocation {
 #[derive(Debug)]
 struct Leaving {
     /// `None` where it was asked to.
-    failure: Option<String>,
+    failure: Option<Failure>,
     /// When to stop waiting for the source to end.
     deadline: Option<Instant>,
 }
@@ -226,23 +231,23 @@ impl Runner {
                 Some(claim) = self.claims.join_next() => match claim {
                     Ok(claim) => self.claimed(claim).await,
                     Err(error) if error.is_cancelled() => {}
-                    Err(error) => self.leave(Some(format!("claiming ended: {error}"))).await,
+                    Err(error) => self.broken(format!("claiming ended: {error}")).await,
                 },
                 Some(ended) = self.relays.join_next() => match ended {
                     Ok(ended) => self.relay_ended(ended).await,
                     Err(error) if error.is_cancelled() => {}
-                    Err(error) => self.leave(Some(format!("a relay ended: {error}"))).await,
+                    Err(error) => self.broken(format!("a relay ended: {error}")).await,
                 },
                 Some(checked) = self.checks.join_next() => match checked {
                     Ok(gone) => self.stop_partitions(gone).await,
                     Err(error) if error.is_cancelled() => {}
-                    Err(error) => self.leave(Some(format!("a check ended: {error}"))).await,
+                    Err(error) => self.broken(format!("a check ended: {error}")).await,
                 },
                 Some(doubt) = self.doubts.join_next() => match doubt {
-                    Ok(Some(reason)) => self.leave(Some(reason)).await,
+                    Ok(Some(failure)) => self.leave(Some(failure)).await,
                     Ok(None) => {}
                     Err(error) if error.is_cancelled() => {}
-                    Err(error) => self.leave(Some(format!("a check ended: {error}"))).await,
+                    Err(error) => self.broken(format!("a check ended: {error}")).await,
                 },
                 Ok(()) = self.versions.changed() => self.swap().await,
                 notice = self.setup.notices.recv() => match notice {
@@ -290,7 +295,7 @@ impl Runner {
             }
             Notice::Unreachable(reason) => self.setup.kafka_reachability.silent(reason),
             Notice::Reachable => self.setup.kafka_reachability.answered(),
-            Notice::Failed(reason) => self.leave(Some(reason)).await,
+            Notice::Failed(failure) => self.leave(Some(failure)).await,
         }
     }
 
@@ -311,12 +316,17 @@ impl Runner {
     fn claim(&mut self, partition: &TopicPartition, before: Before, rivalries: u32) {
         let generation = self.next_generation();
         let given_up = CancellationToken::new();
-        self.set_partition(partition, PartitionState::Claiming);
+        // After a refusal its reason is shown until the claim is done.
+        if !matches!(before, Before::Again(_)) {
+            self.set_partition(partition, PartitionState::Claiming);
+        }
+        let known = self.partitions.get(partition);
         let assigned = Assigned {
             generation,
             stage: Stage::Claiming(given_up.clone()),
             relay: None,
             rivalries,
+            refusals: known.map_or_else(Refusals::default, |known| known.refusals),
         };
         self.partitions.insert(partition.clone(), assigned);
         let claimant = self.claimant.clone();
@@ -418,13 +428,22 @@ impl Runner {
 
     fn stopped(&mut self, partition: &TopicPartition, reason: &StopReason) {
         error!(projection = %self.name(), partition = %partition, code = reason.code(), "stands still: {reason}");
+        let then = match reason.may_pass() {
+            true => "; it is tried again by itself",
+            false => "",
+        };
         let state = PartitionState::Stopped {
             code: reason.code(),
-            reason: reason.to_string(),
+            reason: format!("{reason}{then}"),
         };
         self.set_partition(partition, state);
-        if let Some(assigned) = self.partitions.get_mut(partition) {
-            assigned.stage = Stage::Stopped;
+        let Some(assigned) = self.partitions.get_mut(partition) else {
+            return;
+        };
+        assigned.stage = Stage::Stopped;
+        if reason.may_pass() && self.leaving.is_none() {
+            let pause = assigned.refusals.another(Instant::now());
+            self.claim(partition, Before::Again(pause), 0);
         }
     }
 
@@ -459,7 +478,7 @@ impl Runner {
 
     async fn task_ended(&mut self, ended: Result<(), JoinError>) {
         if let Err(error) = ended {
-            self.leave(Some(format!("a part of its pipeline ended: {error}")))
+            self.broken(format!("a part of its pipeline ended: {error}"))
                 .await;
         }
     }
@@ -481,19 +500,31 @@ impl Runner {
         let projection = Arc::clone(&self.setup.context.name);
         let failure = match self.leaving {
             Some(Leaving { failure, .. }) => failure,
-            None => Some("the consumer ended unexpectedly".to_owned()),
+            None => {
+                let reason = "the consumer ended unexpectedly".to_owned();
+                Some(Failure::of_consumer(reason))
+            }
         };
         let state = match &failure {
             None => ProjectionState::Ended,
-            Some(reason) => ProjectionState::Failed {
-                reason: reason.clone(),
+            Some(failure) => ProjectionState::Failed {
+                code: failure.code,
+                reason: failure.reason.clone(),
             },
         };
         self.setup.context.health.set_projection(&projection, state);
         match failure {
             None => Ok(()),
-            Some(reason) => Err(Failed { projection, reason }),
+            Some(failure) => Err(Failed {
+                projection,
+                failure,
+            }),
         }
+    }
+
+    /// Something that should go on has ended.
+    async fn broken(&mut self, reason: String) {
+        self.leave(Some(Failure::broken(reason))).await;
     }
 
     async fn command(&self, command: Command) {

@@ -69,6 +69,15 @@ pub enum StopReason {
         table: Table,
         id: Arc<str>,
     },
+    /// The store refuses what every claim and commit needs, such as a privilege.
+    #[error("{0}")]
+    StoreRefused(String),
+    /// Kafka refuses to tell what the topic holds.
+    #[error("{0}")]
+    KafkaRefused(String),
+    /// Kafka does not take the partition's messages, which are kept meanwhile.
+    #[error("{0}")]
+    MessagesRefused(String),
     /// Whatever has no word of its own yet. The text names the way out.
     #[error("{0}")]
     Other(String),
@@ -83,7 +92,26 @@ impl StopReason {
             StopReason::EventRefused { .. } => "event-refused",
             StopReason::DocumentChanged { .. } => "document-changed",
             StopReason::EntryChanged { .. } => "entry-changed",
+            StopReason::StoreRefused(_) => "store-refused",
+            StopReason::KafkaRefused(_) => "kafka-refused",
+            StopReason::MessagesRefused(_) => "messages-refused",
             StopReason::Other(_) => "other",
+        }
+    }
+
+    /// True where others may put it right without this host's being told, so that the partition is
+    /// claimed again now and then. Nothing is lost by that: whatever is not right yet stops it again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StopReason::StoreRefused(_)
+            | StopReason::KafkaRefused(_)
+            | StopReason::MessagesRefused(_) => true,
+            StopReason::OffsetGone { .. }
+            | StopReason::TopicReplaced { .. }
+            | StopReason::EventRefused { .. }
+            | StopReason::DocumentChanged { .. }
+            | StopReason::EntryChanged { .. }
+            | StopReason::Other(_) => false,
         }
     }
 }

@@ -7,11 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ::metrics::{Gauge, gauge};
 use dashmap::{DashMap, DashSet};
-use metrics::gauge;
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
+use super::metrics::{forget_partition, partition_labels};
 use crate::record::{NextOffset, TopicPartition};
 
 mod reachability;
@@ -72,7 +73,15 @@ pub enum ProjectionState {
     /// It has not been given its partitions by the group yet.
     Joining,
     Running,
+    /// It has ended for a reason that may pass, and is tried again.
+    Waiting {
+        /// A word that never changes (`pipeline::failure`).
+        code: &'static str,
+        reason: String,
+    },
+    /// It has ended for good.
     Failed {
+        code: &'static str,
         reason: String,
     },
     Ended,
@@ -179,8 +188,26 @@ impl Health {
     pub fn remove_partition(&self, projection: &Arc<str>, partition: &TopicPartition) {
         let key = (Arc::clone(projection), partition.clone());
         self.board.partitions.remove(&key);
-        // A gauge cannot be taken back; a host that does not own a partition reports no lag.
-        lag_gauge(projection, partition).set(0.0);
+        forget_partition(projection, partition);
+    }
+
+    /// Tells numbers of a partition, where it is still this host's: who gives it up may be told of
+    /// its last commit afterwards.
+    pub fn set_gauges(
+        &self,
+        projection: &Arc<str>,
+        partition: &TopicPartition,
+        numbers: &[(&'static str, f64)],
+    ) {
+        let key = (Arc::clone(projection), partition.clone());
+        // Held meanwhile, so that to be removed comes afterwards.
+        let Some(_entry) = self.board.partitions.get(&key) else {
+            return;
+        };
+        let labels = partition_labels(projection, partition);
+        for (name, number) in numbers {
+            gauge!(*name, &labels).set(*number);
+        }
     }
 
     /// The checkpoints of a projection's partitions on this host.
@@ -232,7 +259,13 @@ impl Health {
                     note(name, reason);
                 }
                 ProjectionState::Running => {}
-                ProjectionState::Failed { reason } => {
+                ProjectionState::Waiting { reason, .. } => {
+                    let reason = format!(
+                        "projection \"{name}\" has failed: {reason}; it is tried again by itself"
+                    );
+                    note(name, reason);
+                }
+                ProjectionState::Failed { reason, .. } => {
                     note(name, format!("projection \"{name}\" has failed: {reason}"));
                 }
                 ProjectionState::Ended => {
@@ -289,13 +322,9 @@ impl PartitionHealth {
     }
 }
 
-fn lag_gauge(projection: &str, partition: &TopicPartition) -> metrics::Gauge {
-    gauge!(
-        "projectionist_lag_events",
-        "projection" => projection.to_owned(),
-        "topic" => partition.topic.to_string(),
-        "partition" => partition.partition.to_string(),
-    )
+fn lag_gauge(projection: &str, partition: &TopicPartition) -> Gauge {
+    let labels = partition_labels(projection, partition);
+    gauge!("projectionist_lag_events", &labels)
 }
 
 impl fmt::Display for PartitionState {

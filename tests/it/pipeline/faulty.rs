@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Up,
     /// It refuses connections.
     Away,
+    /// It answers that this host may not do anything.
+    Refusing,
     /// It does not answer at all.
     Silent,
 }
@@ -120,6 +122,10 @@ impl FaultyStore {
         match *mode.expect("the store outlives its calls") {
             Mode::Up => Ok(()),
             Mode::Away => Err(self.unavailable()),
+            Mode::Refusing => Err(Error::Refused {
+                address: self.inner.address().to_owned(),
+                message: "not authorised to write".to_owned(),
+            }),
             Mode::Silent => unreachable!("it was waited for"),
         }
     }
@@ -237,9 +243,9 @@ impl Store for FaultyStore {
         self.inner.prepare(views).await
     }
 
-    async fn own(&self, view: &ViewId, writer: &str) -> Result<(), Error> {
+    async fn own(&self, views: &[ViewId], writer: &str) -> Result<(), Error> {
         self.connect().await?;
-        self.inner.own(view, writer).await
+        self.inner.own(views, writer).await
     }
 
     async fn close(&self) {

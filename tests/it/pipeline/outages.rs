@@ -63,3 +63,30 @@ async fn an_outage_of_the_store_stops_nothing_and_readiness_names_it() {
         host.until_ready().await;
     }
 }
+
+/// A privilege that is taken away and given back, between two claims and between two commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_refuses_is_asked_again_and_all_goes_on_by_itself() {
+    for logic in LOGICS {
+        let scene = Scene::new(logic, 2).await;
+        let host = scene.host(Options::default());
+        host.store.set_mode(Mode::Refusing);
+        host.group.assign(&[0, 1]).await;
+        for partition in ["transfers/0", "transfers/1"] {
+            let words = [partition, "stands still", "not authorised", "tried again"];
+            host.until_reason(&words).await;
+        }
+        host.store.set_mode(Mode::Up);
+        host.until_ready().await;
+        scene.topic.fill(13, 100, 10);
+        scene.until_all_is_right().await;
+
+        host.store.set_mode(Mode::Refusing);
+        scene.topic.fill(14, 100, 50);
+        host.until_reason(&["stands still", "not authorised", "tried again"])
+            .await;
+        host.store.set_mode(Mode::Up);
+        scene.until_all_is_right().await;
+        host.until_ready().await;
+    }
+}

@@ -125,7 +125,7 @@ async fn read(case: Case<'_>) {
                         queues.tell(Command::Acknowledge).await;
                         queues.fetch(assigned).await;
                     }
-                    Notice::Failed(reason) => panic!("{reason}"),
+                    Notice::Failed(failure) => panic!("{failure}"),
                     _ => {}
                 },
                 () = arrived.notified() => taken += queues.take(),

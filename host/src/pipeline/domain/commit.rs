@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use metrics::gauge;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
@@ -110,7 +109,7 @@ impl Domain {
             Outcome::Mismatch { view, id } => self.mismatch(view, id),
             Outcome::EntryMismatch { table, id } => self.entry_mismatch(table, &id),
             Outcome::TooLarge(reason) => self.too_large(&reason),
-            Outcome::Refused(reason) => self.stop_all(&reason.into()),
+            Outcome::Refused(reason) => self.stop_all(&StopReason::StoreRefused(reason)),
         }
         if std::mem::take(&mut self.tainted) {
             self.retract();
@@ -293,18 +292,21 @@ impl Member {
     }
 
     fn report(&self, context: &Context) {
-        let labels = [
-            ("projection", context.name.to_string()),
-            ("topic", self.checkpoint.partition.topic.to_string()),
-            ("partition", self.checkpoint.partition.partition.to_string()),
+        let parking = self.sieve.parking();
+        let mut numbers = vec![
+            ("projectionist_parked_keys", parking.keys() as f64),
+            ("projectionist_parked_events", parking.events() as f64),
         ];
         if let Some(window) = self.sieve.window() {
-            gauge!("projectionist_dedupe_ids", &labels).set(window.len() as f64);
-            gauge!("projectionist_dedupe_bytes", &labels).set(window.size_bytes() as f64);
+            numbers.extend([
+                ("projectionist_dedupe_ids", window.len() as f64),
+                ("projectionist_dedupe_bytes", window.size_bytes() as f64),
+            ]);
         }
-        let parking = self.sieve.parking();
-        gauge!("projectionist_parked_keys", &labels).set(parking.keys() as f64);
-        gauge!("projectionist_parked_events", &labels).set(parking.events() as f64);
+        let partition = &self.checkpoint.partition;
+        context
+            .health
+            .set_gauges(&context.name, partition, &numbers);
     }
 }
 

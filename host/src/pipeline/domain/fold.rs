@@ -10,6 +10,7 @@ use super::super::dedupe::{IdHash, stored};
 use super::super::lane::{Fold, Lane};
 use super::super::partition::BatchLimits;
 use super::super::sieve::{Ids, Sifted, WithoutKey};
+use super::super::stop::StopReason;
 use super::super::{DomainLayout, dead_letter, host_error, outbox};
 use super::{Domain, Member, Reason, checkpoint_id};
 use crate::parked;
@@ -453,7 +454,10 @@ impl Domain {
     pub(super) fn postpone(&mut self, error: &HostError) -> bool {
         match error {
             HostError::Documents(source) => self.parts.store_reachability.lost(&**source),
-            HostError::Unreadable(source) => self.stop_all(&describe(&**source).into()),
+            HostError::Unreadable(source) => {
+                let reason = describe(&**source);
+                self.stop_all(&StopReason::StoreRefused(reason));
+            }
             HostError::NoRoom(_) => {
                 let (projection, why) = (&self.parts.context.name, describe(error));
                 if recurring::admit("waiting", projection, &why) {

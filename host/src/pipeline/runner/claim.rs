@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::backoff::Backoff;
 use super::super::dedupe::{Window, stored};
 use super::super::domain::checkpoint_id;
+use super::super::failure::{Failure, Outlook};
 use super::super::intake::{Bounds, Positions, PositionsError, Standing};
 use super::super::parking::Parking;
 use super::super::sieve::Sieve;
@@ -65,6 +66,8 @@ pub(super) struct Claimed {
 pub(super) enum Before {
     Nothing,
     Pause(Duration),
+    /// The same, of a partition that stands still meanwhile.
+    Again(Duration),
     /// Another partition has written a document of this one: say so, to everybody.
     ShareKeys,
 }
@@ -88,7 +91,7 @@ impl Claimant {
         let claiming = async {
             match before {
                 Before::Nothing => {}
-                Before::Pause(pause) => tokio::time::sleep(pause).await,
+                Before::Pause(pause) | Before::Again(pause) => tokio::time::sleep(pause).await,
                 Before::ShareKeys => self.share_keys().await?,
             }
             self.claim_now(&partition).await
@@ -118,7 +121,8 @@ impl Claimant {
         // After the claim, all of it: until then, the owner before may park and see more, change
         // over to another version, and move the checkpoint past this end.
         let sieve = self.load_sieve(&checkpoint).await?;
-        self.versions.catch_up().await?;
+        let caught_up = self.versions.catch_up().await;
+        caught_up.map_err(StopReason::StoreRefused)?;
         let bounds = self.bounds(partition).await?;
         let fetch_from = fetch_from(&self.context.name, partition, claim.next, bounds)?;
         Ok(Claimed {
@@ -131,7 +135,7 @@ impl Claimant {
         })
     }
 
-    async fn load_sieve(&self, checkpoint: &CheckpointId) -> Result<Sieve, String> {
+    async fn load_sieve(&self, checkpoint: &CheckpointId) -> Result<Sieve, StopReason> {
         let keys = self
             .load_entries(Table::ParkedKeys, &parked::keys_prefix(checkpoint))
             .await?;
@@ -159,7 +163,7 @@ impl Claimant {
     }
 
     /// Reads all entries of a partition, waiting for the store as long as it takes.
-    async fn load_entries(&self, table: Table, prefix: &str) -> Result<Vec<Entry>, String> {
+    async fn load_entries(&self, table: Table, prefix: &str) -> Result<Vec<Entry>, StopReason> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut entries: Vec<Entry> = Vec::new();
         loop {
@@ -177,7 +181,7 @@ impl Claimant {
     }
 
     /// After the claim: whoever shares keys later fences it.
-    async fn keys_are_shared(&self) -> Result<bool, String> {
+    async fn keys_are_shared(&self) -> Result<bool, StopReason> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             let shared = self.store.keys_are_shared(&self.context.writer()).await;
@@ -187,7 +191,7 @@ impl Claimant {
         }
     }
 
-    async fn share_keys(&self) -> Result<(), String> {
+    async fn share_keys(&self) -> Result<(), StopReason> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             let shared = self.store.share_keys(&self.context.writer()).await;
@@ -203,7 +207,7 @@ impl Claimant {
         &self,
         answer: Result<T, store::Error>,
         backoff: &mut Backoff,
-    ) -> Result<Option<T>, String> {
+    ) -> Result<Option<T>, StopReason> {
         match answer {
             Ok(answer) => {
                 self.store_reachability.reached();
@@ -214,7 +218,7 @@ impl Claimant {
                 tokio::time::sleep(backoff.next_delay()).await;
                 Ok(None)
             }
-            Err(error) => Err(describe(&error)),
+            Err(error) => Err(StopReason::StoreRefused(describe(&error))),
         }
     }
 
@@ -234,7 +238,7 @@ impl Claimant {
             } = &standing;
             let checked = match self.bounds(partition).await {
                 Ok(bounds) => fetch_from(projection, partition, *next, bounds),
-                Err(reason) => Err(reason.into()),
+                Err(reason) => Err(reason),
             };
             if let Err(reason) = checked {
                 gone.push((standing, reason));
@@ -243,7 +247,7 @@ impl Claimant {
         gone
     }
 
-    async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, String> {
+    async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, StopReason> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             let answer = self.positions.bounds(partition).await;
@@ -254,25 +258,36 @@ impl Claimant {
     }
 
     /// The first of the topics that is gone for good, and what to do about it.
-    pub(super) async fn deleted(self, topics: Vec<String>) -> Option<String> {
+    pub(super) async fn deleted(self, topics: Vec<String>) -> Option<Failure> {
         for topic in topics {
             match self.is_deleted(&topic).await {
                 Ok(false) => {}
                 Ok(true) => {
-                    return Some(format!(
+                    let reason = format!(
                         "topic \"{topic}\" was deleted; make it again and give the projection \
                          another database or file, for the events that made its documents are \
                          gone, or take the topic out of its topics, and start the host again"
-                    ));
+                    );
+                    return Some(Failure {
+                        code: "topic-deleted",
+                        reason,
+                        outlook: Outlook::Deleted { topic },
+                    });
                 }
-                Err(reason) => return Some(reason),
+                Err(reason) => {
+                    return Some(Failure {
+                        code: reason.code(),
+                        reason: reason.to_string(),
+                        outlook: Outlook::MayPass,
+                    });
+                }
             }
         }
         None
     }
 
     /// Looks several times: a broker that has just started does not know its topics yet.
-    async fn is_deleted(&self, topic: &str) -> Result<bool, String> {
+    async fn is_deleted(&self, topic: &str) -> Result<bool, StopReason> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut missed = 0;
         while missed < DELETED_LOOKS {
@@ -295,13 +310,15 @@ impl Claimant {
         &self,
         answer: Result<T, PositionsError>,
         backoff: &mut Backoff,
-    ) -> Result<Option<T>, String> {
+    ) -> Result<Option<T>, StopReason> {
         match answer {
             Ok(answer) => {
                 self.kafka_reachability.reached();
                 Ok(Some(answer))
             }
-            Err(error @ PositionsError::Refused { .. }) => Err(describe(&error)),
+            Err(error @ PositionsError::Refused { .. }) => {
+                Err(StopReason::KafkaRefused(describe(&error)))
+            }
             Err(error @ PositionsError::Unavailable { .. }) => {
                 self.kafka_reachability.lost(&error);
                 tokio::time::sleep(backoff.next_delay()).await;

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::super::DomainLayout;
 use super::super::domain::Control;
+use super::super::failure::Failure;
 use super::super::intake::Command;
 use super::{LEAVE_TIMEOUT, Leaving, Revocation, Runner, Stage, list};
 use crate::record::TopicPartition;
@@ -123,12 +124,12 @@ impl Runner {
     }
 
     /// Starts to end: a revocation of everything, then the group is left.
-    pub(super) async fn leave(&mut self, failure: Option<String>) {
+    pub(super) async fn leave(&mut self, failure: Option<Failure>) {
         if self.leaving.is_some() {
             return;
         }
-        if let Some(reason) = &failure {
-            error!(projection = %self.name(), "failed: {reason}");
+        if let Some(failure) = &failure {
+            error!(projection = %self.name(), code = failure.code, "failed: {failure}");
         }
         self.leaving = Some(Leaving {
             failure,

@@ -10,6 +10,7 @@ use tracing::info;
 use super::super::domain::{Attachment, Control, Domain, Parts, Running, checkpoint_id};
 use super::super::intake::Start;
 use super::super::relay::{self, Patience, Relay};
+use super::super::stop::StopReason;
 use super::super::{Context, DomainLayout, queue};
 use super::claim::Claimed;
 use super::{DomainHandle, MAILBOX, RelayEnded, Runner, Stage};
@@ -110,8 +111,8 @@ impl Runner {
             result,
         } = ended;
         if let Err(reason) = result {
-            self.stop_running(&partition, generation, reason.into())
-                .await;
+            let reason = StopReason::MessagesRefused(reason);
+            self.stop_running(&partition, generation, reason).await;
         }
     }
 
