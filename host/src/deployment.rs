@@ -15,6 +15,7 @@
 //!
 //! Not here: the plugins themselves (`registry`), how a host changes over (`pipeline`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -292,6 +293,33 @@ impl Deployments {
     fn id(&self, number: u64) -> Arc<str> {
         format!("revision/{}/{number:010}", self.projection).into()
     }
+}
+
+/// What of a store runs a plugin, tries it, or would return to it by a rollback: the first that is
+/// found.
+pub async fn user(store: &dyn Store, plugin: &str) -> Result<Option<String>, Error> {
+    const PREFIX: &str = "revision/";
+    let mut histories: BTreeMap<String, Vec<Revision>> = BTreeMap::new();
+    for entry in all_entries(store, Table::Deployments, PREFIX, None).await? {
+        let of = entry.id.trim_start_matches(PREFIX).rsplit_once('/');
+        let of = of.map_or("", |(projection, _)| projection).to_owned();
+        histories.entry(of).or_default().push(from_entry(&entry)?);
+    }
+    let uses = |history: &Vec<Revision>| {
+        let Some(newest) = history.last() else {
+            return false;
+        };
+        let mut at = Some(newest);
+        while let Some(revision) = at {
+            if revision.active == plugin {
+                return true;
+            }
+            at = before(history, revision);
+        }
+        newest.candidate.as_deref() == Some(plugin) || newest.configured == plugin
+    };
+    let found = histories.into_iter().find(|(_, history)| uses(history));
+    Ok(found.map(|(projection, _)| projection))
 }
 
 /// The revision that a rollback from this one returns to.

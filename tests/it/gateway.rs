@@ -8,6 +8,8 @@
 mod access;
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "gateway/clients.rs"]
+mod clients;
 #[path = "gateway/connections.rs"]
 mod connections;
 #[path = "gateway/copies.rs"]

@@ -37,6 +37,7 @@ pub(super) enum Method {
     Get,
     Post,
     Put,
+    Delete,
 }
 
 /// What the document says of a route beside its method, its path and its role.
@@ -123,7 +124,8 @@ impl Api {
         H: Handler<T, Desks>,
         T: 'static,
     {
-        self.router = self.router.route(path, on(method.filter(), handler));
+        let route = self.access.open(on(method.filter(), handler));
+        self.router = self.router.route(path, route);
         let operation = about.operation(path, None);
         self.paths
             .add_path_operation(path, vec![method.documented()], operation);
@@ -146,7 +148,7 @@ impl Api {
         let show =
             move || async move { ([(header::CONTENT_TYPE, JSON)], document).into_response() };
         self.router
-            .route("/openapi.json", get(show))
+            .route("/openapi.json", self.access.open(get(show)))
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
             .layer(map_response(as_problem))
@@ -187,6 +189,7 @@ impl Method {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
             Method::Put => MethodFilter::PUT,
+            Method::Delete => MethodFilter::DELETE,
         }
     }
 
@@ -195,6 +198,7 @@ impl Method {
             Method::Get => HttpMethod::Get,
             Method::Post => HttpMethod::Post,
             Method::Put => HttpMethod::Put,
+            Method::Delete => HttpMethod::Delete,
         }
     }
 }
@@ -244,8 +248,16 @@ impl Body {
         match self {
             Body::None => None,
             Body::File => {
-                let any = ContentBuilder::new().build();
-                Some(body.content("application/octet-stream", any).build())
+                // Without a media type of its own, as OpenAPI 3.1 has it for bytes.
+                let bytes = ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .content_media_type("application/wasm");
+                let content = ContentBuilder::new().schema(Some(bytes));
+                let body = body.description(Some("The plugin's file, a Wasm module or component"));
+                Some(
+                    body.content("application/octet-stream", content.build())
+                        .build(),
+                )
             }
             Body::Json(schema) | Body::JsonOrNothing(schema) => {
                 let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema)));

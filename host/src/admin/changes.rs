@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -16,11 +17,11 @@ use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use super::Desks;
-use super::access::{Caller, Role};
+use super::access::{Caller, Role, Scope};
 use super::api::{About, Answer, Api, Body, Method};
 use super::problem::{Problem, answer};
 use super::query::Query;
-use crate::changes::{Changes, Deed, Error, Outcome};
+use crate::changes::{Change, Changes, Deed, Error, Outcome};
 
 /// The log, as soon as the stores are open.
 #[derive(Clone, Default)]
@@ -84,6 +85,16 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Those of the token's projections, and its own.
+    fn may_see(&self, change: &Change) -> bool {
+        let Deed { by, subject, .. } = &change.deed;
+        // A parked key's name starts with its projection.
+        let of = subject.split('/').next().unwrap_or(subject);
+        self.scope.has(of) || **by == *self.name
+    }
+}
+
 impl Problem {
     fn outcome(&self) -> Outcome {
         let reason = self.detail().to_owned();
@@ -110,11 +121,34 @@ pub(super) fn routes(api: Api) -> Api {
     api.guarded(Role::Read, Method::Get, "/changes", list, LIST)
 }
 
-async fn list(State(desks): State<Desks>, uri: Uri) -> Result<Response, Problem> {
+/// Changes that are read to find those that a limited token may see.
+const LOOKED_AT_MAX: usize = 10_000;
+
+async fn list(
+    State(desks): State<Desks>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["limit", "older-than"])?;
     let limit = query.count("limit", LIMIT, LIMIT_MAX)?;
     let changes = desks.changes.get()?;
-    let changes = changes.list(query.text("older-than"), limit).await?;
+    let mut shown: Vec<Change> = Vec::new();
+    let mut older_than = query.text("older-than").map(str::to_owned);
+    for _ in 0..LOOKED_AT_MAX / LIMIT_MAX {
+        let page = match caller.scope {
+            Scope::All => limit,
+            Scope::These(_) => LIMIT_MAX,
+        };
+        let found = changes.list(older_than.as_deref(), page).await?;
+        let is_last = found.len() < page;
+        older_than = found.last().map(|change| change.id.clone());
+        shown.extend(found.into_iter().filter(|change| caller.may_see(change)));
+        if is_last || shown.len() >= limit {
+            break;
+        }
+    }
+    shown.truncate(limit);
+    let changes = shown;
     Ok(answer(StatusCode::OK, &json!({ "changes": changes })))
 }
 

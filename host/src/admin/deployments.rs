@@ -59,7 +59,7 @@ impl DeploymentDesk {
         self.0.get_or_init(|| Arc::new(desk));
     }
 
-    fn desk(&self) -> Result<Arc<Desk>, Problem> {
+    pub(super) fn desk(&self) -> Result<Arc<Desk>, Problem> {
         self.0.get().cloned().ok_or_else(Problem::starting)
     }
 }
@@ -231,7 +231,7 @@ impl From<Error> for Problem {
         let status = match &error {
             Error::Registry(error) => status_of(error),
             Error::NoProjection(_) => StatusCode::NOT_FOUND,
-            Error::NoShadow(_) => StatusCode::CONFLICT,
+            Error::NoShadow(_) | Error::InUse { .. } => StatusCode::CONFLICT,
             Error::Unfit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Unchecked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Deployment(error) => match error {

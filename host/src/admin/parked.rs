@@ -100,9 +100,15 @@ pub(super) fn routes(api: Api) -> Api {
         .guarded(Role::Operate, Method::Post, SKIP_PATH, skip, SKIP)
 }
 
-async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {
+async fn list(
+    State(desks): State<Desks>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
     let keys = desks.parked.get()?.list(None).await?;
-    let keys: Vec<Value> = keys.iter().map(key_to_json).collect();
+    let keys = keys
+        .iter()
+        .filter(|key| caller.scope.has(&key.id.projection));
+    let keys: Vec<Value> = keys.map(key_to_json).collect();
     Ok(answer(StatusCode::OK, &json!({ "parked": keys })))
 }
 

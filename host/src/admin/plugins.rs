@@ -4,6 +4,8 @@
 //!   where it was there already; 422 where it is no plugin that this host takes.
 //! - `GET /plugins`: all of them.
 //! - `GET /plugins/{hash}`: one, by its hash or by the start of it.
+//! - `DELETE /plugins/{hash}`: removes one that nothing runs, tries or would return to; 409 where
+//!   something does.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::Desks;
-use super::access::{Caller, Role};
+use super::access::{Caller, Role, Scope};
 use super::api::{self, About, Answer, Api, Method};
 use super::problem::{Problem, answer};
 use crate::registry::upload::{Refused, Uploads};
@@ -62,6 +64,7 @@ const UPLOAD: About = About {
     refusals: &[
         StatusCode::BAD_REQUEST,
         StatusCode::REQUEST_TIMEOUT,
+        StatusCode::CONFLICT,
         StatusCode::PAYLOAD_TOO_LARGE,
         StatusCode::UNPROCESSABLE_ENTITY,
     ],
@@ -79,10 +82,17 @@ const SHOW: About = About {
     ..LIST
 };
 
+const REMOVE: About = About {
+    summary: "Remove a plugin that nothing runs, tries or would return to by a rollback",
+    ..SHOW
+};
+
 pub(super) fn routes(api: Api) -> Api {
+    const ONE: &str = "/plugins/{hash}";
     api.guarded(Role::Read, Method::Get, "/plugins", list, LIST)
         .guarded(Role::Deploy, Method::Put, "/plugins", upload, UPLOAD)
-        .guarded(Role::Read, Method::Get, "/plugins/{hash}", show, SHOW)
+        .guarded(Role::Read, Method::Get, ONE, show, SHOW)
+        .guarded(Role::Deploy, Method::Delete, ONE, remove, REMOVE)
 }
 
 async fn list(State(desks): State<Desks>) -> Result<Response, Problem> {
@@ -101,7 +111,7 @@ async fn upload(
     body: Body,
 ) -> Result<Response, Problem> {
     let uploads = desks.plugins.uploads()?;
-    let place = uploads.place().await?;
+    let place = uploads.place(&caller.client.to_string()).await?;
     // Read only now: so many bodies are in memory as there are places.
     let read = to_bytes(body, uploads.bytes_max());
     let bytes = match tokio::time::timeout(BODY_TIMEOUT, read).await {
@@ -131,6 +141,33 @@ async fn upload(
         StatusCode::OK
     };
     Ok(answer(status, &to_json(&saved.plugin)))
+}
+
+async fn remove(
+    State(desks): State<Desks>,
+    Extension(caller): Extension<Caller>,
+    Path(hash): Path<String>,
+) -> Result<Response, Problem> {
+    let desk = desks.deployments.desk()?;
+    let work = async move {
+        let mut deed = caller.deed("remove", hash.clone(), String::new());
+        let removed = async {
+            let plugin = desk.find(&hash).await?;
+            let about = &plugin.about;
+            deed.subject.clone_from(&about.sha256);
+            deed.detail = format!("{} {} {}", about.kind, about.name, about.version);
+            if caller.scope != Scope::All && *plugin.uploaded_by != *caller.name {
+                let detail = "a token that is limited to projections removes its own uploads only";
+                return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            }
+            desk.remove(&plugin).await?;
+            Ok(plugin)
+        };
+        let removed = removed.await;
+        (deed, removed)
+    };
+    let removed = desks.changes.carry_out(work).await?;
+    Ok(answer(StatusCode::OK, &to_json(&removed)))
 }
 
 /// The hash of an uploaded plugin, and what else is worth to be kept.
@@ -166,10 +203,11 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let detail = refused.to_string();
         match refused {
-            Refused::Busy => {
+            Refused::Busy | Refused::BusyOwn => {
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
                 problem.with(header::RETRY_AFTER, "5")
             }
+            Refused::Full(_) | Refused::FullOwn(_) => Problem::new(StatusCode::CONFLICT, detail),
             Refused::Plugin(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             Refused::Host(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
             Refused::Registry(error) => error.into(),

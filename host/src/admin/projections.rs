@@ -4,13 +4,14 @@
 //! - `GET /projections/{name}/logs`: the last lines that its plugin has logged on this host,
 //!   `?tail=` of them (100, at most 1,000); with `?after=NUMBER`, those with higher numbers.
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Desks;
-use super::access::Role;
+use super::access::{Caller, Role};
 use super::api::{About, Answer, Api, Body, Method};
 use super::problem::{Problem, answer};
 use super::query::Query;
@@ -57,9 +58,12 @@ pub(super) fn routes(api: Api) -> Api {
         .guarded(Role::Read, Method::Get, LOGS_PATH, logs, LOGS)
 }
 
-async fn list(State(desks): State<Desks>) -> Response {
+async fn list(State(desks): State<Desks>, Extension(caller): Extension<Caller>) -> Response {
     let projections = desks.projections.health.readiness().projections;
-    let projections = projections.into_iter().map(|(name, projection)| {
+    let projections = projections
+        .into_iter()
+        .filter(|(name, _)| caller.scope.has(name));
+    let projections = projections.map(|(name, projection)| {
         let mut body = serde_json::to_value(projection).expect("plain data serializes");
         body["name"] = Value::String(name);
         body

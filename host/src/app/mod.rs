@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::admin::{self, Access, Admin, ChangeDesk, Desks, ProjectionDesk};
+use crate::admin::{self, Admin, ChangeDesk, Desks, ProjectionDesk};
 use crate::changes::Changes;
 use crate::config::{self, Config};
 use crate::deployment;
@@ -28,7 +28,7 @@ use crate::pipeline::runner;
 use crate::pipeline::version::{Version, Versions as _};
 use crate::plugin::{self, About};
 use crate::registry::Registry;
-use crate::registry::upload::{Refused, Uploads};
+use crate::registry::upload::{self, Refused, Uploads};
 use crate::store::{self, Store};
 use crate::telemetry::health::{Health, ProjectionState};
 use crate::telemetry::metrics::{self, Metrics, UPKEEP_INTERVAL};
@@ -43,6 +43,7 @@ mod policies;
 mod reach;
 mod reading;
 mod runners;
+mod secrets;
 mod startup;
 mod stores;
 mod supervisor;
@@ -52,6 +53,7 @@ pub use catalogue::{Catalogue, Plugin};
 use further::Further;
 pub use reach::reach;
 use reading::Reading;
+use secrets::Watched;
 pub use stores::{first, open_store};
 use stores::{look_after, store_name, writable};
 use supervisor::Supervised;
@@ -88,7 +90,7 @@ pub enum Error {
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
     #[error(transparent)]
-    ReaderKeys(#[from] gateway::jwt::BadKeys),
+    Secrets(#[from] secrets::Unusable),
     #[error(
         "the configuration names views that no projection writes: {}; there are {}",
         unknown.join(", "), known.join(", ")
@@ -141,8 +143,13 @@ impl App {
         let tails = catalogue.engine.tails().clone();
         let desks = Desks::new(ProjectionDesk::new(health.clone(), tails));
         let changes = desks.changes.clone();
-        services.spawn(serve(admin, desks.clone(), options::access(&config.host)));
+        let access = options::access(&config.host)?;
+        services.spawn(admin.serve(desks.clone(), access.clone()));
         let gateway = reading::bind(&config.gateway).await?;
+        let readers = gateway.as_ref().map(reading::Bound::access);
+        if let Some(watched) = Watched::new(config, access, readers) {
+            services.spawn(watched.follow());
+        }
         let metadata = Metadata::new(&connection(config))?;
         // What needs the stores alone is served while Kafka is still waited for.
         let stores = async {
@@ -160,7 +167,7 @@ impl App {
             desks
                 .changes
                 .open(Changes::new(first(&stores), &config.host.name));
-            desks.plugins.open(uploads(&catalogue, &stores));
+            desks.plugins.open(uploads(config, &catalogue, &stores));
             Ok((stores, gateway, parked))
         };
         let topics = startup::find_all_topics(&catalogue, &metadata, deadline);
@@ -301,6 +308,7 @@ pub fn check(config: &Config) -> Result<Catalogue, Error> {
     if !unknown.is_empty() {
         return Err(Error::UnknownViews { unknown, known });
     }
+    options::access(&config.host)?;
     options::readers(&config.gateway)?;
     Metadata::new(&connection(config))?;
     Ok(catalogue)
@@ -345,7 +353,11 @@ fn registry(stores: &BTreeMap<String, Arc<dyn Store>>) -> Registry {
 }
 
 /// The way into the registry, with the checks that every plugin must pass.
-fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> Uploads {
+fn uploads(
+    config: &Config,
+    catalogue: &Catalogue,
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+) -> Uploads {
     let registry = registry(stores);
     let engine = Arc::clone(&catalogue.engine);
     let check = move |bytes: &[u8]| {
@@ -356,7 +368,11 @@ fn uploads(catalogue: &Catalogue, stores: &BTreeMap<String, Arc<dyn Store>>) -> 
             }
         })
     };
-    Uploads::new(registry, plugin::MODULE_BYTES_MAX, Arc::new(check))
+    let limits = upload::Limits {
+        bytes_max: plugin::MODULE_BYTES_MAX,
+        plugins_max: options::count(config.plugins.uploads_max),
+    };
+    Uploads::new(registry, limits, Arc::new(check))
 }
 
 /// Where a projection keeps what is parked in a copy of its store.
@@ -396,12 +412,6 @@ fn connection(config: &Config) -> Connection {
     }
 }
 
-async fn serve(admin: Admin, desks: Desks, access: Access) {
-    if let Err(error) = admin.serve(desks, access).await {
-        tracing::error!(%error, "metrics and health are not served any more");
-    }
-}
-
 /// Tells which plugin a projection is to run.
 async fn tell(health: Health, projection: Arc<str>, mut versions: watch::Receiver<Arc<Version>>) {
     loop {
@@ -432,7 +442,7 @@ impl Error {
         match self {
             Error::Plugins(_)
             | Error::Budget(_)
-            | Error::ReaderKeys(_)
+            | Error::Secrets(_)
             | Error::UnknownViews { .. }
             | Error::Kafka(kafka::Error::Config(_)) => true,
             Error::Engine(_)
@@ -455,7 +465,7 @@ impl Error {
             Error::Kafka(error) => error.is_transient(),
             Error::Plugins(_)
             | Error::Budget(_)
-            | Error::ReaderKeys(_)
+            | Error::Secrets(_)
             | Error::UnknownViews { .. }
             | Error::Engine(_)
             | Error::Metrics(_)

@@ -1,6 +1,10 @@
 //! What the configuration says, as the pipeline's own options.
 
-use crate::admin::{Access, Role, Token};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::secrets;
+use crate::admin::{self, Access, Role, Token};
 use crate::config;
 use crate::gateway::access::Views;
 use crate::gateway::cors::Origins;
@@ -16,15 +20,35 @@ use crate::plugin;
 /// Stands for all views, and for all sites.
 pub(super) const ALL: &str = "*";
 
-pub(super) fn access(host: &config::Host) -> Access {
-    Access::new(host.tokens.iter().map(|(name, token)| {
+/// Less than what proxies wait for a byte.
+const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Who may use the admin API.
+pub(super) fn access(host: &config::Host) -> Result<Access, secrets::Unusable> {
+    let names = host.names.iter().cloned().collect();
+    Ok(Access::new(tokens(host)?).named(names))
+}
+
+/// Its tokens, as their files are now.
+pub(super) fn tokens(host: &config::Host) -> Result<Vec<Token>, secrets::Unusable> {
+    let mut tokens = Vec::new();
+    for (name, token) in &host.tokens {
         let role = match token.role {
             config::Role::Read => Role::Read,
             config::Role::Deploy => Role::Deploy,
             config::Role::Operate => Role::Operate,
         };
-        Token::new(name, token.token.expose(), role)
-    }))
+        let scope = match &token.projections {
+            None => admin::Scope::All,
+            Some(names) => admin::Scope::These(Arc::new(names.iter().cloned().collect())),
+        };
+        let key = format!("host.tokens.{name}.token-file");
+        for secret in secrets::read(&token.token, &key)? {
+            let token = Token::new(name.as_str(), &secret, role);
+            tokens.push(token.limited(scope.clone()));
+        }
+    }
+    Ok(tokens)
 }
 
 pub(super) fn batch(batch: &config::Batch) -> BatchLimits {
@@ -112,7 +136,11 @@ pub(super) fn limits(limits: &config::Limits) -> plugin::Limits {
 pub(super) fn reading(gateway: &config::Gateway) -> gateway::Limits {
     gateway::Limits {
         connections_max: count(gateway.connections_max),
+        connections_per_address_max: count(gateway.connections_per_address_max),
         streams_max: count(gateway.streams_max),
+        streams_per_client_max: count(gateway.streams_per_client_max),
+        stream_lifetime: gateway.stream_lifetime,
+        stream_keep_alive: STREAM_KEEP_ALIVE,
         request_timeout: gateway.request_timeout,
         wait_max: gateway.wait_max,
         idle_timeout: gateway.idle_timeout,
@@ -122,14 +150,9 @@ pub(super) fn reading(gateway: &config::Gateway) -> gateway::Limits {
 }
 
 /// Who may read.
-pub(super) fn readers(gateway: &config::Gateway) -> Result<gateway::Setup, jwt::BadKeys> {
-    let readers = &gateway.readers;
-    let tokens = readers.tokens.iter();
-    let tokens = tokens.map(|(name, token)| {
-        gateway::access::Token::new(name.as_str(), token.token.expose(), token.role.as_str())
-    });
-    let jwt = readers.jwt.as_ref().map(jwt).transpose()?;
-    let roles = readers.roles.iter().map(|(name, views)| {
+pub(super) fn readers(gateway: &config::Gateway) -> Result<gateway::Setup, secrets::Unusable> {
+    let (tokens, jwt) = reader_tokens(gateway)?;
+    let roles = gateway.readers.roles.iter().map(|(name, views)| {
         let views = match views.iter().any(|view| view == ALL) {
             true => Views::All,
             false => Views::These(views.iter().cloned().collect()),
@@ -145,17 +168,35 @@ pub(super) fn readers(gateway: &config::Gateway) -> Result<gateway::Setup, jwt::
         per_second: limit.requests,
         burst: limit.burst,
     });
+    let access = gateway::access::Access::new(tokens, jwt, roles.collect());
     Ok(gateway::Setup {
-        access: gateway::access::Access::new(tokens.collect(), jwt, roles.collect()),
+        access: access.named(gateway.names.iter().cloned().collect()),
         origins,
         rate_limit,
     })
 }
 
 /// Keys for JWTs that cannot be used, each with the reason, where others can.
-pub(super) fn keys_left_out(gateway: &config::Gateway) -> Result<Vec<String>, jwt::BadKeys> {
+pub(super) fn keys_left_out(gateway: &config::Gateway) -> Result<Vec<String>, secrets::Unusable> {
     let jwt = gateway.readers.jwt.as_ref().map(jwt).transpose()?;
     Ok(jwt.map_or_else(Vec::new, |jwt| jwt.left_out().to_vec()))
+}
+
+/// What is taken of readers, as the files are now.
+pub(super) fn reader_tokens(
+    gateway: &config::Gateway,
+) -> Result<(Vec<gateway::access::Token>, Option<jwt::Jwt>), secrets::Unusable> {
+    let readers = &gateway.readers;
+    let mut tokens = Vec::new();
+    for (name, token) in &readers.tokens {
+        let key = format!("gateway.tokens.{name}.token-file");
+        for secret in secrets::read(&token.token, &key)? {
+            let role = token.role.as_str();
+            tokens.push(gateway::access::Token::new(name.as_str(), &secret, role));
+        }
+    }
+    let jwt = readers.jwt.as_ref().map(jwt).transpose()?;
+    Ok((tokens, jwt))
 }
 
 fn jwt(jwt: &config::Jwt) -> Result<jwt::Jwt, jwt::BadKeys> {

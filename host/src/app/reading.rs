@@ -12,6 +12,7 @@ use tracing::warn;
 use super::policies::hand_over;
 use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
 use crate::config::{self, Config};
+use crate::gateway::access::Access;
 use crate::gateway::cache::{Cache, Documents};
 use crate::gateway::copies::{Copies, Copy, Opened, Picker};
 use crate::gateway::positions::Positions;
@@ -26,6 +27,13 @@ use crate::telemetry::health::Health;
 pub(super) struct Bound {
     gateway: Gateway,
     setup: Setup,
+}
+
+impl Bound {
+    /// Whose tokens may be replaced.
+    pub(super) fn access(&self) -> Access {
+        self.setup.access.clone()
+    }
 }
 
 /// A gateway that is ready to serve.

@@ -109,6 +109,16 @@ impl Client {
         Ok(body)
     }
 
+    /// Asks to remove what is at a path.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let mut request = self.agent.delete(format!("{}{path}", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let (_, body) = self.read(request.call())?;
+        Ok(body)
+    }
+
     /// Asks for a change.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.agent.post(format!("{}{path}", self.url));

@@ -21,6 +21,7 @@ mod dev;
 mod list;
 mod logs;
 mod new;
+mod remove;
 mod revisions;
 mod rollback;
 mod shadow;
@@ -56,6 +57,8 @@ enum Command {
     List(list::List),
     /// Print what is known of an uploaded plugin
     Show(show::Show),
+    /// Remove an uploaded plugin that nothing runs, tries or would return to
+    Remove(remove::Remove),
     /// Let a projection run another plugin, on every host and without a restart
     Activate(activate::Activate),
     /// Let a plugin fold beside the one that runs, store nothing, and see in what they differ
@@ -107,6 +110,7 @@ impl Plugin {
             Command::Upload(upload) => upload.run(),
             Command::List(list) => list.run(),
             Command::Show(show) => show.run(),
+            Command::Remove(remove) => remove.run(),
             Command::Activate(activate) => activate.run(),
             Command::Shadow(shadow) => shadow.run(),
             Command::Rollback(rollback) => rollback.run(),

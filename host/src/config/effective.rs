@@ -49,6 +49,7 @@ fn host(host: &Host) -> Table {
         ("log-format", values::word(&LOG_FORMATS, host.log_format)),
         ("startup-timeout", duration(host.startup_timeout)),
         ("drain-timeout", duration(host.drain_timeout)),
+        ("names", texts(&host.names)),
         ("tokens", tokens::to_toml(&host.tokens).into()),
     ])
 }
@@ -154,7 +155,7 @@ pub(super) fn text(text: &str) -> Value {
     Value::String(escape(text))
 }
 
-fn texts(list: &[String]) -> Value {
+pub(super) fn texts(list: &[String]) -> Value {
     Value::Array(list.iter().map(|item| text(item)).collect())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::effective::{duration, size, table, text};
+use super::effective::{duration, size, table, text, texts};
 use super::reader::{Field, Section};
 use super::readers::Readers;
 use super::{readers, values};
@@ -15,8 +15,13 @@ use super::{readers, values};
 pub struct Gateway {
     /// `None`, the default, serves none.
     pub listen: Option<SocketAddr>,
+    /// By which it may be asked for without a token, besides `localhost` and loopback addresses;
+    /// `*` stands for all.
+    pub names: Vec<String>,
     /// Open connections; 10,000 by default.
     pub connections_max: u32,
+    /// Those of one address; three quarters of them by default.
+    pub connections_per_address_max: u32,
     /// For an answer, besides what a request waits for a position; 5 s by default.
     pub request_timeout: Duration,
     /// For one read of one store; 2 s by default, never more than `request_timeout`.
@@ -29,6 +34,10 @@ pub struct Gateway {
     pub write_timeout: Duration,
     /// Streams of events at a time; 1,000 by default.
     pub streams_max: u32,
+    /// Those of one client; 100 by default.
+    pub streams_per_client_max: u32,
+    /// Of a stream; 1 hour by default.
+    pub stream_lifetime: Duration,
     /// For documents that were read lately; `None`, the default, keeps none.
     pub cache_bytes_max: Option<u64>,
     /// Whether each request is logged; by default it is not.
@@ -54,13 +63,17 @@ impl Default for Gateway {
     fn default() -> Self {
         Gateway {
             listen: None,
+            names: Vec::new(),
             connections_max: 10_000,
+            connections_per_address_max: 7_500,
             request_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(2),
             wait_max: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             streams_max: 1_000,
+            streams_per_client_max: 100,
+            stream_lifetime: Duration::from_hours(1),
             cache_bytes_max: None,
             access_log: false,
             cors_origins: Vec::new(),
@@ -75,11 +88,18 @@ pub(super) fn read(mut section: Section<'_>, admin: SocketAddr) -> Gateway {
     let default = Gateway::default();
     let rate_limit = read_rate_limit(section.section("rate-limit"));
     let (readers, has_readers) = readers::read(&mut section);
+    let connections_max = section
+        .read("connections", values::count)
+        .unwrap_or(default.connections_max);
     let gateway = Gateway {
         listen: section.read("listen", values::socket_address),
-        connections_max: section
-            .read("connections", values::count)
-            .unwrap_or(default.connections_max),
+        names: section
+            .read("names", values::items)
+            .map_or_else(Vec::new, values::host_names),
+        connections_max,
+        connections_per_address_max: section
+            .read("connections-per-address", values::count)
+            .unwrap_or_else(|| three_quarters(connections_max)),
         request_timeout: section
             .read("request-timeout", values::duration)
             .unwrap_or(default.request_timeout),
@@ -102,6 +122,12 @@ pub(super) fn read(mut section: Section<'_>, admin: SocketAddr) -> Gateway {
         streams_max: section
             .read("streams", values::count)
             .unwrap_or(default.streams_max),
+        streams_per_client_max: section
+            .read("streams-per-client", values::count)
+            .unwrap_or(default.streams_per_client_max),
+        stream_lifetime: section
+            .read("stream-lifetime", values::duration)
+            .unwrap_or(default.stream_lifetime),
         cors_origins: section
             .read("cors-origins", values::items)
             .map_or_else(Vec::new, origins),
@@ -141,6 +167,11 @@ fn are_one(one: SocketAddr, other: SocketAddr) -> bool {
     let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
     // A system chooses port 0 anew each time.
     one.port() == other.port() && one.port() != 0 && (everywhere || one.ip() == other.ip())
+}
+
+/// At least one.
+fn three_quarters(count: u32) -> u32 {
+    (count - count / 4).max(1)
 }
 
 fn read_rate_limit(mut section: Section<'_>) -> Option<RateLimit> {
@@ -183,13 +214,20 @@ fn origin(field: &Field<'_>) -> Result<String, String> {
 pub(super) fn to_toml(gateway: &Gateway) -> Table {
     let origins = gateway.cors_origins.iter().map(|origin| text(origin));
     let mut entries = table([
+        ("names", texts(&gateway.names)),
         ("connections", Value::from(gateway.connections_max)),
+        (
+            "connections-per-address",
+            gateway.connections_per_address_max.into(),
+        ),
         ("request-timeout", duration(gateway.request_timeout)),
         ("read-timeout", duration(gateway.read_timeout)),
         ("wait-max", duration(gateway.wait_max)),
         ("idle-timeout", duration(gateway.idle_timeout)),
         ("write-timeout", duration(gateway.write_timeout)),
         ("streams", Value::from(gateway.streams_max)),
+        ("streams-per-client", gateway.streams_per_client_max.into()),
+        ("stream-lifetime", duration(gateway.stream_lifetime)),
         ("access-log", gateway.access_log.into()),
         ("cors-origins", Value::Array(origins.collect())),
     ]);

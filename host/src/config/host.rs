@@ -31,6 +31,8 @@ pub struct Host {
     pub drain_timeout: Duration,
     /// Who may use the admin API, by name. Never empty where `listen` is not a loopback address.
     pub tokens: BTreeMap<String, Token>,
+    /// By which it may be asked for, besides addresses and `localhost`; `*` stands for all.
+    pub names: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,13 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 /// What brokers take for a member's name.
 const MEMBER_NAME_LEN_MAX: usize = 249;
 
-pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) -> Host {
+pub(super) fn read<'c>(
+    mut section: Section<'c>,
+    default_name: &str,
+    kafka: &Kafka,
+) -> (Host, tokens::Named<'c>) {
     let token_sections = section.section("tokens");
+    let (tokens, named) = tokens::read(&token_sections);
     let host = Host {
         name: name(&mut section, kafka).unwrap_or_else(|| default_name.to_owned()),
         listen: section
@@ -73,7 +80,10 @@ pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) 
         drain_timeout: section
             .read("drain-timeout", values::duration)
             .unwrap_or(DRAIN_TIMEOUT),
-        tokens: tokens::read(&token_sections),
+        tokens,
+        names: section
+            .read("names", values::items)
+            .map_or_else(Vec::new, values::host_names),
     };
     let lacks_tokens = token_sections.named_sections().is_empty() && !section.is_wrong("tokens");
     if !host.listen.ip().is_loopback() && lacks_tokens {
@@ -106,7 +116,7 @@ pub(super) fn read(mut section: Section<'_>, default_name: &str, kafka: &Kafka) 
         section.problem("drain-timeout", message);
     }
     section.finish();
-    host
+    (host, named)
 }
 
 fn name(section: &mut Section<'_>, kafka: &Kafka) -> Option<String> {

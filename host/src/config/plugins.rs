@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::effective::{duration, path, size, table};
 use super::environment::Variables;
@@ -22,6 +22,8 @@ pub struct Plugins {
     /// What all plugins together may cause of memory; by default 512 MiB, or what the projection
     /// with the largest limits needs.
     pub memory_budget_bytes: Option<u64>,
+    /// How many may be uploaded; 1,000 by default.
+    pub uploads_max: u32,
 }
 
 /// With less, hardly any plugin would be compiled.
@@ -58,6 +60,7 @@ impl Plugins {
             compile_memory_bytes: 1 << 30,
             cache: cache.join("plugins"),
             memory_budget_bytes: None,
+            uploads_max: 1_000,
         }
     }
 }
@@ -82,6 +85,9 @@ pub(super) fn read(mut section: Section<'_>, variables: &Variables) -> Plugins {
             .read("cache", values::path(|path| context.resolve(path)))
             .unwrap_or(default.cache),
         memory_budget_bytes: section.read("memory-budget", values::size),
+        uploads_max: section
+            .read("uploads", values::count)
+            .unwrap_or(default.uploads_max),
     };
     section.finish();
     plugins
@@ -92,6 +98,7 @@ pub(super) fn to_toml(plugins: &Plugins) -> Table {
         ("compile-timeout", duration(plugins.compile_timeout)),
         ("compile-memory", size(plugins.compile_memory_bytes)),
         ("cache", path(&plugins.cache)),
+        ("uploads", Value::from(plugins.uploads_max)),
     ]);
     if let Some(bytes) = plugins.memory_budget_bytes {
         entries.insert("memory-budget".to_owned(), size(bytes));

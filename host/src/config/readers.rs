@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use super::effective::{path, table, text};
 use super::reader::{Field, Section};
 use super::secret::Secret;
+use super::tokens::TokenSource;
 use super::{suggest, tokens, values};
 
 /// Who may read.
@@ -23,8 +24,7 @@ pub struct Readers {
 /// A token that requests may name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderToken {
-    /// Always hidden.
-    pub token: Secret,
+    pub token: TokenSource,
     /// One of [`Readers::roles`].
     pub role: String,
 }
@@ -101,7 +101,7 @@ fn read_tokens(
             token.own_problem(message);
         }
         let way_out = "write it as a variable, such as \"${READER_TOKEN}\"";
-        let secret = token.require("token", way_out, tokens::secret);
+        let secret = tokens::source(&mut token, way_out);
         known.note(name, secret.as_ref(), &token);
         let way_out = "name one of gateway.roles";
         let role = token.require("role", way_out, |field| known_role(field, roles));
@@ -183,7 +183,7 @@ fn jwt_secret(field: &Field<'_>) -> Result<Secret, String> {
 pub(super) fn to_toml(readers: &Readers) -> Table {
     let tokens = readers.tokens.iter().map(|(name, token)| {
         let entry = table([
-            ("token", text(token.token.shown())),
+            tokens::source_to_toml(&token.token),
             ("role", text(&token.role)),
         ]);
         (name.clone(), Value::Table(entry))

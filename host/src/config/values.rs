@@ -38,6 +38,28 @@ pub(super) fn line(field: &Field<'_>) -> Result<String, String> {
     Ok(text.text)
 }
 
+/// Names as they stand in the header `Host`; `*` stands for all.
+pub(super) fn host_names(items: Vec<Field<'_>>) -> Vec<String> {
+    let read = |item: Field<'_>| {
+        let name = host_name(&item);
+        name.map_err(|message| item.problem(message)).ok()
+    };
+    items.into_iter().filter_map(read).collect()
+}
+
+fn host_name(field: &Field<'_>) -> Result<String, String> {
+    let text = field.text()?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if text.text == "*" || (!text.text.is_empty() && text.text.chars().all(legal)) {
+        return Ok(text.text);
+    }
+    Err(format!(
+        "{} is no name of a host; write it without scheme and port, such as \
+         \"views.example.org\", or \"*\" for all names",
+        text.quoted()
+    ))
+}
+
 /// A path relative to the configuration's folder.
 pub(super) fn path<'c>(
     resolve: impl Fn(&str) -> PathBuf,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Decision, Deployments, Grounds, Revision};
 use crate::pipeline::shadow::Report;
-use crate::registry::{self, Registry};
+use crate::registry::{self, Registry, Uploaded};
 
 /// Takes decisions about all projections of a host.
 pub struct Desk {
@@ -68,6 +68,11 @@ pub enum Error {
          simulate\", or activate it"
     )]
     NoShadow(String),
+    #[error(
+        "\"{user}\" runs plugin {plugin}, tries it, or would return to it by a rollback; activate \
+         others first"
+    )]
+    InUse { plugin: String, user: String },
     #[error("plugin {plugin} cannot be checked now: {reason}; try again")]
     Unchecked { plugin: String, reason: String },
     #[error("\"{projection}\" cannot run plugin {plugin}: {reason}")]
@@ -159,6 +164,41 @@ impl Desk {
         };
         revisions.truncate(limit.max(1));
         Ok(Status { revisions, report })
+    }
+
+    /// The plugin with this hash, or the only one whose hash starts so.
+    pub async fn find(&self, prefix: &str) -> Result<Uploaded, Error> {
+        Ok(self.uploads.find(prefix).await?)
+    }
+
+    /// Removes an uploaded plugin that nothing runs, tries or would return to.
+    pub async fn remove(&self, plugin: &Uploaded) -> Result<(), Error> {
+        self.check_unused(plugin).await?;
+        self.uploads.hide(plugin).await?;
+        // From here on nobody can decide for it who has not found it before.
+        if let Err(error) = self.check_unused(plugin).await {
+            self.uploads.show(plugin).await?;
+            return Err(error);
+        }
+        Ok(self.uploads.remove_pieces(plugin).await?)
+    }
+
+    async fn check_unused(&self, plugin: &Uploaded) -> Result<(), Error> {
+        let hash = &plugin.about.sha256;
+        let mut stores = vec![self.uploads.store()];
+        for place in self.projections.values() {
+            let store = place.registry.store();
+            if !stores.iter().any(|known| Arc::ptr_eq(known, store)) {
+                stores.push(store);
+            }
+        }
+        for store in stores {
+            if let Some(user) = super::user(&**store, hash).await? {
+                let plugin = hash.clone();
+                return Err(Error::InUse { plugin, user });
+            }
+        }
+        Ok(())
     }
 
     fn place(&self, projection: &str) -> Result<&Place, Error> {

@@ -2,6 +2,8 @@
 //!
 //! - A request names a token (`Authorization: Bearer …`): one of the configuration, or a JWT
 //!   ([`jwt`](super::jwt)). Either has roles, and a role may read the views that it lists.
+//!   Both may be replaced while the gateway runs ([`Access::replace`]); what is open by then is
+//!   asked for again ([`Access::still_admits`]).
 //! - Where neither tokens nor JWTs are configured, the gateway listens on loopback only (`config`
 //!   sees to that), and whoever reaches it may read all views; but no page of another site, unless
 //!   its origin is allowed ([`cors`](super::cors)).
@@ -10,26 +12,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, StatusCode};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::jwt::Jwt;
-use crate::http::credentials::{
-    Fingerprint, bearer, fingerprint, is_of_this_machine, same, unauthorized,
-};
+use super::jwt::{Claims, Jwt};
+use crate::http::client::Client;
+use crate::http::credentials::{Fingerprint, bearer, fingerprint, same, unauthorized};
+use crate::http::names::Names;
+use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 
-/// Tokens, JWTs and roles.
-#[derive(Default)]
+/// Tokens, JWTs and roles. Cloning it shares it.
+#[derive(Clone)]
 pub struct Access {
-    tokens: Vec<Known>,
-    jwt: Option<Jwt>,
-    roles: BTreeMap<String, Views>,
+    current: Arc<watch::Sender<Arc<Credentials>>>,
+    roles: Arc<BTreeMap<String, Views>>,
+    /// By which whoever needs no token may ask.
+    names: Names,
     /// For whoever needs no token.
     all: Arc<Views>,
 }
 
+/// What is taken at a time.
+#[derive(Default)]
+pub(super) struct Credentials {
+    tokens: Vec<Known>,
+    jwt: Option<Jwt>,
+}
+
 /// A token of the configuration.
+#[derive(Clone)]
 pub struct Token {
     /// Stands in the access log.
     pub name: Arc<str>,
@@ -54,11 +69,25 @@ pub enum Views {
 /// Who makes a request.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    /// For the limit on requests and the access log.
+    /// For people: in refusals and the access log.
     pub(super) name: Arc<str>,
+    /// For what is counted.
+    pub(super) client: Client,
     /// IP address.
     pub(super) from: Arc<str>,
+    /// When the token ends, where it does.
+    pub(super) until: Option<Instant>,
     views: Arc<Views>,
+    credential: Credential,
+}
+
+/// By what somebody was admitted.
+#[derive(Clone, Debug)]
+enum Credential {
+    /// None is needed.
+    None,
+    Token(Fingerprint),
+    Jwt(Arc<str>),
 }
 
 impl Token {
@@ -71,56 +100,79 @@ impl Token {
     }
 }
 
+impl Default for Access {
+    fn default() -> Self {
+        Access::new(Vec::new(), None, BTreeMap::new())
+    }
+}
+
 impl Access {
     pub fn new(tokens: Vec<Token>, jwt: Option<Jwt>, roles: BTreeMap<String, Views>) -> Self {
-        let known = tokens.into_iter().map(|token| Known {
-            views: Arc::new(views_of(&roles, [token.role.as_str()])),
-            token,
-        });
+        let credentials = Credentials::new(tokens, jwt, &roles);
         Access {
-            tokens: known.collect(),
-            jwt,
-            roles,
+            current: Arc::new(watch::Sender::new(Arc::new(credentials))),
+            roles: Arc::new(roles),
+            names: Names::default(),
             all: Arc::new(Views::All),
         }
     }
 
-    /// Who sends this. `from` names the other end of the connection.
+    /// The same, to be asked for by these names, too, where no token is needed.
+    pub fn named(self, names: Names) -> Self {
+        Access { names, ..self }
+    }
+
+    /// From now on, these tokens and JWTs are taken and no others.
+    pub fn replace(&self, tokens: Vec<Token>, jwt: Option<Jwt>) {
+        let credentials = Credentials::new(tokens, jwt, &self.roles);
+        self.current.send_replace(Arc::new(credentials));
+    }
+
+    /// Tells whenever they have been replaced.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<Credentials>> {
+        self.current.subscribe()
+    }
+
+    /// Who sends this, from the other end of the connection.
     pub(super) fn admit(
         &self,
         headers: &HeaderMap,
-        from: &Arc<str>,
+        peer: &Peer,
         other_site_is_allowed: bool,
     ) -> Result<Caller, Problem> {
-        if self.tokens.is_empty() && self.jwt.is_none() {
-            return match other_site_is_allowed || is_of_this_machine(headers) {
+        let credentials = Arc::clone(&self.current.borrow());
+        if credentials.are_none() {
+            return match other_site_is_allowed || self.names.are_own(headers) {
                 true => Ok(Caller {
-                    name: Arc::clone(from),
-                    from: Arc::clone(from),
+                    name: Arc::clone(&peer.text),
+                    client: Client::Network(peer.network()),
+                    from: Arc::clone(&peer.text),
+                    until: None,
                     views: Arc::clone(&self.all),
+                    credential: Credential::None,
                 }),
                 false => Err(Problem::new(
                     StatusCode::FORBIDDEN,
                     "without a token the gateway answers to this machine only, by \"localhost\" \
                      or a loopback address, and not to other sites' pages; add gateway.tokens or \
-                     gateway.jwt to its configuration, or the site to gateway.cors-origins",
+                     gateway.jwt to its configuration, or the name to gateway.names, or the site \
+                     to gateway.cors-origins",
                 )),
             };
         }
         let secret = bearer(headers)?;
         let given = fingerprint(secret);
-        let token = self
-            .tokens
-            .iter()
-            .find(|known| same(&known.token.fingerprint, &given));
-        if let Some(Known { token, views }) = token {
+        if let Some(Known { token, views }) = credentials.token(&given) {
             return Ok(Caller {
                 name: Arc::clone(&token.name),
-                from: Arc::clone(from),
+                client: Client::Token(Arc::clone(&token.name)),
+                from: Arc::clone(&peer.text),
+                until: None,
                 views: Arc::clone(views),
+                credential: Credential::Token(given),
             });
         }
-        let Some(jwt) = &self.jwt else {
+        let Some(jwt) = &credentials.jwt else {
             return Err(unauthorized(
                 "this token is not one of the gateway's (gateway.tokens in its configuration)",
             ));
@@ -130,13 +182,69 @@ impl Access {
                 "this token is neither one of the gateway's nor a JWT that it takes: {refused}"
             ))
         })?;
-        let roles = claims.roles.iter().map(String::as_str);
+        let views = Arc::new(self.views_of(&claims));
+        let name: Arc<str> = claims.subject.into();
         Ok(Caller {
-            name: claims.subject.into(),
-            from: Arc::clone(from),
-            views: Arc::new(views_of(&self.roles, roles)),
+            client: Client::Subject(Arc::clone(&name)),
+            name,
+            from: Arc::clone(&peer.text),
+            until: claims.until.map(instant),
+            views,
+            credential: Credential::Jwt(secret.into()),
         })
     }
+
+    /// Whether somebody who was admitted would be admitted now, and may read the view.
+    pub(super) fn still_admits(&self, caller: &Caller, view: &str) -> bool {
+        let credentials = Arc::clone(&self.current.borrow());
+        match &caller.credential {
+            Credential::None => credentials.are_none(),
+            Credential::Token(given) => credentials
+                .token(given)
+                .is_some_and(|known| known.views.contain(view)),
+            Credential::Jwt(secret) => {
+                let claims = credentials.jwt.as_ref().map(|jwt| jwt.verify(secret));
+                let claims = claims.and_then(Result::ok);
+                claims.is_some_and(|claims| self.views_of(&claims).contain(view))
+            }
+        }
+    }
+
+    fn views_of(&self, claims: &Claims) -> Views {
+        views_of(&self.roles, claims.roles.iter().map(String::as_str))
+    }
+}
+
+impl Credentials {
+    fn new(tokens: Vec<Token>, jwt: Option<Jwt>, roles: &BTreeMap<String, Views>) -> Self {
+        let known = tokens.into_iter().map(|token| Known {
+            views: Arc::new(views_of(roles, [token.role.as_str()])),
+            token,
+        });
+        Credentials {
+            tokens: known.collect(),
+            jwt,
+        }
+    }
+
+    fn are_none(&self) -> bool {
+        self.tokens.is_empty() && self.jwt.is_none()
+    }
+
+    fn token(&self, given: &Fingerprint) -> Option<&Known> {
+        let mut tokens = self.tokens.iter();
+        tokens.find(|known| same(&known.token.fingerprint, given))
+    }
+}
+
+/// The moment of a Unix time, by the clock as it is now.
+fn instant(unix_seconds: u64) -> Instant {
+    let end = UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds));
+    let left = end.and_then(|end| end.duration_since(SystemTime::now()).ok());
+    let now = Instant::now();
+    // What ends in a thousand years does not end for a stream.
+    let left = left.unwrap_or_default().min(Duration::from_hours(24 * 365));
+    now + left
 }
 
 /// What at least one of these roles may read. A role that nobody declared may read nothing.
@@ -155,11 +263,29 @@ fn views_of<'r>(
     Views::These(views)
 }
 
-impl Caller {
-    pub(super) fn may_read(&self, view: &str) -> bool {
-        match &*self.views {
+impl Views {
+    fn contain(&self, view: &str) -> bool {
+        match self {
             Views::All => true,
             Views::These(views) => views.contains(view),
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn may_read(&self, view: &str) -> bool {
+        self.views.contain(view)
+    }
+
+    /// The same caller, who may read this view alone.
+    pub(super) fn within(self, view: &str) -> Self {
+        let views = match self.may_read(view) {
+            true => BTreeSet::from([view.to_owned()]),
+            false => BTreeSet::new(),
+        };
+        Caller {
+            views: Arc::new(Views::These(views)),
+            ..self
         }
     }
 
@@ -193,11 +319,15 @@ mod tests {
         Access::new(tokens, None, roles.into())
     }
 
+    fn peer() -> Peer {
+        Peer::new([127, 0, 0, 1].into())
+    }
+
     fn admitted(authorization: &str) -> Result<Caller, Problem> {
         let mut headers = HeaderMap::new();
         let value = authorization.parse().expect("a header");
         headers.insert(header::AUTHORIZATION, value);
-        access().admit(&headers, &"127.0.0.1".into(), false)
+        access().admit(&headers, &peer(), false)
     }
 
     #[test]
@@ -234,8 +364,31 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().expect("a header"));
             }
-            let found = Access::default().admit(&headers, &"127.0.0.1".into(), allowed);
+            let found = Access::default().admit(&headers, &peer(), allowed);
             assert_eq!(found.is_ok(), admitted, "{host} from {origin:?}");
         }
+    }
+
+    #[test]
+    fn what_is_replaced_is_not_admitted_any_more() {
+        let access = access();
+        let mut headers = HeaderMap::new();
+        let value = "Bearer b-secret".parse().expect("a header");
+        headers.insert(header::AUTHORIZATION, value);
+        let caller = access.admit(&headers, &peer(), false).expect("a token");
+        assert!(access.still_admits(&caller, "aircraft"));
+        assert!(!access.still_admits(&caller, "airports"));
+        // The same secret in a smaller role, then another secret.
+        access.replace(vec![Token::new("board", "b-secret", "undeclared")], None);
+        assert!(!access.still_admits(&caller, "aircraft"));
+        access.replace(vec![Token::new("board", "b-secret", "all")], None);
+        assert!(access.still_admits(&caller, "aircraft"));
+        access.replace(vec![Token::new("board", "another", "some")], None);
+        assert!(!access.still_admits(&caller, "aircraft"));
+        let refused = access.admit(&headers, &peer(), false);
+        assert_eq!(
+            refused.expect_err("it is gone").status(),
+            StatusCode::UNAUTHORIZED
+        );
     }
 }

@@ -17,7 +17,7 @@ pub enum Origins {
     These(BTreeSet<String>),
 }
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 
 /// What a page may send.
 const REQUEST_HEADERS: HeaderValue =

@@ -12,9 +12,11 @@ use metrics::{counter, gauge, histogram};
 use tracing::info;
 
 use super::access::Caller;
-use super::connection::Peer;
 use super::rate::Left;
-use super::{Shared, cors};
+use super::{Shared, cors, tickets};
+use crate::http::client::Client;
+use crate::http::credentials::unauthorized;
+use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 
 /// Counts itself as long as it lives: a request whose reader has gone ends without an answer.
@@ -53,13 +55,27 @@ pub(super) async fn enter(
     let in_flight = InFlight::new();
     let route = route_of(request.uri().path());
     let peer = request.extensions().get::<Peer>();
-    let peer = peer.map_or_else(|| "".into(), |peer| Arc::clone(&peer.0));
+    let peer = peer
+        .cloned()
+        .expect("each connection tells of its other end");
+    // In a list it is a filter by a field of that name.
+    let ticket = match route {
+        "events" | "document" => tickets::take(request.uri_mut()),
+        _ => None,
+    };
+    let opens_stream = route == "events" && request.method() == Method::GET;
+    let ticket = ticket.filter(|_| opens_stream);
     let line = shared.limits.access_log.then(|| Line {
-        peer: Arc::clone(&peer),
+        peer: Arc::clone(&peer.text),
         method: request.method().clone(),
         uri: request.uri().clone(),
     });
-    let admitted = admit(&shared, &request, &peer, origin.as_ref());
+    let by = By {
+        peer: &peer,
+        ticket: ticket.as_deref(),
+        origin: origin.as_ref(),
+    };
+    let admitted = admit(&shared, &request, &by);
     let (response, name, left) = match admitted {
         Ok((caller, left)) => {
             let name = Arc::clone(&caller.name);
@@ -74,10 +90,20 @@ pub(super) async fn enter(
     if let Some(Line { peer, method, uri }) = line {
         let status = response.status().as_u16();
         let ms = began.elapsed().as_secs_f64() * 1e3;
-        let caller = name.as_deref().unwrap_or("");
-        info!(target: "projectionist::access", %peer, caller, %method, %uri, status, ms, "request");
+        // A JWT's subject may be any text.
+        let caller = name.as_deref().unwrap_or("").escape_debug();
+        info!(target: "projectionist::access", %peer, %caller, %method, %uri, status, ms, "request");
     }
     response
+}
+
+/// By what a request is known.
+struct By<'r> {
+    peer: &'r Peer,
+    /// In the place of a token.
+    ticket: Option<&'r str>,
+    /// Of an allowed site.
+    origin: Option<&'r HeaderValue>,
 }
 
 /// Finds out who sends a request, and takes it out of their bucket. Whoever is not admitted is
@@ -85,14 +111,12 @@ pub(super) async fn enter(
 fn admit(
     shared: &Shared,
     request: &Request,
-    peer: &Arc<str>,
-    origin: Option<&HeaderValue>,
+    by: &By<'_>,
 ) -> Result<(Caller, Option<Left>), (Problem, Option<Left>)> {
-    let access = &shared.setup.access;
-    let admitted = access.admit(request.headers(), peer, origin.is_some());
+    let admitted = find(shared, request, by);
     let client = match &admitted {
-        Ok(caller) => Arc::clone(&caller.name),
-        Err(_) => Arc::clone(peer),
+        Ok(caller) => caller.client.clone(),
+        Err(_) => Client::Network(by.peer.network()),
     };
     let rates = shared.rates.as_ref();
     let left = rates.map(|rates| rates.take(&client, Instant::now()));
@@ -100,6 +124,20 @@ fn admit(
     match checked.and(admitted) {
         Ok(caller) => Ok((caller, left)),
         Err(problem) => Err((problem, left)),
+    }
+}
+
+fn find(shared: &Shared, request: &Request, by: &By<'_>) -> Result<Caller, Problem> {
+    let access = &shared.setup.access;
+    let Some(ticket) = by.ticket else {
+        return access.admit(request.headers(), by.peer, by.origin.is_some());
+    };
+    let (caller, view) = shared.tickets.find(ticket, tokio::time::Instant::now())?;
+    match access.still_admits(&caller, &view) {
+        true => Ok(caller),
+        false => Err(unauthorized(
+            "the token that this ticket was given for is not taken any more",
+        )),
     }
 }
 

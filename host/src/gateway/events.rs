@@ -11,39 +11,44 @@
 //! (`Last-Event-ID`, which browsers send by themselves when they connect again). Then each change
 //! follows. Versions that come quickly one after the other may be told as one: the newest.
 //!
-//! A stream stays with one copy while that answers, and ends when no copy answers, when the host stops, and after an hour, so that a token is
-//! looked at again; readers connect again by themselves.
+//! A stream stays with one copy while that answers. It ends when no copy answers, when the host
+//! stops, when its token ends or is not taken any more, and after `gateway.stream-lifetime`;
+//! readers connect again by themselves. Whatever the document and the stores do, a reader is sent
+//! something every few seconds ([`Feed`]).
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
-use metrics::gauge;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::Instant;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
 
-use super::access::Caller;
+use super::access::{Caller, Credentials};
 use super::ask::{Ask, bad, in_path};
 use super::copies::{Copy, Route};
 use super::get::render;
 use super::positions::Position;
+use super::streams::Place;
 use super::{Shared, View, etag, outage};
+use crate::http::credentials::unauthorized;
 use crate::http::problem::Problem;
 use crate::store::envelope;
 
 /// Between two looks at a document, however often it changes.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Without a change, a comment tells that both ends are still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A copy that has gone tells of no change any more, so it is asked.
+const RECHECK: Duration = Duration::from_secs(15);
 
-const LIFETIME: Duration = Duration::from_hours(1);
+/// For a reader that has lost its connection.
+const GREETING: &[u8] = b"retry: 1000\n\n";
 
 /// The version of a document that does not exist.
 const MISSING: &str = "missing";
@@ -64,8 +69,7 @@ struct Stream {
     client: Arc<str>,
     /// Where the document was last read; `None` before the first read.
     source: Option<Source>,
-    end: Instant,
-    _place: Place,
+    looked: Instant,
 }
 
 /// A copy, and when to look at it again.
@@ -76,22 +80,18 @@ struct Source {
     changes: watch::Receiver<Arc<Position>>,
 }
 
-/// Counts the stream as long as it lives.
-struct Place(
-    #[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit,
-);
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        gauge!("projectionist_gateway_streams").increment(1.0);
-        Place(permit)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        gauge!("projectionist_gateway_streams").decrement(1.0);
-    }
+/// What is sent to a reader: the changes, and something else where there is none for long.
+struct Feed {
+    gateway: Arc<Shared>,
+    caller: Caller,
+    view: Arc<str>,
+    /// Goes on where it was, however often the reader is sent something else meanwhile.
+    changes: Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>,
+    /// Of tokens and keys.
+    access: watch::Receiver<Arc<Credentials>>,
+    quiet: Pin<Box<Sleep>>,
+    end: Instant,
+    _place: Place,
 }
 
 pub(super) async fn events(
@@ -110,12 +110,7 @@ pub(super) async fn events(
             "a stream tells of every change, so it takes no \"after\"; leave it out",
         ));
     }
-    let Ok(permit) = Arc::clone(&gateway.streams).try_acquire_owned() else {
-        let detail = "this host serves as many streams as it may (gateway.streams); ask another \
-                      host, or later";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-        return Err(problem.with(header::RETRY_AFTER, "10"));
-    };
+    let place = gateway.streams.enter(&caller.client)?;
     let known = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let mut stream = Stream {
         view: Arc::clone(&view.id.name),
@@ -123,20 +118,39 @@ pub(super) async fn events(
         ask,
         known: known.map(str::to_owned),
         next: None,
-        client: caller.from,
+        client: Arc::clone(&caller.from),
         source: None,
-        end: Instant::now() + LIFETIME,
-        _place: Place::new(permit),
+        looked: Instant::now(),
         gateway: Arc::clone(&gateway),
     };
+    // What changes from here on is noticed.
+    let access = gateway.setup.access.changes();
+    if !gateway.setup.access.still_admits(&caller, &name) {
+        return Err(unauthorized("this token is not taken any more"));
+    }
     // What is wrong from the start is told as it is for one document.
     stream.look().await?;
-    let greeting = stream.next.take();
-    let greeting = [b"retry: 1000\n\n", greeting.as_deref().unwrap_or_default()].concat();
-    stream.next = Some(greeting.into());
-    let body = stream::unfold(stream, async |mut stream| {
+    let first = stream.next.take().unwrap_or_default();
+    stream.next = Some([GREETING, &first].concat().into());
+    let changes = stream::unfold(stream, async |mut stream| {
         let event = stream.event().await?;
-        Some((Ok::<Bytes, std::convert::Infallible>(event), stream))
+        Some((event, stream))
+    });
+    let now = Instant::now();
+    let end = now + gateway.limits.stream_lifetime;
+    let feed = Feed {
+        view: Arc::clone(&view.id.name),
+        changes: Box::pin(changes),
+        access,
+        quiet: Box::pin(tokio::time::sleep(gateway.limits.stream_keep_alive)),
+        end: caller.until.map_or(end, |until| until.min(end)),
+        caller,
+        gateway,
+        _place: place,
+    };
+    let body = stream::unfold(feed, async |mut feed| {
+        let next = feed.next().await?;
+        Some((Ok::<Bytes, std::convert::Infallible>(next), feed))
     });
     let headers = [
         (
@@ -148,50 +162,56 @@ pub(super) async fn events(
     Ok((headers, Body::from_stream(body)).into_response())
 }
 
-impl Stream {
+impl Feed {
     /// The next thing to send; `None` ends the stream.
-    async fn event(&mut self) -> Option<Bytes> {
-        if let Some(next) = self.next.take() {
-            return Some(next);
-        }
-        let stop = self.gateway.stop.clone();
-        tokio::select! {
-            // Whatever was being read is read again by the reader's next stream.
-            () = stop.cancelled() => None,
-            event = self.change() => event,
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let next = tokio::select! {
+                // Whatever was being read is read again by the reader's next stream.
+                biased;
+                () = self.gateway.stop.cancelled() => None,
+                () = tokio::time::sleep_until(self.end) => None,
+                // Each is seen, also where it came between two calls.
+                changed = self.access.changed() => {
+                    let access = &self.gateway.setup.access;
+                    if changed.is_ok() && access.still_admits(&self.caller, &self.view) {
+                        continue;
+                    }
+                    None
+                }
+                // The stream keeps what it has begun.
+                next = self.changes.next() => next,
+                () = &mut self.quiet => Some(Bytes::from_static(b":\n\n")),
+            };
+            let quiet = Instant::now() + self.gateway.limits.stream_keep_alive;
+            self.quiet.as_mut().reset(quiet);
+            return next;
         }
     }
+}
 
-    /// Waits for the next version, or until it is time for a comment.
-    async fn change(&mut self) -> Option<Bytes> {
-        let quiet = Instant::now() + KEEP_ALIVE;
+impl Stream {
+    /// Waits for the next version.
+    async fn event(&mut self) -> Option<Bytes> {
         loop {
-            let pause = tokio::time::sleep(PAUSE);
-            let changes = &mut self.source.as_mut()?.changes;
-            let moved = tokio::time::timeout_at(quiet, changes.changed());
-            match moved.await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return None,
-                Err(_) if Instant::now() >= self.end => return None,
-                Err(_) => {
-                    // A copy that has gone tells of no change any more.
-                    if self.gateway.view(&self.view).ok()?.copies.are_several() {
-                        self.look().await.ok()?;
-                    }
-                    let comment = || Bytes::from_static(b":\n\n");
-                    return Some(self.next.take().unwrap_or_else(comment));
-                }
-            }
-            self.look().await.ok()?;
             if let Some(next) = self.next.take() {
                 return Some(next);
             }
-            pause.await;
+            let changes = &mut self.source.as_mut()?.changes;
+            match tokio::time::timeout(RECHECK, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) if self.gateway.view(&self.view).ok()?.copies.are_several() => {}
+                Err(_) => continue,
+            }
+            tokio::time::sleep_until(self.looked + PAUSE).await;
+            self.look().await.ok()?;
         }
     }
 
     /// Reads the document, and makes an event of it where it is new to the reader.
     async fn look(&mut self) -> Result<(), Problem> {
+        self.looked = Instant::now();
         let gateway = Arc::clone(&self.gateway);
         let view: &View = gateway.view(&self.view)?;
         let id = &self.id;

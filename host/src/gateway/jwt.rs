@@ -49,6 +49,8 @@ enum Keys {
 pub(super) struct Claims {
     pub(super) subject: String,
     pub(super) roles: Vec<String>,
+    /// When it ends, the leeway included, in Unix time.
+    pub(super) until: Option<u64>,
 }
 
 /// A JWKS file cannot be used.
@@ -138,6 +140,7 @@ impl Jwt {
         Ok(Claims {
             subject: subject.unwrap_or("jwt").to_owned(),
             roles: roles(claims.get(&self.role_claim)),
+            until: claims.get("exp").and_then(Value::as_f64).map(end),
         })
     }
 
@@ -147,6 +150,11 @@ impl Jwt {
             .map(|decoded| decoded.claims)
             .map_err(|error| error.to_string())
     }
+}
+
+/// Of a token with this "exp". Fractions of a second are no more than the leeway has.
+fn end(exp: f64) -> u64 {
+    (exp.max(0.0) as u64).saturating_add(LEEWAY)
 }
 
 fn roles(claim: Option<&Value>) -> Vec<String> {

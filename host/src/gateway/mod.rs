@@ -3,6 +3,8 @@
 //! - `GET /views/{view}/{id}`: one document ([`get`]).
 //! - `GET /views/{view}`: documents by declared indexes, page by page ([`list`], [`select`]).
 //! - `GET /views/{view}/{id}/events`: a document whenever it changes ([`events`]).
+//! - `POST /views/{view}/{id}/events`: a ticket for that, for those who cannot send a token
+//!   ([`tickets`]).
 //! - `GET /openapi.json`: all of these, for programs ([`openapi`]).
 //!
 //! Every answer says which position of the topics it includes, and a request may ask for a
@@ -26,7 +28,6 @@ use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -41,7 +42,6 @@ pub mod access;
 mod ask;
 mod breaker;
 pub mod cache;
-mod connection;
 pub mod copies;
 pub mod cors;
 mod cursor;
@@ -60,6 +60,8 @@ pub mod rate;
 mod select;
 mod server;
 mod staleness;
+mod streams;
+mod tickets;
 pub mod token;
 
 use access::{Access, Caller};
@@ -67,6 +69,8 @@ use ask::Ask;
 use copies::Copies;
 use cors::Origins;
 use rate::{RateLimit, Rates};
+use streams::Streams;
+use tickets::Tickets;
 
 pub use server::{Error, Gateway};
 
@@ -88,8 +92,16 @@ pub struct View {
 pub struct Limits {
     /// Open connections; those above it are turned away.
     pub connections_max: usize,
+    /// Those of one address.
+    pub connections_per_address_max: usize,
     /// Streams of events at a time, of all readers.
     pub streams_max: usize,
+    /// Those of one client.
+    pub streams_per_client_max: usize,
+    /// Of a stream; it ends before that with its token.
+    pub stream_lifetime: Duration,
+    /// After so long without anything else, a comment tells that both ends are still there.
+    pub stream_keep_alive: Duration,
     /// For an answer, besides what the request waits for a position.
     pub request_timeout: Duration,
     /// The longest wait for a position that a request may ask for.
@@ -117,7 +129,8 @@ struct Shared {
     limits: Limits,
     setup: Setup,
     rates: Option<Rates>,
-    streams: Arc<Semaphore>,
+    streams: Streams,
+    tickets: Tickets,
     stop: CancellationToken,
 }
 
@@ -151,7 +164,10 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/views/{view}", routing::get(list::list))
         .route("/views/{view}/{id}", routing::get(get::get))
-        .route("/views/{view}/{id}/events", routing::get(events::events))
+        .route(
+            "/views/{view}/{id}/events",
+            routing::get(events::events).post(tickets::issue),
+        )
         .route("/openapi.json", routing::get(document))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -173,7 +189,8 @@ async fn no_route() -> Problem {
 }
 
 async fn no_method() -> Problem {
-    let detail = "views are read with GET, and changed by events only";
+    let detail = "views are read with GET, and changed by events only; POST is for the tickets of \
+                  streams alone";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).with(header::ALLOW, "GET, HEAD")
 }
 

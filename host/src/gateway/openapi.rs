@@ -6,6 +6,16 @@ use super::View;
 use super::access::Caller;
 use crate::store::list::ID;
 
+/// As [`Token`](super::token::Token) reads it.
+const AFTER: &str = "^[A-Za-z0-9._-]+:[0-9]+@[0-9]+(,[0-9]+@[0-9]+)*\
+                     (;[A-Za-z0-9._-]+:[0-9]+@[0-9]+(,[0-9]+@[0-9]+)*)*$";
+
+/// Ids are texts, and in quotes each of them is one.
+const RANGE_OF_IDS: &str = r#"^(gte?|lte?):"[^"\\]*"$"#;
+
+/// Numbers with units.
+const WAIT: &str = "^([0-9]+ *(ns|us|ms|s|sec|m|min|h) *)+$";
+
 pub(super) fn document<'v>(views: impl Iterator<Item = &'v View>, caller: &Caller) -> Value {
     let mut paths = Map::new();
     for view in views.filter(|view| caller.may_read(&view.id.name)) {
@@ -13,7 +23,10 @@ pub(super) fn document<'v>(views: impl Iterator<Item = &'v View>, caller: &Calle
         paths.insert(format!("/views/{name}"), json!({ "get": list(view) }));
         paths.insert(format!("/views/{name}/{{id}}"), json!({ "get": one(name) }));
         let events = format!("/views/{name}/{{id}}/events");
-        paths.insert(events, json!({ "get": events_of(name) }));
+        paths.insert(
+            events,
+            json!({ "get": events_of(name), "post": ticket(name) }),
+        );
     }
     json!({
         "openapi": "3.1.0",
@@ -69,7 +82,6 @@ fn list(view: &View) -> Value {
         .collect();
     let mut parameters: Vec<Value> = fields
         .iter()
-        .chain(&[ID])
         .map(|field| {
             query(
                 field,
@@ -77,6 +89,13 @@ fn list(view: &View) -> Value {
             )
         })
         .collect();
+    parameters.push(pattern(
+        query(
+            ID,
+            "the end of a range: gt:\"ID\", gte:\"ID\", lt:\"ID\", lte:\"ID\"",
+        ),
+        RANGE_OF_IDS,
+    ));
     parameters.push(json!({
         "name": "sort", "in": "query",
         "description": "the field of the order; with a hyphen, descending",
@@ -86,7 +105,10 @@ fn list(view: &View) -> Value {
         "name": "limit", "in": "query", "description": "documents of a page",
         "schema": { "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 },
     }));
-    parameters.push(query("cursor", "\"next\" of the page before"));
+    parameters.push(pattern(
+        query("cursor", "\"next\" of the page before"),
+        "^[A-Za-z0-9_-]+$",
+    ));
     parameters.extend(freshness());
     json!({
         "summary": format!("Documents of view \"{name}\", page by page"),
@@ -103,15 +125,50 @@ fn events_of(view: &str) -> Value {
         "operationId": format!("events-{view}"),
         "parameters": [
             id(),
-            query("fields", "fields to show, with commas between"),
+            fields(),
+            pattern(
+                query("ticket", "in the place of a token, for those who cannot send one"),
+                "^[0-9a-f]{64}$",
+            ),
             header("Last-Event-ID", "the id of the event that came last"),
         ],
         "responses": responses("200", "Events", "text/event-stream", &[]),
     })
 }
 
+fn ticket(view: &str) -> Value {
+    let mut responses = responses("201", "Ticket", "application/json", &[]);
+    // It reads nothing.
+    for status in ["409", "412", "502", "503", "504"] {
+        responses.as_object_mut().map(|all| all.remove(status));
+    }
+    json!({
+        "summary": format!("A ticket for a stream of view \"{view}\""),
+        "operationId": format!("ticket-{view}"),
+        "parameters": [id()],
+        "responses": responses,
+    })
+}
+
+/// An id is a text with something in it; a slash in it is written with %2F.
 fn id() -> Value {
-    json!({ "name": "id", "in": "path", "required": true, "schema": { "type": "string" } })
+    json!({
+        "name": "id", "in": "path", "required": true,
+        "schema": { "type": "string", "minLength": 1 },
+    })
+}
+
+/// A parameter whose values have a form.
+fn pattern(mut parameter: Value, pattern: &str) -> Value {
+    parameter["schema"]["pattern"] = pattern.into();
+    parameter
+}
+
+fn fields() -> Value {
+    pattern(
+        query("fields", "fields to show, with commas between"),
+        "^[^,]+(,[^,]+)*$",
+    )
 }
 
 fn query(name: &str, description: &str) -> Value {
@@ -128,12 +185,15 @@ fn header(name: &str, description: &str) -> Value {
 
 fn freshness() -> [Value; 3] {
     [
-        query(
-            "after",
-            "a position that the answer must include, as in flights:0@41",
+        pattern(
+            query(
+                "after",
+                "a position that the answer must include, as in flights:0@41",
+            ),
+            AFTER,
         ),
-        query("wait", "how long to wait for it, as in 2s"),
-        query("fields", "fields to show, with commas between"),
+        pattern(query("wait", "how long to wait for it, as in 2s"), WAIT),
+        fields(),
     ]
 }
 
@@ -204,6 +264,18 @@ fn schemas() -> Value {
                 },
             },
             "required": ["documents"],
+            "additionalProperties": false,
+        },
+        "Ticket": {
+            "type": "object",
+            "properties": {
+                "ticket": {
+                    "type": "string",
+                    "description": "Opens streams of the view, as ?ticket=…, for a short while.",
+                },
+                "expires_in": { "type": "integer", "description": "in seconds" },
+            },
+            "required": ["ticket", "expires_in"],
             "additionalProperties": false,
         },
         "Events": {

@@ -6,18 +6,15 @@
 //! Bounds: [`CLIENTS_MAX`] buckets; a full one is as good as none, so those go first. Where all are
 //! in use, further clients share one.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use dashmap::DashMap;
 
+use crate::http::client::Client;
 use crate::http::problem::Problem;
 
 const CLIENTS_MAX: usize = 100_000;
-
-/// Whose bucket it is where there are too many.
-const OTHERS: &str = "";
 
 /// Requests of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub struct RateLimit {
 /// The buckets of all clients.
 pub(super) struct Rates {
     limit: RateLimit,
-    buckets: DashMap<Arc<str>, Bucket>,
+    buckets: DashMap<Client, Bucket>,
 }
 
 /// What a client has left.
@@ -84,7 +81,7 @@ impl Rates {
         }
     }
 
-    pub(super) fn take(&self, client: &Arc<str>, now: Instant) -> Left {
+    pub(super) fn take(&self, client: &Client, now: Instant) -> Left {
         if let Some(mut bucket) = self.buckets.get_mut(client) {
             return bucket.take(self.limit, now);
         }
@@ -96,8 +93,8 @@ impl Rates {
             });
         }
         let client = match self.buckets.len() < CLIENTS_MAX {
-            true => Arc::clone(client),
-            false => OTHERS.into(),
+            true => client.clone(),
+            false => Client::Others,
         };
         let full = || Bucket::full(self.limit, now);
         let mut bucket = self.buckets.entry(client).or_insert_with(full);
@@ -145,17 +142,41 @@ fn number(value: f64) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::http::peer::Peer;
 
     const LIMIT: RateLimit = RateLimit {
         per_second: 2,
         burst: 3,
     };
 
+    fn client(name: &str) -> Client {
+        Client::Token(name.into())
+    }
+
+    #[test]
+    fn a_token_a_subject_and_an_address_of_one_text_have_three_buckets() {
+        let rates = Rates::new(LIMIT);
+        let address = Peer::new([127, 0, 0, 1].into());
+        let text = || Arc::clone(&address.text);
+        let clients = [
+            Client::Token(text()),
+            Client::Subject(text()),
+            Client::Network(address.network()),
+        ];
+        let now = Instant::now();
+        for client in &clients {
+            let taken = [(); 4].map(|()| rates.take(client, now).taken);
+            assert_eq!(taken, [true, true, true, false], "{client:?}");
+        }
+    }
+
     #[test]
     fn a_bucket_empties_at_once_and_fills_by_and_by() {
         let rates = Rates::new(LIMIT);
-        let client: Arc<str> = "one".into();
+        let client = self::client("one");
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let taken = |ms| rates.take(&client, at(ms)).taken;
@@ -168,14 +189,14 @@ mod tests {
         let mut later = (0..5).map(|_| taken(60_000));
         assert_eq!(later.by_ref().filter(|taken| *taken).count(), 3);
         // Others have a bucket of their own, and a clock that goes back fills nothing.
-        assert!(rates.take(&"other".into(), at(0)).taken);
+        assert!(rates.take(&self::client("other"), at(0)).taken);
         assert!(!taken(0));
     }
 
     #[test]
     fn what_is_left_is_told() {
         let rates = Rates::new(LIMIT);
-        let client: Arc<str> = "one".into();
+        let client = self::client("one");
         let now = Instant::now();
         let headers = |left: Left| {
             let mut headers = HeaderMap::new();
@@ -196,11 +217,11 @@ mod tests {
         let rates = Rates::new(LIMIT);
         let now = Instant::now();
         for client in 0..CLIENTS_MAX + 10 {
-            rates.take(&client.to_string().into(), now);
+            rates.take(&self::client(&client.to_string()), now);
         }
         assert!(rates.buckets.len() <= CLIENTS_MAX + 1);
         // Later, all of them are full again.
-        rates.take(&"late".into(), now + Duration::from_secs(9));
+        rates.take(&client("late"), now + Duration::from_secs(9));
         assert_eq!(rates.buckets.len(), 1);
     }
 }

@@ -1,6 +1,4 @@
-//! Who sends a request: its bearer token, or this machine itself.
-
-use std::net::IpAddr;
+//! The secret that a request bears.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
@@ -37,27 +35,4 @@ pub(crate) fn unauthorized(detail: impl Into<String>) -> Problem {
 pub(crate) fn same(one: &Fingerprint, other: &Fingerprint) -> bool {
     let pairs = one.iter().zip(other);
     pairs.fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
-}
-
-/// True where a request comes from this machine by one of its own names, and from none of other
-/// sites' pages: such a site may have given its own name this address (DNS rebinding).
-pub(crate) fn is_of_this_machine(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    let host = text(header::HOST).unwrap_or("");
-    let origin_is_host = |origin: &str| {
-        let site = origin.split_once("://").map(|(_, site)| site);
-        site == Some(host)
-    };
-    is_loopback(host) && text(header::ORIGIN).is_none_or(origin_is_host)
-}
-
-/// Of `localhost:9464`, `127.0.0.1:9464` and `[::1]:9464`, with or without the port.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    let address: Option<IpAddr> = address.parse().ok();
-    name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
 }

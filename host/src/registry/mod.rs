@@ -7,7 +7,7 @@
 //! Guarantees:
 //! - A plugin is there as a whole or not at all: an upload that ended half-way is not seen, and
 //!   the next upload of the same file replaces what it left.
-//! - What is there does not change. To save it again is no error, and leaves who came first as the
+//! - What is there does not change until it is removed as a whole. To save it again is no error, and leaves who came first as the
 //!   uploader (but for two who save the same file at the same moment: one of them stays).
 //! - Bytes that come back have the hash that was asked for.
 //!
@@ -174,6 +174,35 @@ impl Registry {
             return Err(Error::Damaged(hash.to_owned()));
         }
         Ok(bytes)
+    }
+
+    /// Where the plugins are kept.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// From now on nobody finds the plugin; its pieces are still there.
+    pub(crate) async fn hide(&self, plugin: &Uploaded) -> Result<(), Error> {
+        let ids = [uploaded::id(&plugin.about.sha256)];
+        Ok(self.store.remove_entries(Table::Plugins, &ids).await?)
+    }
+
+    /// Takes back that it was hidden.
+    pub(crate) async fn show(&self, plugin: &Uploaded) -> Result<(), Error> {
+        Ok(self.store.put_entry(&plugin.to_entry()).await?)
+    }
+
+    /// Removes the pieces of a plugin that is hidden.
+    pub(crate) async fn remove_pieces(&self, plugin: &Uploaded) -> Result<(), Error> {
+        let prefix = pieces_prefix(&plugin.about.sha256);
+        loop {
+            let page = self.store.entries(Table::Plugins, &prefix, None, 1).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<Arc<str>> = page.into_iter().map(|entry| entry.id).collect();
+            self.store.remove_entries(Table::Plugins, &ids).await?;
+        }
     }
 
     async fn get(&self, hash: &str) -> Result<Option<Uploaded>, Error> {

@@ -16,6 +16,7 @@ use super::metrics::{forget_partition, partition_labels};
 use crate::record::{NextOffset, TopicPartition};
 
 mod reachability;
+mod redacted;
 
 pub use reachability::{Outage, Reachability};
 

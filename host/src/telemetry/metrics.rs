@@ -34,6 +34,9 @@ const SECONDS_BUCKETS: [f64; 11] = [
     0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0,
 ];
 
+/// Has names among its labels that plugins choose.
+pub const PLUGIN_COUNTS: &str = "projectionist_plugin_count_total";
+
 /// How often histograms are folded into their buckets; `run_upkeep` does it.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -116,6 +116,15 @@ async fn answers_fit_their_schemas() {
             "{page}: {answer}"
         );
     }
+    // The other one that was uploaded.
+    let unused = hash_of("placement_first");
+    let (status, removed) = site.ask("DELETE", &format!("/plugins/{unused}"), CI, b"");
+    assert_eq!(status, 200, "{removed}");
+    let removed_schema = schema(&document, "delete", "/plugins/{hash}", status);
+    assert_fits(&document, &removed_schema, &removed);
+    let upload = &document["paths"]["/plugins"]["put"]["requestBody"];
+    let upload = &upload["content"]["application/octet-stream"]["schema"];
+    assert_eq!(upload["contentMediaType"], "application/wasm", "{upload}");
     let projection = "/projections/{name}";
     let body = format!(r#"{{"plugin":"{}"}}"#, hash_of("tally_lenient"));
     let requests = [

@@ -88,6 +88,73 @@ async fn a_hash_that_names_no_plugin_or_several_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_nothing_runs_is_removed() {
+    let site = Site::start("removal", TOKENS).await;
+    let own = format!("{:x}", Sha256::digest(guests::guest("tally")));
+    let file = guests::guest("tally_lenient");
+    let (status, plugin) = site.upload(CI, &file);
+    assert_eq!(status, 201, "{plugin}");
+    let hash = plugin["sha256"].as_str().expect("a text").to_owned();
+    let remove = |hash: &str| site.send("DELETE", &format!("/plugins/{hash}"), CI, b"");
+    let activate = |hash: &str| {
+        let body = format!(r#"{{"plugin":"{hash}"}}"#);
+        site.ask("POST", "/projections/tally/activate", CI, body.as_bytes())
+            .0
+    };
+    assert_problem(&remove(&own), 409, "\"tally\" runs plugin");
+    // What runs, and what a rollback would return to.
+    assert_eq!(activate(&hash), 200);
+    for used in [&hash, &own] {
+        assert_problem(&remove(used), 409, "\"tally\" runs plugin");
+    }
+    let (status, _) = site.ask("POST", "/projections/tally/rollback", CI, b"");
+    assert_eq!(status, 200);
+    let removed = remove(&hash[..16]);
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&removed.body).expect("JSON"),
+        plugin
+    );
+    assert_problem(&remove(&hash), 404, "there is no plugin");
+    assert_eq!(activate(&hash), 404);
+    assert_eq!(site.uploaded(), [] as [Value; 0]);
+    let (_, changes) = site.get("/changes", BOARD);
+    let found = changes["changes"].as_array().expect("a list").iter();
+    let mut removals =
+        found.filter(|change| change["action"] == "remove" && change["outcome"] == "done");
+    assert_eq!(removals.next().expect("it is kept")["subject"], *hash);
+    assert!(removals.next().is_none());
+    // It can come again, and go by a command.
+    assert_eq!(site.upload(CI, &file).0, 201);
+    let output = projectionist_tests::host::program()
+        .args(["plugin", "remove", &hash, "--config"])
+        .arg(site.config.path())
+        .env("PROJECTIONIST_TOKEN", "0123456789-delivery")
+        .output()
+        .expect("the binary; build it with `make build`");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(site.uploaded(), [] as [Value; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_plugins_are_kept_and_half_of_them_of_one_token() {
+    // The configuration's own is one of them.
+    let quota = format!("{TOKENS}[plugins]\nuploads = 4\n");
+    let site = Site::start("quota", &quota).await;
+    let file = guests::guest("routing_first");
+    let another = |salt: u8| [&file[..], &[0, 6, 4, b's', b'a', b'l', b't', salt]].concat();
+    assert_eq!(site.upload(CI, &another(1)).0, 201);
+    assert_eq!(site.upload(CI, &another(2)).0, 201);
+    let third = another(3);
+    let refused = site.send("PUT", "/plugins", CI, &third);
+    assert_problem(&refused, 409, "under your name already");
+    assert_eq!(site.upload(CI, &another(2)).0, 200, "it is there already");
+    assert_eq!(site.upload(DUTY, &third).0, 201);
+    let refused = site.send("PUT", "/plugins", DUTY, &another(4));
+    assert_problem(&refused, 409, "as many as may be uploaded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_who_upload_a_file_at_once_one_is_the_first() {
     let site = Site::start("twice", TOKENS).await;
     let file = guests::guest("tally_lenient");

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::client::Answer;
 use crate::site::{Kind, Site, limits};
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
+pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 const ISSUER: &str = "https://issuer.example.org";
 
-fn roles() -> BTreeMap<String, Views> {
+pub(crate) fn roles() -> BTreeMap<String, Views> {
     let aircraft = Views::These(["aircraft".to_owned()].into());
     BTreeMap::from([
         ("some".to_owned(), aircraft),
@@ -27,7 +27,7 @@ fn roles() -> BTreeMap<String, Views> {
     ])
 }
 
-fn terms() -> Terms {
+pub(crate) fn terms() -> Terms {
     Terms {
         issuer: Some(ISSUER.to_owned()),
         audience: Some("views".to_owned()),
@@ -91,13 +91,13 @@ async fn a_token_reads_the_views_of_its_role() {
         .assert_problem(401, "this needs a token");
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.expect("the clock is right").as_secs()
 }
 
 /// Claims that are right, with these over them.
-fn claims(over: Value) -> Value {
+pub(crate) fn claims(over: Value) -> Value {
     let mut claims = json!({
         "sub": "ann", "iss": ISSUER, "aud": "views", "exp": now() + 600, "roles": ["some", "none"],
     });
@@ -116,7 +116,7 @@ fn encode(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-fn hs256(secret: &str, claims: &Value) -> String {
+pub(crate) fn hs256(secret: &str, claims: &Value) -> String {
     let signed = format!(
         "{}.{}",
         encode(&json!({ "alg": "HS256", "typ": "JWT" })),
@@ -322,7 +322,7 @@ async fn pages_of_allowed_sites_may_read() {
     assert_eq!(answer.status, 204);
     assert_eq!(
         answer.header("access-control-allow-methods"),
-        Some("GET, HEAD")
+        Some("GET, HEAD, POST")
     );
     assert_eq!(answer.header("access-control-allow-origin"), Some(SITE));
     let answer = preflight("https://evil.example.org");
@@ -359,4 +359,22 @@ async fn the_document_of_the_api_names_every_view_with_its_indexes() {
         let answer = site.get(path).await.json();
         assert!(validator.is_valid(&answer), "{path}: {answer}");
     }
+    // Whatever is no value of a parameter is refused, as its pattern says.
+    let patterns = [
+        ("after", "flights:0@9,1@3;orders:1@0", "flights"),
+        ("wait", "1m 30s", "2"),
+        ("cursor", "WwAAAAVvZgAI-_", "a b"),
+        ("fields", "legs,last.airport", ""),
+        ("_id", "gte:\"N1\"", "N1"),
+    ];
+    for (name, right, wrong) in patterns {
+        let parameters = list["parameters"].as_array().expect("a list");
+        let of_name = parameters.iter().find(|p| p["name"] == name);
+        let schema = &of_name.expect("it is there")["schema"];
+        let validator = jsonschema::validator_for(schema).expect("a schema");
+        assert!(validator.is_valid(&json!(right)), "{name}: {schema}");
+        assert!(!validator.is_valid(&json!(wrong)), "{name}: {schema}");
+    }
+    let ticket = &document["paths"]["/views/aircraft/{id}/events"]["post"];
+    assert_eq!(ticket["operationId"], "ticket-aircraft");
 }

@@ -34,6 +34,20 @@ impl Connection {
         }
     }
 
+    /// The same, from another address of this machine, which the host takes for another client.
+    pub(crate) async fn open_from(from: [u8; 4], address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("a loopback address");
+        let stream = socket.connect(address).await.expect("a connection");
+        let stream = stream.into_std().expect("a socket");
+        stream.set_nonblocking(false).expect("an option");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
+        Connection {
+            stream: BufReader::new(stream),
+            address,
+        }
+    }
+
     /// Asks, and reads the answer.
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
@@ -104,6 +118,10 @@ impl Answer {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    pub(crate) fn assert_status(&self, status: u16) {
+        assert_eq!(self.status, status, "{self:?}");
     }
 
     /// Panics where it is no refusal of this status that says so.

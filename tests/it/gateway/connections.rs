@@ -107,6 +107,7 @@ async fn ten_thousand_connections_leave_the_host_standing() {
     );
     let limits = Limits {
         connections_max: CONNECTIONS_MAX,
+        connections_per_address_max: CONNECTIONS_MAX,
         ..limits()
     };
     let site = Site::with_limits(Kind::Embedded, limits).await;
@@ -138,6 +139,95 @@ async fn ten_thousand_connections_leave_the_host_standing() {
         }
     })
     .await;
+}
+
+/// Loopback addresses of three clients.
+const GREEDY: [u8; 4] = [127, 0, 0, 2];
+const OTHER: [u8; 4] = [127, 0, 0, 3];
+const THIRD: [u8; 4] = [127, 0, 0, 4];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_all_connections_leaves_some_to_others() {
+    let limits = Limits {
+        connections_max: 20,
+        connections_per_address_max: 20,
+        ..limits()
+    };
+    let site = Site::with_limits(Kind::Embedded, limits).await;
+    site.writer(0).await.aircraft("N1", 1).await;
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        crowd.push(Connection::open_from(GREEDY, site.address).await);
+    }
+    // The first has been served last, and so is not the longest idle one.
+    for connection in &mut crowd[1..] {
+        assert_eq!(connection.get("/views/aircraft/N1", &[]).status, 200);
+    }
+    assert_eq!(crowd[0].get("/views/aircraft/N1", &[]).status, 200);
+    let refused = Connection::open_from(GREEDY, site.address)
+        .await
+        .read(false);
+    refused.assert_problem(503, "as many connections as it may have");
+    for from in [OTHER, OTHER, THIRD] {
+        let mut newcomer = Connection::open_from(from, site.address).await;
+        let answer = newcomer.get("/views/aircraft/N1", &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        crowd.push(newcomer);
+    }
+    assert_eq!(crowd[0].get("/views/aircraft/N1", &[]).status, 200);
+    for connection in &mut crowd[1..4] {
+        assert_eq!(connection.line(), None, "the longest idle ones have gone");
+    }
+    assert_eq!(crowd[4].get("/views/aircraft/N1", &[]).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_its_share_of_the_connections() {
+    let limits = Limits {
+        connections_max: 20,
+        connections_per_address_max: 5,
+        ..limits()
+    };
+    let site = Site::with_limits(Kind::Embedded, limits).await;
+    let mut crowd = Vec::new();
+    for _ in 0..5 {
+        crowd.push(Connection::open_from(GREEDY, site.address).await);
+    }
+    let refused = Connection::open_from(GREEDY, site.address)
+        .await
+        .read(false);
+    refused.assert_problem(503, "your address has as many connections as it may have");
+    let mut other = Connection::open_from(OTHER, site.address).await;
+    assert_eq!(other.get("/views/aircraft/N1", &[]).status, 404);
+    assert_eq!(crowd[0].get("/views/aircraft/N1", &[]).status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_one_host_and_comes_from_no_other_site() {
+    let site = Site::new(Kind::Embedded).await;
+    let ask = |head: &str| {
+        let mut connection = site.connect();
+        connection.send(format!("{head}\r\n\r\n").as_bytes());
+        connection.read(false)
+    };
+    let path = "GET /views/aircraft/N1 HTTP/1.1";
+    ask(path).assert_problem(400, "has no header Host");
+    ask(&format!("{path}\r\nhost: localhost\r\nhost: localhost"))
+        .assert_problem(400, "more than one header Host");
+    ask("GET http://example.org/views/aircraft/N1 HTTP/1.1\r\nhost: localhost")
+        .assert_problem(400, "name different hosts");
+    for header in [
+        "sec-fetch-site: cross-site",
+        "sec-fetch-site: same-site",
+        "origin: https://example.org",
+    ] {
+        ask(&format!("{path}\r\nhost: localhost\r\n{header}"))
+            .assert_problem(403, "not to other sites' pages");
+    }
+    for header in ["sec-fetch-site: none", "sec-fetch-site: same-origin"] {
+        let answer = ask(&format!("{path}\r\nhost: localhost\r\n{header}"));
+        answer.assert_problem(404, "has no document");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use crate::client::{Answer, Connection};
 
 const PARTITIONS: i32 = 4;
 
-fn config(topic: &Topic, database: &str, gateway: SocketAddr, more: &str) -> Config {
+pub(crate) fn config(topic: &Topic, database: &str, gateway: SocketAddr, more: &str) -> Config {
     let text = format!(
         r#"
 [kafka]
@@ -44,7 +44,7 @@ fn get(gateway: SocketAddr, path: &str) -> Answer {
 }
 
 /// Produces a number for each key, and answers the position of the last event of each partition.
-fn produce(topic: &Topic, keys: &[String], number: i64) -> String {
+pub(crate) fn produce(topic: &Topic, keys: &[String], number: i64) -> String {
     let value = json!({ "n": number }).to_string();
     let records = keys.iter().map(|key| Record {
         key: Some(key),

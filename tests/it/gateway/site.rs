@@ -60,7 +60,11 @@ pub(crate) struct Writer {
 pub(crate) fn limits() -> Limits {
     Limits {
         connections_max: 100,
+        connections_per_address_max: 100,
         streams_max: 3,
+        streams_per_client_max: 3,
+        stream_lifetime: Duration::from_hours(1),
+        stream_keep_alive: Duration::from_secs(15),
         request_timeout: Duration::from_secs(30),
         wait_max: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),

@@ -97,7 +97,11 @@ async fn gateway(database: &str) -> anyhow::Result<()> {
     };
     let limits = Limits {
         connections_max: 10_000,
+        connections_per_address_max: 10_000,
         streams_max: 1_000,
+        streams_per_client_max: 1_000,
+        stream_lifetime: Duration::from_hours(1),
+        stream_keep_alive: Duration::from_secs(15),
         request_timeout: Duration::from_secs(5),
         wait_max: Duration::from_secs(30),
         idle_timeout: Duration::from_mins(1),

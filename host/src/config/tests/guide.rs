@@ -32,8 +32,11 @@ fn the_guide_names_every_key_and_no_other() {
     let mut documented: Vec<String> = rows_of_the_guide().map(|row| row[0].to_owned()).collect();
     documented.sort();
 
-    let token = "[host.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"read\"\n";
-    let reader = "[gateway.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"board\"\n";
+    let token = "[host.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"read\"\n\
+                 [host.tokens.team]\ntoken-file = \"team\"\nrole = \"read\"\n\
+                 projections = [\"aircraft\"]\n";
+    let reader = "[gateway.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"board\"\n\
+                  [gateway.tokens.team]\ntoken-file = \"team\"\nrole = \"board\"\n";
     // A secret and a file of keys do not go together.
     let secret = format!("secret = \"{}\"", "x".repeat(32));
     let with_secret = FULL.replace("jwks = \"keys.json\"", &secret);
@@ -72,7 +75,7 @@ fn the_guide_names_the_defaults_in_force() {
         assert_eq!(&default["v"], value, "{key}");
         compared += 1;
     }
-    assert_eq!(compared, 43);
+    assert_eq!(compared, 48);
 }
 
 #[test]

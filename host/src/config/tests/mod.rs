@@ -156,6 +156,7 @@ fn every_key_is_read() {
             compile_memory_bytes: 512 << 20,
             cache: PathBuf::from("/etc/projectionist/cache"),
             memory_budget_bytes: Some(768 << 20),
+            uploads_max: 30,
         }
     );
     assert_eq!(
@@ -257,13 +258,17 @@ fn every_key_is_read() {
     assert_eq!(projection.trial, trial);
     let gateway = Gateway {
         listen: Some(([127, 0, 0, 2], 9001).into()),
+        names: vec!["views.example.org".to_owned()],
         connections_max: 500,
+        connections_per_address_max: 300,
         request_timeout: Duration::from_secs(3),
         read_timeout: Duration::from_secs(1),
         wait_max: Duration::from_mins(1),
         idle_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(15),
         streams_max: 50,
+        streams_per_client_max: 5,
+        stream_lifetime: Duration::from_mins(10),
         cache_bytes_max: Some(16 << 20),
         access_log: true,
         cors_origins: vec![

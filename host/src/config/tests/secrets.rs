@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{SMALLEST, right, wrong};
-use crate::config::{Location, REDACTED, Role};
+use crate::config::{Location, REDACTED, Role, Secret, TokenSource};
 
 /// A file whose every secret is the same word.
 const SECRETS: &str = r#"
@@ -108,7 +108,8 @@ fn a_host_that_others_reach_needs_a_token_and_never_shows_it() {
     let token = "[host.tokens.ci]\ntoken = \"sesame-open-yourself\"\nrole = \"deploy\"\n";
     let config = right(&format!("{open}{token}"), &[]);
     let ci = &config.host.tokens["ci"];
-    assert_eq!(ci.token.expose(), "sesame-open-yourself");
+    let token = Secret::hidden("sesame-open-yourself".to_owned());
+    assert_eq!(ci.token, TokenSource::Text(token));
     assert_eq!(ci.role, Role::Deploy);
     let shown = format!("{config:?}{ci:?}");
     assert!(

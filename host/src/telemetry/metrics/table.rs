@@ -169,6 +169,16 @@ pub const TABLE: &[Metric] = &[
         "connections that were turned away because there were too many",
     ),
     gauge(
+        "projectionist_admin_connections",
+        &[],
+        "the same, of the admin API",
+    ),
+    counter(
+        "projectionist_admin_connections_refused_total",
+        &[],
+        "the same, of the admin API",
+    ),
+    gauge(
         "projectionist_gateway_streams",
         &[],
         "open streams of events",
