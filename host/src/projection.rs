@@ -232,6 +232,8 @@ pub enum FaultKind {
     Failed,
     /// The answer breaks the contract: an unknown view, an id twice, a document that is no JSON.
     InvalidOutput,
+    /// A document or message is none that the store takes: an index or a validator forbids it.
+    Unstorable,
 }
 
 impl Fault {
@@ -263,6 +265,7 @@ impl std::fmt::Display for FaultKind {
             FaultKind::Rejected => "the plugin rejected the event",
             FaultKind::Failed => "the plugin failed",
             FaultKind::InvalidOutput => "the plugin gave an invalid answer",
+            FaultKind::Unstorable => "the store does not take what follows from the event",
         })
     }
 }

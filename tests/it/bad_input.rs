@@ -20,9 +20,13 @@ mod metrics;
 mod parked;
 #[path = "bad_input/poison.rs"]
 mod poison;
+#[path = "bad_input/refusals.rs"]
+mod refusals;
 #[path = "bad_input/secrets.rs"]
 mod secrets;
 #[path = "bad_input/shapes.rs"]
 mod shapes;
 #[path = "bad_input/start.rs"]
 mod start;
+#[path = "bad_input/weights.rs"]
+mod weights;

@@ -34,6 +34,8 @@ mod folding;
 mod outages;
 #[path = "pipeline/parking.rs"]
 mod parking;
+#[path = "pipeline/refusals.rs"]
+mod refusals;
 #[path = "pipeline/relay.rs"]
 mod relay;
 #[path = "pipeline/revocation.rs"]
@@ -44,3 +46,5 @@ mod schedules;
 mod sizes;
 #[path = "pipeline/swaps.rs"]
 mod swaps;
+#[path = "pipeline/weights.rs"]
+mod weights;

@@ -26,6 +26,8 @@ mod races;
 mod reading;
 #[path = "store_conformance/registry.rs"]
 mod registry;
+#[path = "store_conformance/rejections.rs"]
+mod rejections;
 #[path = "store_conformance/repairs.rs"]
 mod repairs;
 #[path = "store_conformance/scans.rs"]
@@ -89,6 +91,7 @@ conformance! {
         any_string_is_an_id,
         thousands_of_ids_load_at_once,
         large_documents_survive,
+        a_read_that_ends_early_says_what_it_left,
         every_bson_type_survives,
         provenance_survives,
         a_host_sees_what_another_has_stored,
@@ -112,6 +115,11 @@ conformance! {
         entries_are_put_and_removed_outside_of_commits,
         tables_are_apart,
         tables_that_nobody_wrote_to_are_empty;
+    rejections:
+        a_document_that_a_users_index_forbids_is_named_and_nothing_is_stored,
+        an_update_that_a_users_index_forbids_is_named_too,
+        an_entry_that_a_users_index_forbids_is_named_and_nothing_is_stored,
+        a_value_of_a_users_index_passes_from_one_document_to_another;
     repairs:
         a_repair_leaves_the_position_and_is_counted,
         a_repeated_repair_is_recognised_and_done_once,

@@ -202,6 +202,16 @@ impl Host {
         Ok(status.await)
     }
 
+    /// The most memory that it has had so far.
+    pub fn peak_memory_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let mut lines = status.lines();
+        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.context("the kernel tells no peak")?.trim();
+        let kibibytes: u64 = peak.trim_end_matches(" kB").parse()?;
+        Ok(kibibytes * 1024)
+    }
+
     /// Sends a signal by its name, such as `STOP`.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
         signal::send(&self.child, name)

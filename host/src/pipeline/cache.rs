@@ -107,14 +107,14 @@ impl Cache {
         Some(&clock.queue[index].state)
     }
 
-    /// Notes that a document is in use. False where the cache does not know it.
-    pub fn touch(&mut self, view: ViewIndex, id: &str) -> bool {
+    /// Notes that a document is in use, and says what its body weighs; `None` where the cache does
+    /// not know it.
+    pub fn touch(&mut self, view: ViewIndex, id: &str) -> Option<usize> {
         let clock = &mut self.views[view.0 as usize];
-        let index = clock.find(self.hasher.hash_one(id), id);
-        if let Some(index) = index {
-            clock.queue[index].used = true;
-        }
-        index.is_some()
+        let index = clock.find(self.hasher.hash_one(id), id)?;
+        let entry = &mut clock.queue[index];
+        entry.used = true;
+        Some(entry.state.body_bytes())
     }
 
     /// Adds what a store answered.
@@ -291,8 +291,8 @@ mod tests {
         for id in ["a", "b"] {
             cache.insert_loaded(key(id), document(1000));
         }
-        assert!(cache.touch(VIEW, "a"));
-        assert!(!cache.touch(VIEW, "unknown"));
+        assert_eq!(cache.touch(VIEW, "a"), Some(1000));
+        assert_eq!(cache.touch(VIEW, "unknown"), None);
         cache.insert_loaded(key("c"), document(1000));
         assert!(cache.peek(VIEW, "b").is_some(), "a batch may still need it");
         cache.trim(bytes_max);
@@ -366,7 +366,10 @@ mod tests {
                         cache.insert_loaded(key(&id), state.clone());
                         model.insert(id, (state, stored));
                     }
-                    60..80 => assert_eq!(cache.touch(VIEW, &id), model.contains_key(&id)),
+                    60..80 => assert_eq!(
+                        cache.touch(VIEW, &id),
+                        model.get(&id).map(|(state, _)| state.body_bytes())
+                    ),
                     80..90 => {
                         stored = commit;
                         cache.set_stored(CommitNumber(stored));

@@ -20,15 +20,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+pub use self::refusal::{Origin, Refusal};
 use self::waiting::Waiting;
 use super::backoff::Backoff;
 use super::sleep_until;
 use crate::projection::{DocumentId, Held};
 use crate::store::{
-    Advance, CheckpointId, Commit, CommitError, EntryChange, Store, Table, ViewId, Write,
+    Advance, CheckpointId, Commit, CommitError, Culprit, EntryChange, Rejection, Store, Table,
+    ViewId, Write,
 };
 use crate::telemetry::health::{Reachability, describe};
 
+mod refusal;
 mod waiting;
 
 /// How a domain hands its batches over.
@@ -68,6 +71,8 @@ pub enum Outcome {
     },
     /// More than one transaction takes. Nothing is stored.
     TooLarge(String),
+    /// Something in it is nothing that the store takes. Nothing is stored.
+    Rejected(Refusal),
     /// The store refuses, and trying again cannot help. The text says why and the way out.
     Refused(String),
 }
@@ -258,6 +263,14 @@ impl GroupCommit {
                 CommitError::TooLarge(_) | CommitError::Store(_) if self.group.len() > 1 => {
                     return self.split().await;
                 }
+                CommitError::Rejected(rejection) => match &rejection.culprit {
+                    Some(culprit) => self.drop_rejected(culprit, &rejection),
+                    None if self.group.len() > 1 => return self.split().await,
+                    None => {
+                        let refusal = Refusal::unknown(&rejection);
+                        return self.answer_all(|| Outcome::Rejected(refusal.clone()));
+                    }
+                },
                 CommitError::TooLarge(source) => {
                     let reason = source.to_string();
                     return self.answer_all(|| Outcome::TooLarge(reason.clone()));
@@ -307,6 +320,26 @@ impl GroupCommit {
         for (batch, _) in self.take_where(|_, own| own.entries.iter().any(changes_it)) {
             let id = Arc::clone(id);
             drop(batch.reply.send(Outcome::EntryMismatch { table, id }));
+        }
+    }
+
+    /// What the store does not take is one batch's; the others go again.
+    fn drop_rejected(&mut self, culprit: &Culprit, rejection: &Rejection) {
+        debug!(projection = %self.projection, "{rejection}");
+        counter!("projectionist_commit_rejections_total", "projection" => self.projection.to_string())
+            .increment(1);
+        let is_of = |own: &Commit| match culprit {
+            Culprit::Document { view, id } => {
+                own.writes.iter().any(|w| w.view == *view && w.id == *id)
+            }
+            Culprit::Entry { table, id } => {
+                let mut entries = own.entries.iter();
+                entries.any(|change| change.table() == *table && change.id() == id)
+            }
+        };
+        for (batch, own) in self.take_where(|_, own| is_of(own)) {
+            let refusal = Refusal::of(culprit, &own, rejection);
+            drop(batch.reply.send(Outcome::Rejected(refusal)));
         }
     }
 

@@ -6,8 +6,8 @@
 //!   commit comes to nothing, what was folded on top of it comes to nothing too.
 //! - A fault of the plugin parks the event at fault and the later ones of its key, or, where it is
 //!   configured so or no more can be parked, stops the partition at that event, with every event
-//!   before it stored and none after it folded. Trouble with the store parks and stops nothing:
-//!   the domain waits.
+//!   before it stored and none after it folded. So does a document that the store does not take.
+//!   Trouble with the store parks and stops nothing: the domain waits.
 //!
 //! - Another version of the plugin takes over between two batches, when the results of the one
 //!   before are stored.
@@ -17,6 +17,7 @@
 //! On revoke: a drained partition stores what is folded, and is let go; what was received and not
 //! folded is dropped, for the next owner reads it again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use super::queue::{Item, Receiver};
 use super::sieve::Sieve;
 use super::stop::StopReason;
 use super::version::Version;
+use super::weight::Weight;
 use super::{Context, LoadProjector, relay, sleep_until};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, Generation, NextOffset, Offset, TopicPartition};
@@ -47,10 +49,12 @@ mod documents;
 mod fault;
 mod fold;
 mod keyless;
+mod refusal;
 mod repair;
 mod swap;
 
 use keyless::Keyless;
+use refusal::Refusals;
 use repair::Repairs;
 use swap::Next;
 pub use swap::Running;
@@ -143,6 +147,10 @@ pub struct Domain {
     retry_at: Option<Instant>,
     backoff: Backoff,
     keyless: Keyless,
+    /// What a document weighs that is read.
+    document_weight: Weight,
+    /// What an event weighs with the documents that it reads or shapes.
+    event_weight: Weight,
     /// Commits that have to pass, without a conflict, before the cache is trusted again beyond
     /// one batch. Only `shared` views have conflicts.
     contended: u32,
@@ -150,6 +158,8 @@ pub struct Domain {
     fresh: bool,
     /// What users want done about parked keys.
     repairs: Repairs,
+    /// What the store has not taken of late.
+    refusals: Refusals,
     next_version: Option<Next>,
     /// What a withdrawn version has parked here is to be folded again.
     redeem: bool,
@@ -203,6 +213,8 @@ struct InFlight {
     messages: Vec<Arc<str>>,
     /// The documents that it changes, where somebody wants to hear of them.
     documents: Vec<(ViewId, DocumentId)>,
+    /// Where it stores documents, as far as that is to be known.
+    collections: BTreeSet<String>,
     reply: oneshot::Receiver<CommitOutcome>,
 }
 
@@ -225,9 +237,12 @@ impl Domain {
             retry_at: None,
             backoff: Backoff::new(Duration::from_millis(20), Duration::from_secs(2)),
             keyless: Keyless::default(),
+            document_weight: documents::FIRST,
+            event_weight: documents::FIRST_OF_EVENT,
             contended: 0,
             fresh: false,
             repairs: Repairs::default(),
+            refusals: Refusals::default(),
             next_version: None,
             redeem: true,
             suspect: None,
@@ -451,6 +466,12 @@ impl Member {
     /// True where messages have to leave before more may come.
     fn waits_for_relay(&self) -> bool {
         self.relay.as_ref().is_some_and(relay::Handle::is_full)
+    }
+
+    /// True where events wait, and nothing keeps them from being folded.
+    fn may_fold(&self) -> bool {
+        let stands = self.leaving.is_some() || self.full.is_some() || self.waits_for_relay();
+        !stands && self.partition.waiting() > 0
     }
 
     fn is_in_flight(&self) -> bool {

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::document;
 use crate::projection::{Descriptor, DocumentId, Encoding, HostError, Ownership, Projector};
 use crate::record::{NextOffset, TopicPartition};
-use crate::store::{self, CheckpointId, Store, StoredDocument, ViewId};
+use crate::store::{self, Answer, CheckpointId, Store, StoredDocument, ViewId};
 use crate::telemetry::health::Health;
 
 pub mod backoff;
@@ -53,6 +53,7 @@ pub mod shadow;
 pub mod sieve;
 pub mod stop;
 pub mod version;
+pub mod weight;
 
 use budget::Budget;
 use cache::State;
@@ -204,21 +205,7 @@ async fn sleep_until(instant: Option<Instant>) {
     }
 }
 
-/// Reads documents, for the cache and the projection.
-async fn read_documents(
-    store: &dyn Store,
-    view: &ViewId,
-    ids: &[DocumentId],
-    encoding: Encoding,
-) -> Result<Vec<State>, HostError> {
-    let documents = store.load(view, ids).await.map_err(host_error)?;
-    let states = documents.into_iter();
-    states
-        .map(|document| readable(document, encoding))
-        .collect()
-}
-
-/// The same, but gives up with `None` as soon as they come to more than so many bytes, in the
+/// Reads documents, and gives up with `None` as soon as they come to more than so many bytes, in the
 /// store's form or in the projection's.
 async fn read_documents_within(
     store: &dyn Store,
@@ -247,6 +234,29 @@ async fn read_documents_within(
 
 fn readable(document: Option<StoredDocument>, encoding: Encoding) -> Result<State, HostError> {
     state(document, encoding).map_err(|error| HostError::Unreadable(Box::new(error)))
+}
+
+/// Reads documents until those that were found have more than so many bytes; `None` for those that
+/// were left.
+async fn read_some(
+    store: &dyn Store,
+    view: &ViewId,
+    ids: &[DocumentId],
+    encoding: Encoding,
+    bytes_max: usize,
+) -> Result<Vec<Option<State>>, HostError> {
+    let answers = store.load_some(view, ids, bytes_max).await;
+    let answers = answers.map_err(host_error)?.into_iter();
+    answers
+        .map(|answer| {
+            let document = match answer {
+                Answer::Absent => None,
+                Answer::Found(document) => Some(document),
+                Answer::Unread => return Ok(None),
+            };
+            readable(document, encoding).map(Some)
+        })
+        .collect()
 }
 
 fn host_error(error: store::Error) -> HostError {

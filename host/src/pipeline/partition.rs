@@ -203,6 +203,13 @@ impl Partition {
         self.narrowed = Some((events / 2).max(1));
     }
 
+    /// Notes that what was made of the events up to and with `offset` cannot be stored: the next
+    /// batch ends in the middle before it, or is that event alone where none is before it.
+    pub fn narrow_before(&mut self, offset: Offset) {
+        let before = self.log.partition_point(|event| event.offset < offset);
+        self.narrowed = Some(before.div_ceil(2).max(1));
+    }
+
     /// True where something is folded that no commit was asked for.
     pub fn has_pending(&self) -> bool {
         self.folded.to > self.submitted()

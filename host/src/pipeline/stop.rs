@@ -48,6 +48,18 @@ pub enum StopReason {
         /// What follows, with its punctuation: the reason and the way out.
         why: String,
     },
+    /// The store takes none of what is made of the events, or not what the host keeps for itself.
+    #[error(
+        "the store does not take what projection \"{projection}\" makes of {partition} from offset \
+         {next} on{why}"
+    )]
+    DocumentsRefused {
+        projection: Arc<str>,
+        partition: TopicPartition,
+        next: NextOffset,
+        /// What follows, with its punctuation: the reason and the way out.
+        why: String,
+    },
     /// A foreign hand in a view.
     #[error(
         "document \"{id}\" of view {view} was changed by somebody else; only projection \
@@ -90,6 +102,7 @@ impl StopReason {
             StopReason::OffsetGone { .. } => "offset-gone",
             StopReason::TopicReplaced { .. } => "topic-replaced",
             StopReason::EventRefused { .. } => "event-refused",
+            StopReason::DocumentsRefused { .. } => "documents-refused",
             StopReason::DocumentChanged { .. } => "document-changed",
             StopReason::EntryChanged { .. } => "entry-changed",
             StopReason::StoreRefused(_) => "store-refused",
@@ -109,6 +122,7 @@ impl StopReason {
             StopReason::OffsetGone { .. }
             | StopReason::TopicReplaced { .. }
             | StopReason::EventRefused { .. }
+            | StopReason::DocumentsRefused { .. }
             | StopReason::DocumentChanged { .. }
             | StopReason::EntryChanged { .. }
             | StopReason::Other(_) => false,

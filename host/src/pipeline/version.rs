@@ -193,7 +193,10 @@ impl CrashBudget {
     pub(super) fn fault(&self, event: Place, kind: FaultKind, detail: &str, now: Instant) {
         match kind {
             FaultKind::Trap | FaultKind::Timeout | FaultKind::Memory => {}
-            FaultKind::Rejected | FaultKind::Failed | FaultKind::InvalidOutput => return,
+            FaultKind::Rejected
+            | FaultKind::Failed
+            | FaultKind::InvalidOutput
+            | FaultKind::Unstorable => return,
         }
         let CrashTerms {
             crashes_max,

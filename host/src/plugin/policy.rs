@@ -279,7 +279,10 @@ fn fault(error: projection::Error) -> Fault {
         projection::FaultKind::Timeout => FaultKind::Timeout,
         projection::FaultKind::Memory => FaultKind::Memory,
         projection::FaultKind::Rejected | projection::FaultKind::Failed => FaultKind::Refused,
-        projection::FaultKind::InvalidOutput => FaultKind::Nonsense,
+        // No policy has anything stored.
+        projection::FaultKind::InvalidOutput | projection::FaultKind::Unstorable => {
+            FaultKind::Nonsense
+        }
     };
     Fault {
         kind,

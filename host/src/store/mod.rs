@@ -19,6 +19,7 @@ pub mod list;
 pub mod mongo;
 mod owners;
 mod reader;
+mod rejection;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use bson::raw::RawDocumentBuf;
 
 pub use self::entry::{ENTRY_BYTES_MAX, Entry, EntryChange, EntryTooLarge, Table, all_entries};
 pub use self::reader::{Readable, Reader};
+pub use self::rejection::{Culprit, Rejection};
 use crate::projection::DocumentId;
 use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
 
@@ -87,6 +89,16 @@ pub trait Store: Send + Sync + 'static {
         let bytes: usize = bodies.map(|document| document.body.as_bytes().len()).sum();
         Ok((bytes <= bytes_max).then_some(loaded))
     }
+
+    /// Reads documents until those that were found have more than `bytes_max` bytes together; at
+    /// least one answer is given, and the rest are [`Answer::Unread`], whichever those are. One
+    /// answer per id, in the order of `ids`, which are distinct.
+    async fn load_some(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Vec<Answer>, Error>;
 
     /// Stores a batch in one transaction.
     ///
@@ -184,6 +196,15 @@ pub struct StoredDocument {
     pub provenance: Provenance,
 }
 
+/// What a read that ends at some weight says of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Absent,
+    Found(StoredDocument),
+    /// Enough was read without it.
+    Unread,
+}
+
 /// One batch, of one partition or of several.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
@@ -261,6 +282,9 @@ pub enum CommitError {
     /// The batch is more than the store takes in one transaction; a smaller one may pass.
     #[error("the batch is too large for one transaction")]
     TooLarge(#[source] Source),
+    /// A document or an entry is none that this store takes, whatever the time.
+    #[error(transparent)]
+    Rejected(Box<Rejection>),
     #[error(transparent)]
     Store(#[from] Error),
 }

@@ -8,6 +8,7 @@ use projectionist::record::{Event, Offset};
 use projectionist::store::{Entry, Table};
 
 use super::owner::CHECKPOINT;
+use super::repair::IN_VAIN;
 use super::topic::{Account, Record, Topic, WINDOW, document_of};
 use super::world::World;
 
@@ -113,7 +114,13 @@ fn check_keys(world: &mut World, parked: &[Parked]) -> Result<(), String> {
             ));
         }
     }
-    world.asked.retain(is_parked);
+    let in_vain = |first: &Offset| {
+        let mut keys = keys.iter();
+        keys.any(|key| key.first == *first && key.reason.detail == IN_VAIN)
+    };
+    world
+        .asked
+        .retain(|first| is_parked(first) && !in_vain(first));
     for first in &world.asked {
         let id = parked::key_id(&CHECKPOINT, *first);
         if world.store.entry(Table::ParkedRequests, &id).is_none() {

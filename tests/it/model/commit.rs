@@ -4,10 +4,11 @@ use projectionist::parked;
 use projectionist::pipeline::dedupe::stored;
 use projectionist::pipeline::parking::KeyChange;
 use projectionist::pipeline::sieve::Changes;
+use projectionist::record::Offset;
 use projectionist::store::{Advance, Commit, EntryChange, Repairs, Table, Write};
 
 use super::mutant::Mutant;
-use super::owner::{CHECKPOINT, Owner, Repairing};
+use super::owner::{CHECKPOINT, Owner, Repairing, reason};
 use super::store::{Outcome, Part};
 
 /// What an owner does after a commit.
@@ -78,7 +79,9 @@ impl Owner {
                 if self.repairing == Repairing::InFlight {
                     self.repairing = Repairing::No;
                     self.repairs += i64::from(!self.is(Mutant::RepairsNotCounted));
-                    self.tasks.pop_front_if(|task| task.done);
+                    if self.tasks.pop_front_if(|task| task.done).is_some() {
+                        self.narrowed = None;
+                    }
                 }
                 if let Some(number) = number {
                     self.cache.set_stored(number);
@@ -93,7 +96,23 @@ impl Owner {
                 self.partition.narrow(events);
                 Ok(After::GoesOn)
             }
+            Outcome::Rejected(offset) => {
+                self.rejected(*offset);
+                Ok(After::GoesOn)
+            }
             Outcome::Mismatch(what) => Err(format!("changed by somebody else: {what}")),
+        }
+    }
+
+    /// A document that this event shaped last is none that the store takes.
+    fn rejected(&mut self, offset: Offset) {
+        let alone = self.partition.in_flight_events() == 1;
+        let repair = self.repairing == Repairing::InFlight;
+        self.retract();
+        match self.partition.first_waiting() {
+            _ if repair => self.repair_rejected(),
+            Some(first) if alone => self.sieve.blame(first, reason()),
+            _ => self.partition.narrow_before(offset),
         }
     }
 

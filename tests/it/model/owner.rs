@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 
+use bson::RawDocumentBuf;
 use bson::rawdoc;
 use bytes::Bytes;
 use projectionist::parked::{self, KeyEntry, Reason};
@@ -62,6 +63,10 @@ pub(crate) struct Owner {
     pub(super) repairs: i64,
     pub(super) repairing: Repairing,
     pub(super) tasks: VecDeque<Task>,
+    /// Parked events of the commit that is pending or in flight.
+    pub(super) draining: usize,
+    /// Most of them in the next one, while an event is looked for that the store does not take.
+    pub(super) narrowed: Option<usize>,
     /// It folds nothing more, and leaves when what is folded is stored.
     pub(super) leaving: bool,
 }
@@ -107,6 +112,8 @@ impl Owner {
             repairs: claim.repairs,
             repairing: Repairing::No,
             tasks: VecDeque::new(),
+            draining: 0,
+            narrowed: None,
             leaving: false,
         }
     }
@@ -157,7 +164,7 @@ impl Owner {
             let culprit = match trouble {
                 // The plugin names it, and its word is enough.
                 Trouble::Reject => sifted.fold[index],
-                Trouble::None | Trouble::Trap | Trouble::Flaky => {
+                Trouble::None | Trouble::Trap | Trouble::Flaky | Trouble::Unstorable => {
                     match self.partition.fault(&sifted.fold, None) {
                         Narrowed::Retry => return true,
                         Narrowed::Culprit(index) => index,
@@ -202,7 +209,7 @@ impl Owner {
                 plugin: "toy".into(),
             };
             let document = account.map(|account| StoredDocument {
-                body: rawdoc! { "events": account.events, "chain": account.chain },
+                body: account.body(),
                 provenance: provenance.clone(),
             });
             let state = account.map_or(State::Absent, |account| State::Present {
@@ -246,11 +253,21 @@ impl Account {
         Account {
             events: number("events"),
             chain: number("chain"),
+            forbidden: number("forbidden"),
+        }
+    }
+
+    fn body(self) -> RawDocumentBuf {
+        rawdoc! {
+            "events": self.events,
+            "chain": self.chain,
+            "forbidden": self.forbidden,
         }
     }
 
     fn encode(self) -> Bytes {
-        let bytes = [self.events.to_be_bytes(), self.chain.to_be_bytes()].concat();
+        let numbers = [self.events, self.chain, self.forbidden];
+        let bytes = numbers.map(i64::to_be_bytes).concat();
         Bytes::from(bytes)
     }
 
@@ -259,6 +276,7 @@ impl Account {
         Account {
             events: i64::from_be_bytes(words[0]),
             chain: i64::from_be_bytes(words[1]),
+            forbidden: i64::from_be_bytes(words[2]),
         }
     }
 }
@@ -268,7 +286,7 @@ fn culprit(topic: &Topic, events: &[&Event], dice: &mut Dice) -> Option<(usize, 
     events.iter().enumerate().find_map(|(index, event)| {
         let trouble = topic.record(event.offset).trouble;
         let fails = match trouble {
-            Trouble::None => false,
+            Trouble::None | Trouble::Unstorable => false,
             Trouble::Reject | Trouble::Trap => true,
             Trouble::Flaky => dice.pick(3) == 1,
         };
@@ -288,7 +306,7 @@ fn overtake(sifted: &mut Sifted, batch: &[Arc<Event>]) {
     sifted.fold.sort_unstable();
 }
 
-fn reason() -> Reason {
+pub(super) fn reason() -> Reason {
     Reason {
         kind: "the toy cannot fold it".to_owned(),
         detail: String::new(),

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use projectionist::parked::{self, Action, Request};
+use projectionist::parked::{self, Action, Reason, Request};
 use projectionist::record::{Event, Offset};
 use projectionist::store::{Entry, EntryChange, Table};
 
 use super::commit::After;
 use super::dice::Dice;
 use super::mutant::Mutant;
-use super::owner::{CHECKPOINT, Owner, Repairing};
+use super::owner::{CHECKPOINT, Owner, Repairing, reason};
 use super::store::Store;
+
+/// Why a key stays parked that was to be drained.
+pub(crate) const IN_VAIN: &str = "drained in vain";
 
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -43,7 +46,11 @@ impl Owner {
             return Ok(Some(After::GoesOn));
         }
         match &request.action {
-            Action::Drain { .. } => return self.drain(store, first, 1 + dice.pick(3)).map(Some),
+            Action::Drain { .. } => {
+                let limit = 1 + dice.pick(3);
+                let limit = self.narrowed.map_or(limit, |narrowed| narrowed.min(limit));
+                return self.drain(store, first, limit).map(Some);
+            }
             Action::Skip { offset, reason } => {
                 self.skip(store, first, Offset(*offset), reason, &request);
             }
@@ -90,8 +97,27 @@ impl Owner {
         if self.is(Mutant::UnparkedBeforeTheLast) {
             count = u64::MAX;
         }
+        self.draining = entries.len();
+        self.narrowed = None;
         self.release(first, count, bytes);
         Ok(After::GoesOn)
+    }
+
+    /// What a repair stores is nothing that the store takes: of one event alone it stays parked.
+    pub(super) fn repair_rejected(&mut self) {
+        if self.draining > 1 {
+            self.narrowed = Some(self.draining / 2);
+            return;
+        }
+        let Some(first) = self.tasks.front().map(|task| task.first) else {
+            return;
+        };
+        let reason = Reason {
+            detail: IN_VAIN.to_owned(),
+            ..reason()
+        };
+        self.sieve.parking_mut().set_reason(first, reason);
+        self.request_done(first);
     }
 
     /// Gives one parked event up.

@@ -5,16 +5,19 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use projectionist::projection::DocumentId;
-use projectionist::record::{Epoch, NextOffset};
+use projectionist::record::{Epoch, NextOffset, Offset};
 use projectionist::store::{
     Advance, Change, Claim, Commit, Entry, EntryChange, Guard, StoredDocument, Table, Write,
 };
 
 use super::mutant::Mutant;
+use super::topic::Account;
 
 #[derive(Debug)]
 pub(crate) struct Store {
     mutant: Option<Mutant>,
+    /// Whether a rule forbids some documents.
+    pub(crate) forbids: bool,
     pub(crate) checkpoint: Claim,
     pub(crate) documents: BTreeMap<DocumentId, StoredDocument>,
     entries: BTreeMap<(Table, Arc<str>), Entry>,
@@ -36,12 +39,15 @@ pub(crate) enum Outcome {
     /// A document or an entry is not as the writer knows it.
     Mismatch(String),
     TooLarge,
+    /// A document that this event shaped last is none that the store takes.
+    Rejected(Offset),
 }
 
 impl Store {
     pub(crate) fn new(mutant: Option<Mutant>) -> Self {
         Store {
             mutant,
+            forbids: true,
             checkpoint: Claim {
                 epoch: Epoch(0),
                 next: NextOffset::ZERO,
@@ -84,6 +90,9 @@ impl Store {
         if let Some(mismatch) = self.mismatch(commit) {
             return Outcome::Mismatch(mismatch);
         }
+        if let Some(offset) = self.rejected(&commit.writes) {
+            return Outcome::Rejected(offset);
+        }
         self.apply(&commit.writes, &commit.entries);
         self.checkpoint.next = after.next;
         self.checkpoint.repairs = after.repairs;
@@ -120,6 +129,16 @@ impl Store {
             }
         }
         None
+    }
+
+    fn rejected(&self, writes: &[Write]) -> Option<Offset> {
+        writes.iter().find_map(|write| match &write.change {
+            Change::Insert(document) | Change::Update { document, .. } => {
+                let forbidden = self.forbids && Account::read(document).forbidden > 0;
+                forbidden.then_some(document.provenance.offset)
+            }
+            Change::Delete { .. } => None,
+        })
     }
 
     fn apply(&mut self, writes: &[Write], entries: &[EntryChange]) {

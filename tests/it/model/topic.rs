@@ -12,6 +12,9 @@ pub(crate) const ID_HEADER: &str = "id";
 /// How many ids are remembered.
 pub(crate) const WINDOW: usize = 4;
 
+/// The value of an event that no document may be shaped by.
+const FORBIDDEN: &[u8] = b"forbidden";
+
 const KEYS: u8 = 4;
 const IDS: u8 = 16;
 
@@ -36,6 +39,8 @@ pub(crate) enum Trouble {
     Trap,
     /// Now and then, and only in some hosts: a time-out.
     Flaky,
+    /// It folds the event, and the store does not take what it makes.
+    Unstorable,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub(crate) struct Record {
 pub(crate) struct Account {
     pub(crate) events: i64,
     pub(crate) chain: i64,
+    /// How many of them the store may not take.
+    pub(crate) forbidden: i64,
 }
 
 pub(crate) fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
@@ -69,6 +76,7 @@ pub(crate) fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
         1 => Just(Trouble::Reject),
         1 => Just(Trouble::Trap),
         1 => Just(Trouble::Flaky),
+        1 => Just(Trouble::Unstorable),
     ];
     let sketch = (
         prop_oneof![4 => Just(0u8), 1 => 1..4u8],
@@ -148,7 +156,11 @@ impl Sketch {
             value: Some([id].into()),
         };
         let key = self.key.map(|key| [b'a' + key]);
-        let value = (!self.tombstone).then_some(b"value".as_slice());
+        let value = match self.trouble {
+            Trouble::Unstorable => FORBIDDEN,
+            _ => b"value".as_slice(),
+        };
+        let value = (!self.tombstone).then_some(value);
         let headers = self.id.map(header).into_iter().collect();
         Event::new(
             offset,
@@ -168,9 +180,14 @@ impl Account {
         if event.key().is_some() && event.value().is_none() {
             return None;
         }
-        let Account { events, chain } = account.unwrap_or(Account {
+        let Account {
+            events,
+            chain,
+            forbidden,
+        } = account.unwrap_or(Account {
             events: 0,
             chain: 0,
+            forbidden: 0,
         });
         let link = (event.offset.0 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed());
         let chain = match event.key() {
@@ -180,6 +197,7 @@ impl Account {
         Some(Account {
             events: events + 1,
             chain,
+            forbidden: forbidden + i64::from(event.value() == Some(FORBIDDEN)),
         })
     }
 

@@ -54,6 +54,7 @@ pub(crate) struct Tally {
     pub(crate) stored: u64,
     pub(crate) fenced: u64,
     pub(crate) too_large: u64,
+    pub(crate) rejected: u64,
     pub(crate) lost_answers: u64,
     pub(crate) claims: u64,
     pub(crate) crashes: u64,
@@ -69,6 +70,7 @@ impl std::ops::Add for Tally {
             stored: self.stored + more.stored,
             fenced: self.fenced + more.fenced,
             too_large: self.too_large + more.too_large,
+            rejected: self.rejected + more.rejected,
             lost_answers: self.lost_answers + more.lost_answers,
             claims: self.claims + more.claims,
             crashes: self.crashes + more.crashes,
@@ -88,13 +90,14 @@ impl Tally {
             stored,
             fenced,
             too_large,
+            rejected,
             lost_answers,
             claims,
             crashes,
             repaired,
             duplicates,
         } = self;
-        let rare = [fenced, too_large, repaired, crashes, lost_answers];
+        let rare = [fenced, too_large, rejected, repaired, crashes, lost_answers];
         let many = rare.iter().all(|count| *count > 10_000);
         assert!(
             many && stored.min(claims).min(duplicates) > 100_000,
@@ -434,6 +437,7 @@ impl<'a> World<'a> {
         }
         self.tally.stored += u64::from(outcome == Outcome::Stored);
         self.tally.fenced += u64::from(outcome == Outcome::Fenced);
+        self.tally.rejected += u64::from(matches!(outcome, Outcome::Rejected(_)));
         self.note(|_| format!("the store gets a commit of {from:?}: {outcome:?}, {now:?}"));
         if now != before && from != self.claimer {
             return Err(format!(
@@ -499,6 +503,7 @@ impl<'a> World<'a> {
     /// Nothing goes wrong any more: all is to be folded, and what is parked to be drained.
     fn calm_down(&mut self) -> Result<(), String> {
         self.end = self.topic.end;
+        self.store.forbids = false;
         (0..2).for_each(|worker| self.tell_lost(worker));
         self.assign(0);
         let owner = self

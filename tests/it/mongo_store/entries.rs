@@ -150,10 +150,7 @@ async fn an_entry_that_a_users_index_forbids_is_refused_by_name() {
     let error = scene.store.commit(&scene.repair(1)).await;
     let error = error.expect_err("no \"none\" twice");
     let text = error.to_string();
-    assert!(
-        matches!(error, CommitError::Store(Error::Refused { .. })),
-        "{text}"
-    );
+    assert!(matches!(error, CommitError::Rejected(_)), "{text}");
     assert!(text.contains("entry \"1\" of _parked"), "{text}");
     scene.assert_repairs(1, "after the refusal").await;
 }

@@ -9,8 +9,8 @@ use projectionist::projection::DocumentId;
 use projectionist::record::NextOffset;
 use projectionist::store;
 use projectionist::store::{
-    Advance, Change, CheckpointId, Claim, Commit, CommitError, Error, Guard, Repairs, Store,
-    StoredDocument, Table, ViewId, Write,
+    Advance, Answer, Change, CheckpointId, Claim, Commit, CommitError, Culprit, Error, Guard,
+    Rejection, Repairs, Store, StoredDocument, Table, ViewId, Write,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -55,6 +55,9 @@ pub(crate) struct Weather {
     pub(crate) slow: f64,
 }
 
+/// True of a document that is not taken.
+type Rule = Box<dyn Fn(&StoredDocument) -> bool + Send>;
+
 pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
     journal: Journal,
@@ -64,6 +67,8 @@ pub(crate) struct FaultyStore {
     weather: Mutex<Option<Weather>>,
     /// The most writes that a commit may have.
     writes_max: AtomicUsize,
+    /// What it does not take.
+    refuses: Mutex<Option<Rule>>,
     /// A document that a foreign hand removes or makes just before each commit that writes it,
     /// and how often it still does.
     meddle: Mutex<Option<(DocumentId, usize)>>,
@@ -79,8 +84,36 @@ impl FaultyStore {
             breaks: Mutex::default(),
             weather: Mutex::default(),
             writes_max: AtomicUsize::new(usize::MAX),
+            refuses: Mutex::default(),
             meddle: Mutex::default(),
         }
+    }
+
+    /// Lets it take no document of which this is true, as an index or a validator does.
+    pub(crate) fn refuse(&self, rule: impl Fn(&StoredDocument) -> bool + Send + 'static) {
+        *self.refuses.lock().expect("nobody panics here") = Some(Box::new(rule));
+    }
+
+    /// From now on it takes everything again.
+    pub(crate) fn take_all(&self) {
+        *self.refuses.lock().expect("nobody panics here") = None;
+    }
+
+    /// What a commit has that it does not take.
+    fn refused(&self, commit: &Commit) -> Option<Rejection> {
+        let refuses = self.refuses.lock().expect("nobody panics here");
+        let rule = refuses.as_ref()?;
+        let refused = |write: &&Write| match &write.change {
+            Change::Insert(document) | Change::Update { document, .. } => rule(document),
+            Change::Delete { .. } => false,
+        };
+        let Write { view, id, .. } = commit.writes.iter().find(refused)?;
+        let (view, id) = (view.clone(), id.clone());
+        Some(Rejection {
+            address: self.inner.address().to_owned(),
+            message: format!("index \"rule\" forbids document \"{id}\""),
+            culprit: Some(Culprit::Document { view, id }),
+        })
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
@@ -176,6 +209,11 @@ impl FaultyStore {
 
 /// Somebody who is not the projection writes to its view.
 pub(crate) async fn intrude(store: &dyn Store, write: Write) {
+    intrude_all(store, vec![write]).await;
+}
+
+/// The same of several documents at once.
+pub(crate) async fn intrude_all(store: &dyn Store, writes: Vec<Write>) {
     let checkpoint = CheckpointId {
         projection: "intruder".into(),
         version: 1,
@@ -199,7 +237,7 @@ pub(crate) async fn intrude(store: &dyn Store, write: Write) {
         },
     };
     let commit = Commit {
-        writes: vec![write],
+        writes,
         entries: Vec::new(),
         advances: vec![advance],
     };
@@ -280,7 +318,31 @@ impl Store for FaultyStore {
         let ids_read = ids.iter().map(ToString::to_string).collect();
         self.journal.note(Entry::Read(ids_read));
         self.connect().await?;
-        self.inner.load(view, ids).await
+        let documents = self.inner.load(view, ids).await?;
+        let bodies = documents.iter().flatten();
+        let bytes = bodies.map(|document| document.body.as_bytes().len());
+        self.journal.note(Entry::Loaded(bytes.sum()));
+        Ok(documents)
+    }
+
+    async fn load_some(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Vec<Answer>, Error> {
+        self.connect().await?;
+        let answers = self.inner.load_some(view, ids, bytes_max).await?;
+        let told = ids.iter().zip(&answers);
+        let told = told.filter(|(_, answer)| **answer != Answer::Unread);
+        let ids_read = told.map(|(id, _)| id.to_string()).collect();
+        self.journal.note(Entry::Read(ids_read));
+        let bytes = answers.iter().map(|answer| match answer {
+            Answer::Found(document) => document.body.as_bytes().len(),
+            Answer::Absent | Answer::Unread => 0,
+        });
+        self.journal.note(Entry::Loaded(bytes.sum()));
+        Ok(answers)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {
@@ -296,6 +358,10 @@ impl Store for FaultyStore {
         }
         if commit.writes.len() > self.writes_max.load(Ordering::SeqCst) {
             return Err(CommitError::TooLarge("over 16 MiB".into()));
+        }
+        if let Some(rejection) = self.refused(commit) {
+            self.journal.note(Entry::Refused);
+            return Err(CommitError::Rejected(Box::new(rejection)));
         }
         self.meddle_with(commit).await;
         self.inner.commit(commit).await?;

@@ -24,10 +24,14 @@ pub(crate) enum Entry {
     Folded(i32, i64, i64),
     /// The store was asked for these documents.
     Read(Vec<String>),
+    /// The store gave documents of so many bytes at once.
+    Loaded(usize),
     /// The projection did not take a batch.
     Faulted(i32),
     /// A commit has reached the store.
     Attempted(Vec<Moved>),
+    /// The store does not take what a commit would store.
+    Refused,
     /// A commit has happened.
     Stored(Vec<Moved>),
 }

@@ -7,6 +7,7 @@ use projectionist::record::Offset;
 use projectionist::store::{Advance, Commit, Entry, EntryChange, Repairs, Table};
 use projectionist_tests::wait;
 
+use crate::faulty::Hold;
 use crate::journal;
 use crate::ledger::{Logic, Trouble};
 use crate::scene::{Host, Options, Scene};
@@ -151,6 +152,76 @@ async fn a_key_with_ten_thousand_events_behind_a_poison_one_is_drained_in_order(
     scene.drain_all().await;
     scene.until_all_is_right().await;
     end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_keys_flow_while_a_key_with_many_events_is_drained() {
+    const PARKED: i64 = 20_000;
+    for logic in [Logic::ByKey, Logic::Shared] {
+        let mut scene = Scene::new(logic, 1).await;
+        scene.troubles.set(0, 0, Trouble::Reject);
+        for amount in 0..PARKED {
+            scene.topic.transfer(0, "a", "x", amount % 10);
+        }
+        let limits = parking::Limits {
+            events_per_key_max: 100_000,
+            ..options().parking.limits
+        };
+        let parking = ParkingOptions {
+            limits,
+            ..options().parking
+        };
+        let host = scene
+            .owner(Options {
+                parking,
+                batch_events_max: 2_000,
+                ..options()
+            })
+            .await;
+        until_stored(&scene).await;
+        let parked = scene.until_parked(1).await;
+        scene.troubles.clear();
+        scene.drained = true;
+
+        // New events come while a step of the drain is being stored.
+        host.store.set_hold(Hold::BeforeItHappens);
+        scene.ask(&parked[0], Action::Drain { plugin: None }).await;
+        let drains = |entry: &journal::Entry| {
+            let Some([moved]) = moved(entry) else {
+                return false;
+            };
+            moved.from == moved.to
+        };
+        let attempted =
+            |entry: &journal::Entry| matches!(entry, journal::Entry::Attempted(_)) && drains(entry);
+        host.journal.until_any("a drain", attempted).await;
+        let offset = scene.topic.transfer(0, "b", "y", 1);
+        let sent = journal::Entry::Sent(0, offset);
+        host.journal.until_any("it", |entry| *entry == sent).await;
+        host.store.set_hold(Hold::Nowhere);
+        until_stored(&scene).await;
+        scene.drain_all().await;
+        scene.until_all_is_right().await;
+
+        let entries = host.journal.entries();
+        let after = entries.iter().skip_while(|entry| **entry != sent);
+        let stored: Vec<bool> = after
+            .filter(|entry| matches!(entry, journal::Entry::Stored(_)))
+            .map(|entry| drains(entry))
+            .collect();
+        let before = stored.iter().take_while(|drains| **drains).count();
+        assert!(before <= 1, "{logic:?}: it waited for {before} steps");
+        assert!(stored.len() > 15, "{logic:?}: nothing was being drained");
+        end(host).await;
+    }
+}
+
+/// How a commit moves checkpoints, where the entry is of one.
+fn moved(entry: &journal::Entry) -> Option<&[journal::Moved]> {
+    match entry {
+        journal::Entry::Attempted(moved) | journal::Entry::Stored(moved) => Some(moved),
+        _ => None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use bson::{Bson, doc, rawdoc};
 use projectionist::document::DOCUMENT_BYTES_MAX;
 use projectionist::projection::DocumentId;
 use projectionist::record::{Offset, TopicPartition};
-use projectionist::store::{Guard, Provenance, StoredDocument, ViewId};
+use projectionist::store::{Answer, Guard, Provenance, StoredDocument, ViewId};
 
 use crate::fixtures::{Batch, State, aircraft, document, load, owner, partition, scan};
 use crate::site::Site;
@@ -142,6 +142,42 @@ pub(crate) async fn large_documents_survive(site: Arc<Site>) {
         let found = load(&site.host().await, &[&id]).await;
         assert!(found == [Some(large)], "a document of {bytes} bytes");
     }
+}
+
+pub(crate) async fn a_read_that_ends_early_says_what_it_left(site: Arc<Site>) {
+    const BYTES: usize = 100_000;
+    let (store, epoch) = owner(&site).await;
+    let mut large = document(0);
+    large.body = rawdoc! { "text": "x".repeat(BYTES) };
+    let mut batch = Batch::over(&partition(0), epoch, 0..1);
+    for number in 0..10 {
+        batch = batch.insert(&format!("{number}"), &large);
+    }
+    batch.store(&store).await.expect("the owner may commit");
+
+    let ids: Vec<DocumentId> = (0..20).map(|number| number.to_string().into()).collect();
+    let read = async |bytes_max| {
+        let answers = store.load_some(&aircraft(), &ids, bytes_max).await;
+        let answers = answers.expect("documents can be loaded");
+        assert_eq!(answers.len(), ids.len());
+        for (number, answer) in answers.iter().enumerate() {
+            match answer {
+                Answer::Found(found) => assert!(number < 10 && *found == large, "{number}"),
+                Answer::Absent => assert!(number >= 10, "{number}"),
+                Answer::Unread => {}
+            }
+        }
+        let answers = answers.iter();
+        let found = answers.clone().filter(|a| matches!(a, Answer::Found(_)));
+        let left = answers.clone().filter(|a| matches!(a, Answer::Unread));
+        (found.count(), left.count())
+    };
+    assert_eq!(read(usize::MAX).await, (10, 0));
+    let (found, left) = read(5 * BYTES / 2).await;
+    assert_eq!(found, 3, "one more than fits, and {left} are left");
+    assert!(left >= 7, "{left}");
+    let (found, _) = read(0).await;
+    assert_eq!(found, 1);
 }
 
 pub(crate) async fn every_bson_type_survives(site: Arc<Site>) {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic;
 use std::sync::Arc;
 
+use bson::doc;
 use projectionist::store::embedded::EmbeddedStore;
 use projectionist::store::mongo::MongoStore;
 use projectionist::store::{Readable, Store};
@@ -47,6 +48,32 @@ impl Site {
             Site::Mongo { uri, database } => {
                 let store = MongoStore::connect(uri, database).await;
                 Arc::new(store.expect("MongoDB must be reachable, and a replica set"))
+            }
+        }
+    }
+
+    /// Makes a unique index of a user's own over a field of a view's or a reserved table's
+    /// documents.
+    pub(crate) async fn forbid_twice(&self, collection: &str, field: &str) {
+        match self {
+            Site::Embedded { folder } => {
+                let path = folder.path().join("views.db");
+                let sql = format!(
+                    "CREATE UNIQUE INDEX once ON \"{collection}\" (json_extract(json, '$.{field}'))"
+                );
+                let made = tokio::task::spawn_blocking(move || {
+                    rusqlite::Connection::open(path)?.execute_batch(&sql)
+                });
+                let made = made.await.expect("it does not panic");
+                made.expect("a file that is in order takes an index");
+            }
+            Site::Mongo { uri, database } => {
+                let client = mongodb::Client::with_uri_str(uri).await;
+                let database = client.expect("it is reachable").database(database);
+                let index = doc! { "key": { field: 1 }, "name": "once", "unique": true };
+                let create = doc! { "createIndexes": collection, "indexes": [index] };
+                let made = database.run_command(create).await;
+                made.expect("a collection in order takes an index");
             }
         }
     }

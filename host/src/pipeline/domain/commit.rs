@@ -56,6 +56,7 @@ impl Domain {
             .filter(|_| self.parts.context.commits.is_some());
         let documents = told.map(|write| (write.view.clone(), Arc::clone(&write.id)));
         let documents = documents.collect();
+        let collections = self.refusals.collections(&writes, &entries);
         let submission = Submission {
             writes,
             entries,
@@ -69,6 +70,7 @@ impl Domain {
             number: self.commits,
             messages,
             documents,
+            collections,
             reply: answer,
         });
         // Where the committer has ended, the reply is dropped with the submission, and that is
@@ -109,6 +111,7 @@ impl Domain {
             Outcome::Mismatch { view, id } => self.mismatch(view, id),
             Outcome::EntryMismatch { table, id } => self.entry_mismatch(table, &id),
             Outcome::TooLarge(reason) => self.too_large(&reason),
+            Outcome::Rejected(refusal) => self.rejected(&refusal),
             Outcome::Refused(reason) => self.stop_all(&StopReason::StoreRefused(reason)),
         }
         if std::mem::take(&mut self.tainted) {
@@ -158,6 +161,7 @@ impl Domain {
         if repaired {
             self.repaired();
         }
+        self.refusals.taken(&in_flight.collections);
         self.suspect = None;
         self.contended = self.contended.saturating_sub(1);
         let contended = self.contended > 0;
@@ -215,31 +219,42 @@ impl Domain {
 
     /// The commit was more than a transaction takes: the next ones are of half as many events.
     fn too_large(&mut self, reason: &str) {
-        let sizes: Vec<(TopicPartition, usize)> = self
-            .members
-            .iter()
-            .map(|member| {
-                (
-                    member.partition.id().clone(),
-                    member.partition.in_flight_events(),
-                )
-            })
-            .filter(|(_, events)| *events > 0)
-            .collect();
-        let repairing = |member: &Member| member.repairing == Repairing::InFlight;
-        let repair = self.members.iter().any(repairing);
+        let in_flight = self.in_flight_events();
+        let repair = self.repair_in_flight().is_some();
         self.retract();
         if repair {
-            return self.repair_too_large(reason.to_owned());
+            return self.repair_too_large(too_large(reason.to_owned()));
         }
-        let single = sizes.iter().map(|(_, events)| events).sum::<usize>() == 1;
-        for (partition, events) in sizes {
-            if single {
-                self.blame_first(&partition, &too_large(reason.to_owned()));
-            } else if let Some(member) = self.member_mut(&partition) {
+        match &in_flight[..] {
+            [(partition, 1)] => self.blame_first(partition, &too_large(reason.to_owned())),
+            _ => self.halve(in_flight),
+        }
+    }
+
+    /// The next commits of these partitions are of half as many events.
+    pub(super) fn halve(&mut self, in_flight: Vec<(TopicPartition, usize)>) {
+        for (partition, events) in in_flight {
+            if let Some(member) = self.member_mut(&partition) {
                 member.partition.narrow(events);
             }
         }
+    }
+
+    /// Of which partitions how many events are in the commit under way.
+    pub(super) fn in_flight_events(&self) -> Vec<(TopicPartition, usize)> {
+        let members = self.members.iter();
+        let events = members.map(|member| {
+            let events = member.partition.in_flight_events();
+            (member.partition.id().clone(), events)
+        });
+        events.filter(|(_, events)| *events > 0).collect()
+    }
+
+    /// The partition of which the commit under way carries out a request.
+    pub(super) fn repair_in_flight(&self) -> Option<TopicPartition> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.repairing == Repairing::InFlight)?;
+        Some(member.partition.id().clone())
     }
 
     /// What is folded and not stored comes to nothing: the store is read again.

@@ -1,46 +1,137 @@
 //! The documents of a batch: read before it is folded, where its keys name them, and those of the
 //! next one while it is folded.
+//!
+//! Guarantee: what is read at once is bounded by its weight, and so are the events of a batch by
+//! what their documents weigh, as soon as that is known. What was read for events that have to wait
+//! stays in the cache, where there is room for it.
 
 use std::sync::Arc;
 
-use super::super::cache::{Cache, State};
-use super::super::{DomainLayout, read_documents};
+use super::super::cache::State;
+use super::super::weight::Weight;
+use super::super::{DomainLayout, read_some};
 use super::Domain;
-use crate::fast_hash::FastSet;
+use crate::fast_hash::{FastMap, FastSet};
 use crate::projection::{DocumentId, DocumentKey, DocumentWrite, HostError, ViewIndex};
 use crate::record::{Event, TopicPartition};
 use crate::store::Provenance;
 
-/// What is read ahead takes a quarter of the cache at most, if documents are of this size.
-const DOCUMENT_BYTES: usize = 512;
+/// What a document weighs as long as none has been read.
+pub(super) const FIRST: Weight = Weight::new(512);
+
+/// What an event weighs as long as none has been folded: the first batches are small.
+pub(super) const FIRST_OF_EVENT: Weight = Weight::new(32 * 1024);
+
+/// What the documents of a batch may weigh, whatever the share of the cache is.
+const BATCH_BYTES_MIN: usize = 1024 * 1024;
+
+/// What of a batch may be folded together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fitting {
+    /// Of its events: at least one.
+    pub(super) events: usize,
+    /// What the documents weigh that their keys name.
+    pub(super) bytes: usize,
+}
+
+/// A document that events name by their keys.
+struct Named<'e> {
+    /// Index of the first event that names it.
+    event: usize,
+    id: &'e str,
+}
 
 impl Domain {
-    /// Reads the documents that a batch will want, where its keys name them, in one call.
-    pub(super) async fn prefetch(&mut self, events: &[Arc<Event>]) -> Result<(), HostError> {
+    /// Reads the documents that a batch will want, where its keys name them. Answers how much of it
+    /// may be folded together, for what its documents weigh.
+    pub(super) async fn prefetch(&mut self, events: &[Arc<Event>]) -> Result<Fitting, HostError> {
         if self.parts.context.layout != DomainLayout::PerPartition {
-            return Ok(());
+            return Ok(Fitting {
+                events: events.len(),
+                bytes: 0,
+            });
         }
-        let ids: Vec<&str> = distinct(ids(events.iter()), events.len()).collect();
+        let bytes_max = self.batch_bytes_max();
+        let named = named(events);
+        let (mut place, mut bytes) = (0, 0);
+        while let Some(Named { event, id }) = named.get(place) {
+            let Some(more) = self.weigh(id) else {
+                let room = bytes_max.saturating_sub(bytes);
+                self.load_from(&named[place..], room).await?;
+                continue;
+            };
+            if bytes + more > bytes_max && place > 0 {
+                let events = *event;
+                return Ok(Fitting { events, bytes });
+            }
+            bytes += more;
+            place += 1;
+        }
+        Ok(Fitting {
+            events: events.len(),
+            bytes,
+        })
+    }
+
+    /// What the documents of one batch may weigh.
+    fn batch_bytes_max(&self) -> usize {
+        let share = self.cached.bytes_max().max(BATCH_BYTES_MIN);
+        share.min(self.parts.context.batch.bytes_max)
+    }
+
+    /// What the documents of an id weigh; `None` where one of them is not known.
+    fn weigh(&mut self, id: &str) -> Option<usize> {
+        let views = self.parts.context.views.len();
+        let cache = self.cache_mut();
+        let mut bytes = 0;
+        for view in 0..views {
+            bytes += cache.touch(view_index(view), id)?;
+        }
+        Some(bytes)
+    }
+
+    /// Reads the first of these documents that nobody knows, and so many after it as are likely to
+    /// fit.
+    async fn load_from(&mut self, named: &[Named<'_>], room: usize) -> Result<(), HostError> {
+        let count = self.document_weight.fitting(room).max(1);
         for view in 0..self.parts.context.views.len() {
             let view = view_index(view);
             let cache = self.cache_mut();
-            let unknown = ids.iter().filter(|id| !cache.touch(view, id));
-            let unknown: Vec<DocumentId> = unknown.map(|id| DocumentId::from(*id)).collect();
-            self.load(view, unknown).await?;
+            let ids = named.iter().take(count).map(|named| named.id);
+            let unknown = ids.filter(|id| cache.touch(view, id).is_none());
+            let unknown: Vec<DocumentId> = unknown.map(DocumentId::from).collect();
+            let Some(first) = unknown.first().cloned() else {
+                continue;
+            };
+            self.load(view, unknown, room).await?;
+            // Of many, it may have been left.
+            if self.cache.peek(view, &first).is_none() {
+                self.load(view, vec![first], room).await?;
+            }
         }
         Ok(())
     }
 
-    async fn load(&mut self, view: ViewIndex, ids: Vec<DocumentId>) -> Result<(), HostError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let states = self.read(view, &ids).await?;
+    /// Reads documents until it is enough.
+    async fn load(
+        &mut self,
+        view: ViewIndex,
+        ids: Vec<DocumentId>,
+        bytes_max: usize,
+    ) -> Result<(), HostError> {
+        let states = self.read(view, &ids, bytes_max).await?;
         self.parts.store_reachability.reached();
-        let cache = self.cache_mut();
+        let (mut count, mut bytes) = (0, 0);
         for (id, state) in ids.into_iter().zip(states) {
-            cache.insert_loaded(DocumentKey { view, id }, state);
+            let Some(state) = state else {
+                continue;
+            };
+            count += 1;
+            bytes += state.body_bytes();
+            let key = DocumentKey { view, id };
+            self.cache_mut().insert_loaded(key, state);
         }
+        self.document_weight.note(count, bytes);
         Ok(())
     }
 
@@ -50,42 +141,79 @@ impl Domain {
         &mut self,
         writes: &[DocumentWrite],
     ) -> Result<Vec<Option<Provenance>>, HostError> {
-        let known = |cache: &Cache| {
-            let writes = writes.iter();
-            let known = writes.map(|write| match cache.peek(write.key.view, &write.key.id)? {
-                State::Present { provenance, .. } => Some(Some(provenance.clone())),
-                State::Absent => Some(None),
-            });
-            known.collect::<Option<Vec<_>>>()
-        };
-        if let Some(current) = known(&self.cache) {
-            return Ok(current);
-        }
-        self.load_blind_writes(writes).await?;
-        Ok(known(&self.cache).expect("reads are kept till the batch ends"))
-    }
-
-    /// Reads the documents that the plugin wrote without having read them: do they exist?
-    async fn load_blind_writes(&mut self, writes: &[DocumentWrite]) -> Result<(), HostError> {
+        let mut blind: FastMap<&DocumentKey, Option<Provenance>> = FastMap::default();
         for view in 0..self.parts.context.views.len() {
             let view = view_index(view);
-            let unknown: Vec<DocumentId> = writes
-                .iter()
-                .map(|write| &write.key)
+            let keys = writes.iter().map(|write| &write.key);
+            let mut unknown: Vec<&DocumentKey> = keys
                 .filter(|key| key.view == view && self.cache.peek(view, &key.id).is_none())
-                .map(|key| Arc::clone(&key.id))
                 .collect();
-            self.load(view, unknown).await?;
+            while !unknown.is_empty() {
+                self.look_up(view, &mut unknown, &mut blind).await?;
+            }
         }
+        let current = writes.iter().map(|write| {
+            let key = &write.key;
+            match self.cache.peek(key.view, &key.id) {
+                Some(State::Present { provenance, .. }) => Some(provenance.clone()),
+                Some(State::Absent) => None,
+                None => blind.remove(key).flatten(),
+            }
+        });
+        Ok(current.collect())
+    }
+
+    /// Looks where documents come from that the plugin wrote without having read them. What they
+    /// hold is replaced, so nobody keeps it.
+    async fn look_up<'w>(
+        &mut self,
+        view: ViewIndex,
+        unknown: &mut Vec<&'w DocumentKey>,
+        found: &mut FastMap<&'w DocumentKey, Option<Provenance>>,
+    ) -> Result<(), HostError> {
+        let bytes_max = self.batch_bytes_max();
+        let count = self.document_weight.fitting(bytes_max).max(1);
+        let ids = unknown.iter().take(count).map(|key| Arc::clone(&key.id));
+        let ids: Vec<DocumentId> = ids.collect();
+        let states = self.read(view, &ids, bytes_max).await?;
+        self.parts.store_reachability.reached();
+        let (mut read, mut bytes) = (0, 0);
+        let mut states = states.into_iter();
+        unknown.retain(|key| {
+            let Some(state) = states.next().flatten() else {
+                return true;
+            };
+            read += 1;
+            bytes += state.body_bytes();
+            let provenance = match state {
+                State::Absent => None,
+                State::Present { provenance, .. } => Some(provenance),
+            };
+            found.insert(*key, provenance);
+            false
+        });
+        self.document_weight.note(read, bytes);
         Ok(())
+    }
+
+    /// Notes what so many events weighed with the documents that they read or shaped.
+    pub(super) fn note_weight(
+        &mut self,
+        events: usize,
+        read_bytes: usize,
+        writes: &[DocumentWrite],
+    ) {
+        let written = writes.iter().filter_map(|write| write.body.as_ref());
+        let written: usize = written.map(|body| body.encoded.len()).sum();
+        self.event_weight.note(events, read_bytes.max(written));
     }
 
     /// The documents that the batch after this one will want and nobody knows: those of the keys
     /// behind the next `skip` events.
     pub(super) fn ahead(&self, partition: &TopicPartition, skip: usize) -> Vec<DocumentKey> {
         let context = &self.parts.context;
-        let room = self.cached.bytes_max() / 4 / DOCUMENT_BYTES;
-        let documents_max = context.batch.documents_max.min(room);
+        let fitting = self.document_weight.fitting(self.ahead_bytes_max());
+        let documents_max = context.batch.documents_max.min(fitting);
         let member = self.members.iter().find(|m| m.partition.id() == partition);
         let Some(member) = member.filter(|_| context.layout == DomainLayout::PerPartition) else {
             return Vec::new();
@@ -104,6 +232,11 @@ impl Domain {
         unknown
     }
 
+    /// What is read ahead takes a quarter of the cache at most.
+    fn ahead_bytes_max(&self) -> usize {
+        self.cached.bytes_max() / 4
+    }
+
     /// Reads documents for the next batch. Where they cannot be read, that batch will ask again.
     ///
     /// What is folded meanwhile cannot change them: this domain is their only writer, and their
@@ -117,24 +250,42 @@ impl Domain {
             if ids.is_empty() {
                 continue;
             }
-            let Ok(states) = self.read(view, &ids).await else {
+            let Ok(states) = self.read(view, &ids, self.ahead_bytes_max()).await else {
                 return read;
             };
-            let keys = ids.into_iter().map(|id| DocumentKey { view, id });
-            read.extend(keys.zip(states));
+            let states = ids.into_iter().zip(states);
+            let states = states.filter_map(|(id, state)| Some((DocumentKey { view, id }, state?)));
+            read.extend(states);
         }
         read
     }
 
-    async fn read(&self, view: ViewIndex, ids: &[DocumentId]) -> Result<Vec<State>, HostError> {
+    /// Reads documents until it is enough; `None` for those that were left.
+    async fn read(
+        &self,
+        view: ViewIndex,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<State>>, HostError> {
         let target = &self.parts.context.views[view.0 as usize].id;
         let encoding = self.parts.running.version.descriptor.encoding;
-        read_documents(&*self.parts.store, target, ids, encoding).await
+        read_some(&*self.parts.store, target, ids, encoding, bytes_max).await
     }
 }
 
 fn view_index(view: usize) -> ViewIndex {
     ViewIndex(u32::try_from(view).expect("views are few"))
+}
+
+/// The documents that the keys of events name, each once, in the order of the events.
+fn named(events: &[Arc<Event>]) -> Vec<Named<'_>> {
+    let mut seen = FastSet::default();
+    seen.reserve(events.len());
+    let named = events.iter().enumerate().filter_map(|(event, named)| {
+        let id = std::str::from_utf8(named.key()?).ok()?;
+        seen.insert(id).then_some(Named { event, id })
+    });
+    named.collect()
 }
 
 /// The keys of events as ids of documents.

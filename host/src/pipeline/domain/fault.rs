@@ -166,6 +166,13 @@ impl Domain {
         };
         if parks {
             member.sieve.blame(offset, reason(fault, &plugin));
+            let projection = &self.parts.context.name;
+            if recurring::admit("parked", projection, &fault.to_string()) {
+                warn!(
+                    %projection, %partition, offset = offset.0,
+                    "parked, with the later events of its key: {fault}"
+                );
+            }
         } else {
             self.stop_at(partition, offset, fault);
         }

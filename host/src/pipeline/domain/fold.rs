@@ -56,9 +56,13 @@ impl From<HostError> for Unfolded {
 }
 
 /// Who folds events.
+#[derive(Clone, Copy)]
 pub(super) enum Folder<'a> {
     /// The version that runs, and its candidate beside it.
-    Own,
+    Own {
+        /// What the documents weigh that were read for it.
+        read_bytes: usize,
+    },
     /// Parked events: another plugin, or else the version that runs.
     Repair(Option<&'a Lane>),
 }
@@ -68,6 +72,14 @@ struct Source<'a> {
     partition: &'a TopicPartition,
     events: &'a [Arc<Event>],
     plugin: &'a Arc<str>,
+}
+
+/// The events of a batch that are to be folded.
+fn to_fold(batch: &Batch, sifted: &Sifted) -> Vec<Arc<Event>> {
+    let events = sifted.fold.iter();
+    events
+        .map(|&index| Arc::clone(&batch.events[index]))
+        .collect()
 }
 
 impl Domain {
@@ -80,7 +92,7 @@ impl Domain {
         if self.stop_where_crashed() {
             return true;
         }
-        let Some(batch) = self.next_batch() else {
+        let Some(mut batch) = self.next_batch() else {
             return false;
         };
         let ids = self.members[batch.member].sieve.ids(&batch.events);
@@ -94,12 +106,28 @@ impl Domain {
         };
         let sieve = &mut self.members[batch.member].sieve;
         let mark = sieve.mark();
-        let sifted = sieve.sift(&batch.events, sift.ids, sift.elsewhere);
+        let mut sifted = sieve.sift(&batch.events, sift.ids, sift.elsewhere);
         if sifted.events == 0 {
             self.full(&batch, &sifted);
             return true;
         }
-        let folded = match self.fold_events(&batch, &sifted).await {
+        let read_bytes = match self.prefetch(&to_fold(&batch, &sifted)).await {
+            Ok(fitting) => {
+                if fitting.events < sifted.fold.len() {
+                    // What is left for later has been read already.
+                    batch.events.truncate(sifted.fold[fitting.events]);
+                    let sieve = &mut self.members[batch.member].sieve;
+                    sieve.rewind(mark);
+                    sifted = sieve.sift(&batch.events, sift.ids, sift.elsewhere);
+                }
+                fitting.bytes
+            }
+            Err(error) => {
+                self.members[batch.member].sieve.rewind(mark);
+                return self.postpone(&error);
+            }
+        };
+        let folded = match self.fold_events(&batch, &sifted, read_bytes).await {
             Ok(()) => {
                 self.take_over(&batch, &sifted);
                 Ok(())
@@ -133,18 +161,19 @@ impl Domain {
     }
 
     /// Folds those events of a batch that are to be folded, if any.
-    async fn fold_events(&mut self, batch: &Batch, sifted: &Sifted) -> Result<(), Unfolded> {
+    async fn fold_events(
+        &mut self,
+        batch: &Batch,
+        sifted: &Sifted,
+        read_bytes: usize,
+    ) -> Result<(), Unfolded> {
         if sifted.fold.is_empty() {
             return Ok(());
         }
-        let events = sifted
-            .fold
-            .iter()
-            .map(|&index| Arc::clone(&batch.events[index]));
-        let events: Vec<Arc<Event>> = events.collect();
+        let events = to_fold(batch, sifted);
         let started = std::time::Instant::now();
         let count = events.len();
-        self.fold_with(Folder::Own, &batch.partition, events)
+        self.fold_with(Folder::Own { read_bytes }, &batch.partition, events)
             .await?;
         self.record(count, started.elapsed());
         Ok(())
@@ -161,11 +190,7 @@ impl Domain {
         rest: Output,
         plugin: &Arc<str>,
     ) -> Result<(), Unfolded> {
-        let events = sifted
-            .fold
-            .iter()
-            .map(|&index| Arc::clone(&batch.events[index]));
-        let events: Vec<Arc<Event>> = events.collect();
+        let events = to_fold(batch, sifted);
         let left_out = fault.left_out(&events);
         let folded = sifted.fold.iter().enumerate();
         let folded: Vec<usize> = folded
@@ -194,16 +219,15 @@ impl Domain {
         Ok(())
     }
 
-    /// Folds events of a partition, and takes the results over.
+    /// Folds events of a partition, of which the documents are read, and takes the results over.
     pub(super) async fn fold_with(
         &mut self,
         folder: Folder<'_>,
         partition: &TopicPartition,
         events: Vec<Arc<Event>>,
     ) -> Result<(), Unfolded> {
-        self.prefetch(&events).await?;
         let ahead = match folder {
-            Folder::Own => self.ahead(partition, events.len()),
+            Folder::Own { .. } => self.ahead(partition, events.len()),
             Folder::Repair(_) => Vec::new(),
         };
         let fold = |events| Fold {
@@ -215,12 +239,12 @@ impl Domain {
         let folding = async {
             match (folder, running.beside()) {
                 (Folder::Repair(Some(lane)), _) => lane.fold(fold(events)).await,
-                (Folder::Own, Some(beside)) => {
+                (Folder::Own { .. }, Some(beside)) => {
                     let tried = fold(events.clone());
                     let active = running.lanes.fold(fold(events));
                     beside.fold(&running.version, active, tried).await
                 }
-                (Folder::Own, None) | (Folder::Repair(None), _) => {
+                (Folder::Own { .. }, None) | (Folder::Repair(None), _) => {
                     running.lanes.fold(fold(events)).await
                 }
             }
@@ -230,7 +254,9 @@ impl Domain {
         for (key, state) in read_ahead {
             self.cache_mut().insert_loaded(key, state);
         }
+        let mut loaded_bytes = 0;
         for (key, state) in folded.loaded {
+            loaded_bytes += state.body_bytes();
             self.cache_mut().insert_loaded(key, state);
         }
         let output = match folded.result {
@@ -238,6 +264,10 @@ impl Domain {
             Err(Error::Fault(fault)) => return Err(Unfolded::Faulty(fault, folded.plugin)),
             Err(Error::Host(error)) => return Err(Unfolded::Host(error)),
         };
+        if let Folder::Own { read_bytes } = folder {
+            let bytes = read_bytes + loaded_bytes;
+            self.note_weight(folded.events.len(), bytes, &output.writes);
+        }
         let source = Source {
             partition,
             events: &folded.events,
@@ -353,9 +383,7 @@ impl Domain {
         for step in 0..self.members.len() {
             let index = (self.turn + step) % self.members.len();
             let member = &self.members[index];
-            let stands =
-                member.leaving.is_some() || member.full.is_some() || member.waits_for_relay();
-            if stands || member.partition.waiting() == 0 {
+            if !member.may_fold() {
                 continue;
             }
             self.turn = index + 1;
@@ -389,10 +417,12 @@ impl Domain {
             .iter()
             .map(|member| member.partition.pending_events())
             .sum();
+        let bytes_max = limits.bytes_max.checked_sub(self.pending.bytes())?;
+        let fitting = self.event_weight.fitting(bytes_max).max(1);
         let room = BatchLimits {
-            events_max: limits.events_max.checked_sub(events)?,
+            events_max: limits.events_max.checked_sub(events)?.min(fitting),
             documents_max: limits.documents_max.checked_sub(self.pending.documents())?,
-            bytes_max: limits.bytes_max.checked_sub(self.pending.bytes())?,
+            bytes_max,
         };
         let any = room.events_max > 0 && room.documents_max > 0 && room.bytes_max > 0;
         any.then_some(room)

@@ -5,24 +5,27 @@
 //! after a lost answer by the checkpoint's own count ([`crate::store::Claim::repairs`]).
 //!
 //! A repair starts when nothing of the domain is folded and not stored, and holds the folding of
-//! new events until it is stored: both may touch the same documents.
+//! new events until it is stored: both may touch the same documents. So they take turns: after each
+//! step of a repair, which is of a bounded size, new events are folded and stored if any wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::super::lane::Lane;
-use super::super::{DomainLayout, host_error};
+use super::super::{DomainLayout, LoadProjector, host_error};
 use super::fault::reason;
 use super::fold::{Folder, Unfolded};
 use super::{Domain, Member, Repairing};
 use crate::parked::{self, Action, Request, Unreadable};
-use crate::projection::{Descriptor, Fault, FaultKind, HostError};
+use crate::projection::{Descriptor, Fault, FaultKind, HostError, Projector};
 use crate::record::{Event, Offset, TopicPartition};
-use crate::registry;
+use crate::registry::{self, Registry};
 use crate::store::{self, Entry, EntryChange, Table};
 use crate::telemetry::health::{PartitionState, describe};
 
@@ -35,7 +38,7 @@ const EVENTS_MAX: usize = 1_000;
 const REQUESTS_MAX: usize = 100;
 
 /// What users want done.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Repairs {
     /// When to look for requests again; `None` before the first time.
     look_at: Option<Instant>,
@@ -44,8 +47,34 @@ pub(super) struct Repairs {
     narrowed: Option<usize>,
     /// Events of the batch that is pending or in flight.
     draining: usize,
+    /// A step is done, and new events come next.
+    yields: bool,
     /// A lane with another plugin (its hash) than the projection's.
     lane: Option<(String, Lane)>,
+    /// What is to become one.
+    loading: Option<Loading>,
+}
+
+/// Another plugin on its way. Dropping it gives it up.
+struct Loading {
+    hash: String,
+    answer: oneshot::Receiver<Result<Box<dyn Projector>, Failed>>,
+    _task: JoinSet<()>,
+}
+
+/// Whether a lane is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loaded {
+    Yes,
+    NotYet,
+}
+
+/// What became of one step of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Done,
+    /// Something else has to come first.
+    Waits,
 }
 
 #[derive(Debug)]
@@ -102,8 +131,11 @@ impl Repairs {
 }
 
 impl Domain {
-    /// When to look for requests; `None` where nothing is parked.
+    /// When to look for requests; `None` where nothing is parked, or something else comes first.
     pub(super) fn look_at(&self) -> Option<Instant> {
+        if self.in_flight.is_some() || self.repairs.are_due() || self.is_held() {
+            return None;
+        }
         let parked = self.members.iter().any(Member::may_be_repaired);
         self.repairs.look_at.filter(|_| parked)
     }
@@ -124,9 +156,13 @@ impl Domain {
                 return self.postpone(&host_error(error));
             }
         }
+        if std::mem::take(&mut self.repairs.yields) && self.members.iter().any(Member::may_fold) {
+            return false;
+        }
         let Some(task) = self.repairs.tasks.front() else {
             return false;
         };
+        self.repairs.yields = true;
         let (partition, first) = (task.partition.clone(), task.first);
         let request = task.request.clone();
         let member = self
@@ -140,16 +176,17 @@ impl Domain {
         let result = match &request.action {
             _ if self.members[member].sieve.parking().get(first).is_none() => {
                 self.drop_request(member, first);
-                Ok(())
+                Ok(Step::Done)
             }
             Action::Drain { plugin } => self.drain(member, first, plugin.as_deref()).await,
-            Action::Skip { offset, reason } => {
-                self.skip(member, first, Offset(*offset), reason, &request)
-                    .await
-            }
+            Action::Skip { offset, reason } => self
+                .skip(member, first, Offset(*offset), reason, &request)
+                .await
+                .map(|()| Step::Done),
         };
         match result {
-            Ok(()) => true,
+            Ok(Step::Done) => true,
+            Ok(Step::Waits) => false,
             Err(Failed::Host(error)) => self.postpone(&error),
             Err(Failed::Fenced) => {
                 self.fenced(&[partition]).await;
@@ -198,9 +235,9 @@ impl Domain {
         }
     }
 
-    /// What a repair stores is more than a transaction takes: the next try is of half as many
-    /// events. What one event alone makes stays parked.
-    pub(super) fn repair_too_large(&mut self, detail: String) {
+    /// What a repair stores is more than a transaction takes, or nothing that the store takes: the
+    /// next try is of half as many events. What one event alone makes stays parked.
+    pub(super) fn repair_too_large(&mut self, fault: Fault) {
         if self.repairs.draining > 1 {
             self.repairs.narrowed = Some(self.repairs.draining / 2);
             return;
@@ -209,7 +246,6 @@ impl Domain {
             return;
         };
         let (partition, first) = (task.partition.clone(), task.first);
-        let fault = too_large(detail);
         let found = |member: &Member| *member.partition.id() == partition;
         if let Some(member) = self.members.iter().position(found) {
             let reason = reason(&fault, &self.parts.running.version.hash);
@@ -261,16 +297,18 @@ impl Domain {
         member: usize,
         first: Offset,
         plugin: Option<&str>,
-    ) -> Result<(), Failed> {
+    ) -> Result<Step, Failed> {
+        if let Some(hash) = plugin
+            && self.load_lane(hash).await? == Loaded::NotYet
+        {
+            return Ok(Step::Waits);
+        }
         let checkpoint = self.members[member].checkpoint.clone();
         let entries = self.parked_events(member, first).await?;
         let events: Vec<Arc<Event>> = entries
             .iter()
             .map(|entry| parked::event_from_entry(entry).map(Arc::new))
             .collect::<Result<_, _>>()?;
-        if let Some(hash) = plugin {
-            self.load_lane(hash).await?;
-        }
         if self.parts.context.layout == DomainLayout::Joined {
             // Other hosts may have written what these events touch.
             self.cache_mut().forget_stored();
@@ -280,6 +318,8 @@ impl Domain {
             .lane
             .take_if(|(hash, _)| Some(hash.as_str()) == plugin);
         let bytes = events.iter().map(|event| event.size_bytes() as u64).sum();
+        // Of one key: there is nothing to be cut.
+        self.prefetch(&events).await?;
         let folded = self
             .fold_with(
                 Folder::Repair(lane.as_ref().map(|(_, lane)| lane)),
@@ -293,14 +333,15 @@ impl Domain {
             Err(Unfolded::Host(error)) => return Err(error.into()),
             Err(Unfolded::Ended(reason)) => {
                 self.stop_all(&reason.into());
-                return Ok(());
+                return Ok(Step::Done);
             }
             Err(Unfolded::SharedKeys) => {
                 self.give_up_sole_writing(&checkpoint.partition).await;
-                return Ok(());
+                return Ok(Step::Done);
             }
             Err(Unfolded::Faulty(fault, hash)) => {
-                return self.narrow_repair(entries.len(), fault, &hash);
+                self.narrow_repair(entries.len(), fault, &hash)?;
+                return Ok(Step::Done);
             }
         }
         let count = entries.len() as u64;
@@ -313,7 +354,7 @@ impl Domain {
         self.repairs.narrowed = None;
         self.repairs.draining = usize::try_from(count).unwrap_or(usize::MAX);
         self.release(member, first, count, bytes);
-        Ok(())
+        Ok(Step::Done)
     }
 
     async fn parked_events(&self, member: usize, first: Offset) -> Result<Vec<Entry>, Failed> {
@@ -416,43 +457,32 @@ impl Domain {
         self.request_done(member, first);
     }
 
-    /// Makes the lane of another plugin.
-    async fn load_lane(&mut self, hash: &str) -> Result<(), Failed> {
-        if self
-            .repairs
-            .lane
-            .as_ref()
-            .is_some_and(|(loaded, _)| loaded == hash)
-        {
-            return Ok(());
+    /// Has the lane of another plugin made: that may take as long as compiling it, and new events
+    /// are folded meanwhile.
+    async fn load_lane(&mut self, hash: &str) -> Result<Loaded, Failed> {
+        let is_loaded = |(loaded, _): &(String, Lane)| loaded == hash;
+        if self.repairs.lane.as_ref().is_some_and(is_loaded) {
+            return Ok(Loaded::Yes);
         }
-        let unusable = |detail: String| {
-            let fault = Fault {
-                kind: FaultKind::Failed,
-                detail: format!("plugin {hash} cannot be used: {detail}"),
-                event: None,
-                also: Vec::new(),
-                rest: None,
-            };
-            Failed::Fault(fault, hash.to_owned())
+        let wanted = self.repairs.loading.take_if(|l| l.hash == hash);
+        let mut loading = wanted.unwrap_or_else(|| self.start_loading(hash));
+        let projector = match loading.answer.try_recv() {
+            Ok(loaded) => loaded?,
+            Err(oneshot::error::TryRecvError::Empty) => {
+                self.repairs.loading = Some(loading);
+                return Ok(Loaded::NotYet);
+            }
+            Err(oneshot::error::TryRecvError::Closed) => {
+                return Err(unusable(hash, "loading it ended unexpectedly"));
+            }
         };
-        let bytes = match self.parts.registry.bytes(hash).await {
-            Ok(bytes) => bytes,
-            Err(registry::Error::Store(error)) => return Err(error.into()),
-            Err(error) => return Err(unusable(error.to_string())),
-        };
-        let load = Arc::clone(&self.parts.load_projector);
-        let made = tokio::task::spawn_blocking(move || load(&bytes)).await;
-        let projector = made
-            .map_err(|error| unusable(error.to_string()))?
-            .map_err(|error| unusable(describe(&error)))?;
         let context = &self.parts.context;
         if !fits(
             projector.descriptor(),
             &self.parts.running.version.descriptor,
         ) {
             let detail = "its views or its encoding are not those of the projection's own plugin";
-            return Err(unusable(detail.to_owned()));
+            return Err(unusable(hash, detail));
         }
         let lane = Lane::start(
             &format!("{} repair", context.name),
@@ -460,10 +490,55 @@ impl Domain {
             Arc::clone(&self.parts.store),
             Arc::clone(&context.views),
         );
-        let lane = lane.map_err(|error| unusable(error.to_string()))?;
+        let lane = lane.map_err(|error| unusable(hash, &error.to_string()))?;
         self.repairs.lane = Some((hash.to_owned(), lane));
-        Ok(())
+        Ok(Loaded::Yes)
     }
+
+    fn start_loading(&self, hash: &str) -> Loading {
+        let registry = self.parts.registry.clone();
+        let load = Arc::clone(&self.parts.load_projector);
+        let notify = Arc::clone(&self.parts.notify);
+        let (reply, answer) = oneshot::channel();
+        let mut task = JoinSet::new();
+        let wanted = hash.to_owned();
+        task.spawn(async move {
+            // A domain that has ended has no use for it.
+            drop(reply.send(load_projector(&registry, load, &wanted).await));
+            notify.notify_one();
+        });
+        Loading {
+            hash: hash.to_owned(),
+            answer,
+            _task: task,
+        }
+    }
+}
+
+async fn load_projector(
+    registry: &Registry,
+    load: LoadProjector,
+    hash: &str,
+) -> Result<Box<dyn Projector>, Failed> {
+    let bytes = match registry.bytes(hash).await {
+        Ok(bytes) => bytes,
+        Err(registry::Error::Store(error)) => return Err(error.into()),
+        Err(error) => return Err(unusable(hash, &error.to_string())),
+    };
+    let made = tokio::task::spawn_blocking(move || load(&bytes)).await;
+    made.map_err(|error| unusable(hash, &error.to_string()))?
+        .map_err(|error| unusable(hash, &describe(&error)))
+}
+
+fn unusable(hash: &str, detail: &str) -> Failed {
+    let fault = Fault {
+        kind: FaultKind::Failed,
+        detail: format!("plugin {hash} cannot be used: {detail}"),
+        event: None,
+        also: Vec::new(),
+        rest: None,
+    };
+    Failed::Fault(fault, hash.to_owned())
 }
 
 impl Member {

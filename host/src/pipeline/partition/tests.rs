@@ -44,6 +44,39 @@ fn a_checkpoint_never_passes_an_event_that_waits() {
     assert_eq!(offsets(&partition.cut(ROOM)), [13]);
 }
 
+/// Whichever event is at fault, what is before it is stored, and it is found out in few commits.
+#[test]
+fn an_event_whose_documents_are_refused_ends_alone_with_all_before_it_stored() {
+    const EVENTS: i64 = 100;
+    for culprit in 0..EVENTS {
+        let mut partition = partition(0);
+        for offset in 0..EVENTS {
+            partition.receive(event(offset, "k"));
+        }
+        let mut commits = 0;
+        loop {
+            let batch = partition.cut(ROOM);
+            partition.fold(batch.len());
+            partition.submit().expect("something is folded");
+            commits += 1;
+            let (first, last) = (batch[0].offset, batch[batch.len() - 1].offset);
+            if last.0 < culprit {
+                partition.commit();
+                continue;
+            }
+            partition.retract();
+            if batch.len() == 1 {
+                assert_eq!(first, Offset(culprit));
+                assert_eq!(partition.stored(), NextOffset(culprit));
+                break;
+            }
+            // The store tells of the last event that shaped the document.
+            partition.narrow_before(last);
+        }
+        assert!(commits < 30, "{commits} commits for event {culprit}");
+    }
+}
+
 #[test]
 fn folding_goes_on_while_a_commit_is_under_way() {
     let mut partition = partition(0);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::error::Unwritten;
 use super::{checkpoints, documents, entries, error};
 use crate::store::{Advance, Commit, CommitError};
 
@@ -42,18 +43,22 @@ pub(super) fn commit(
             return Err(CommitError::Fenced { checkpoints });
         }
     }
-    if let Some(write) = documents::write(&transaction, &rows).map_err(failed)? {
-        return Err(CommitError::Mismatch {
+    documents::write(&transaction, &rows).map_err(|unwritten| match unwritten {
+        Unwritten::Mismatch(write) => CommitError::Mismatch {
             view: write.view.clone(),
             id: write.id.clone(),
-        });
-    }
-    if let Some(change) = entries::write(&transaction, &changes).map_err(failed)? {
-        return Err(CommitError::EntryMismatch {
+        },
+        Unwritten::Rejected(write, e) => error::rejected_document(address, write, &e),
+        Unwritten::Failed(e) => failed(e),
+    })?;
+    entries::write(&transaction, &changes).map_err(|unwritten| match unwritten {
+        Unwritten::Mismatch(change) => CommitError::EntryMismatch {
             table: change.table(),
             id: Arc::clone(change.id()),
-        });
-    }
+        },
+        Unwritten::Rejected(change, e) => error::rejected_entry(address, change, &e),
+        Unwritten::Failed(e) => failed(e),
+    })?;
     transaction.commit().map_err(failed)
 }
 

@@ -6,12 +6,14 @@ use bson::raw::RawDocumentBuf;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::error;
+use super::error::{self, Unwritten};
 use super::schema::{self, ViewSql};
 use crate::document;
 use crate::projection::DocumentId;
 use crate::record::{Offset, TopicPartition};
-use crate::store::{Change, Error, Guard, Provenance, StoredDocument, ViewId, Write};
+use crate::store::{
+    Answer, Change, CommitError, Error, Guard, Provenance, StoredDocument, ViewId, Write,
+};
 
 /// A write with its document's JSON.
 pub(super) struct EncodedWrite<'a> {
@@ -30,11 +32,12 @@ pub(super) struct Row {
     provenance: Provenance,
 }
 
-/// Renders the documents' JSON.
+/// Renders the documents' JSON. Deletes come first, then updates, then inserts, so that a value of
+/// a unique index is given up before another document takes it.
 pub(super) fn encode<'a>(
     address: &str,
     writes: &'a [Write],
-) -> Result<Vec<EncodedWrite<'a>>, Error> {
+) -> Result<Vec<EncodedWrite<'a>>, CommitError> {
     let encode_one = |write: &'a Write| {
         let json = match &write.change {
             Change::Insert(document) | Change::Update { document, .. } => {
@@ -48,25 +51,32 @@ pub(super) fn encode<'a>(
             json: Json(json),
         })
     };
-    writes.iter().map(encode_one).collect()
+    let mut writes: Vec<&Write> = writes.iter().collect();
+    writes.sort_by_key(|write| match write.change {
+        Change::Delete { .. } => 0,
+        Change::Update { .. } => 1,
+        Change::Insert(_) => 2,
+    });
+    writes.into_iter().map(encode_one).collect()
 }
 
-/// Writes documents, up to the first that is not in the state that its change expects; answers
-/// which that is.
+/// Writes documents, up to the first that cannot be; answers which that is, and why.
 pub(super) fn write<'a>(
     transaction: &Transaction,
     writes: &[EncodedWrite<'a>],
-) -> rusqlite::Result<Option<&'a Write>> {
+) -> Result<(), Unwritten<&'a Write>> {
     let mut statements: HashMap<&ViewId, ViewSql> = HashMap::new();
     for EncodedWrite { write, json } in writes {
         let sql = statements
             .entry(&write.view)
             .or_insert_with(|| ViewSql::new(&write.view));
-        if !write_one(transaction, sql, write, json)? {
-            return Ok(Some(write));
+        match write_one(transaction, sql, write, json) {
+            Ok(true) => {}
+            Ok(false) => return Err(Unwritten::Mismatch(write)),
+            Err(error) => return Err(Unwritten::of(error, write)),
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Answers false where the document is not in the state that the change expects.
@@ -143,6 +153,25 @@ pub(super) fn load(
     documents.collect::<Result<Vec<_>, Error>>().map(Some)
 }
 
+/// Reads documents in the order of `ids` until it is enough, all as of one moment.
+pub(super) fn load_some(
+    connection: &mut Connection,
+    address: &str,
+    view: &ViewId,
+    ids: &[DocumentId],
+    bytes_max: usize,
+) -> Result<Vec<Answer>, Error> {
+    let rows = some_rows(connection, view, ids, bytes_max);
+    let rows = rows.map_err(|e| error::store(address, e))?;
+    let answer = |row: Option<Row>| match row {
+        Some(row) => Ok(Answer::Found(check(address, view, row)?.1)),
+        None => Ok(Answer::Absent),
+    };
+    let mut answers: Vec<Answer> = rows.into_iter().map(answer).collect::<Result<_, Error>>()?;
+    answers.resize(ids.len(), Answer::Unread);
+    Ok(answers)
+}
+
 /// Reads up to `limit` documents after the id `after`.
 pub(super) fn scan(
     connection: &mut Connection,
@@ -179,6 +208,31 @@ fn load_rows(
         rows.push(row);
     }
     Ok(Some(rows))
+}
+
+/// The first rows until it is enough.
+fn some_rows(
+    connection: &mut Connection,
+    view: &ViewId,
+    ids: &[DocumentId],
+    bytes_max: usize,
+) -> rusqlite::Result<Vec<Option<Row>>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    if !schema::has_table(&transaction, &view.collection())? {
+        return Ok(ids.iter().map(|_| None).collect());
+    }
+    let mut statement = transaction.prepare_cached(&schema::select(view, "WHERE id = ?1"))?;
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    for id in ids {
+        let row = statement.query_row([id], to_row).optional()?;
+        bytes += row.as_ref().map_or(0, |row| row.bson.len());
+        rows.push(row);
+        if bytes > bytes_max {
+            break;
+        }
+    }
+    Ok(rows)
 }
 
 fn scan_rows(

@@ -8,7 +8,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::documents::Json;
-use super::error;
+use super::error::{self, Unwritten};
 use crate::document;
 use crate::store::entry::{IdRange, Start};
 use crate::store::{CommitError, Entry, EntryChange, Error, Table};
@@ -32,7 +32,9 @@ pub(super) fn encode<'a>(
             Some(entry) => {
                 let size = entry.check_size();
                 size.map_err(|too_large| CommitError::TooLarge(Box::new(too_large)))?;
-                to_json(address, entry)?
+                document::to_json(&entry.body)
+                    .map(Json)
+                    .map_err(|error| error::no_json_change(address, change, &error))?
             }
             None => Json::default(),
         };
@@ -41,35 +43,44 @@ pub(super) fn encode<'a>(
     changes.iter().map(encode_one).collect()
 }
 
-/// Changes entries, up to the first that is not in the state that its change expects; answers
-/// which that is.
+/// Changes entries, up to the first that cannot be; answers which that is, and why.
 pub(super) fn write<'a>(
     transaction: &Transaction,
     changes: &[EncodedChange<'a>],
-) -> rusqlite::Result<Option<&'a EntryChange>> {
+) -> Result<(), Unwritten<&'a EntryChange>> {
     for EncodedChange { change, json } in changes {
-        let table = change.table();
-        let rows = match change {
-            EntryChange::Insert(entry) => {
-                let insert = format!(
-                    "INSERT INTO {table} (id, json, bson) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO NOTHING"
-                );
-                let mut insert = transaction.prepare_cached(&insert)?;
-                insert.execute((&entry.id, json, entry.body.as_bytes()))?
-            }
-            EntryChange::Replace(entry) => {
-                let update = format!("UPDATE {table} SET json = ?2, bson = ?3 WHERE id = ?1");
-                let mut update = transaction.prepare_cached(&update)?;
-                update.execute((&entry.id, json, entry.body.as_bytes()))?
-            }
-            EntryChange::Remove { id, .. } => remove_one(transaction, table, id)?,
-        };
-        if rows != 1 {
-            return Ok(Some(change));
+        match write_one(transaction, change, json) {
+            Ok(1) => {}
+            Ok(_) => return Err(Unwritten::Mismatch(change)),
+            Err(error) => return Err(Unwritten::of(error, change)),
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+/// Answers how many rows were changed.
+fn write_one(
+    transaction: &Transaction,
+    change: &EntryChange,
+    json: &Json,
+) -> rusqlite::Result<usize> {
+    let table = change.table();
+    match change {
+        EntryChange::Insert(entry) => {
+            let insert = format!(
+                "INSERT INTO {table} (id, json, bson) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO NOTHING"
+            );
+            let mut insert = transaction.prepare_cached(&insert)?;
+            insert.execute((&entry.id, json, entry.body.as_bytes()))
+        }
+        EntryChange::Replace(entry) => {
+            let update = format!("UPDATE {table} SET json = ?2, bson = ?3 WHERE id = ?1");
+            let mut update = transaction.prepare_cached(&update)?;
+            update.execute((&entry.id, json, entry.body.as_bytes()))
+        }
+        EntryChange::Remove { id, .. } => remove_one(transaction, table, id),
+    }
 }
 
 /// Inserts an entry or replaces it.
@@ -102,7 +113,7 @@ pub(super) fn add(
     let table = entry.table;
     in_transaction(connection, |transaction| {
         let mut insert = transaction.prepare_cached(&format!(
-            "INSERT INTO {table} (id, json, bson) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+            "INSERT INTO {table} (id, json, bson) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING"
         ))?;
         if insert.execute((&entry.id, &json, entry.body.as_bytes()))? == 1 {
             return Ok(true);

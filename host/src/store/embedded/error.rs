@@ -2,12 +2,16 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
 use crate::document;
+use crate::projection::DocumentId;
 use crate::store::entry::EntryTooLarge;
-use crate::store::{Entry, Error, Table, ViewId};
+use crate::store::{
+    CommitError, Culprit, Entry, EntryChange, Error, Rejection, Table, ViewId, Write,
+};
 
 /// An error while the store runs: what is locked, full or failing may yet recover.
 pub(super) fn store(address: &str, error: rusqlite::Error) -> Error {
@@ -100,11 +104,104 @@ pub(super) fn reserved_name(address: &str, view: &ViewId) -> Error {
     )
 }
 
-pub(super) fn no_json(address: &str, view: &ViewId, id: &str, error: &document::Error) -> Error {
-    refused(
+/// Why a change was not written, and which.
+pub(super) enum Unwritten<C> {
+    /// What it changes is not as it expects.
+    Mismatch(C),
+    /// What it would store is none that the file takes.
+    Rejected(C, rusqlite::Error),
+    Failed(rusqlite::Error),
+}
+
+impl<C> Unwritten<C> {
+    pub(super) fn of(error: rusqlite::Error, change: C) -> Self {
+        match error.sqlite_error_code() {
+            // A constraint, index or trigger that somebody has added.
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                Unwritten::Rejected(change, error)
+            }
+            _ => Unwritten::Failed(error),
+        }
+    }
+}
+
+pub(super) fn no_json(
+    address: &str,
+    view: &ViewId,
+    id: &DocumentId,
+    error: &document::Error,
+) -> CommitError {
+    rejected(
         address,
+        Culprit::Document {
+            view: view.clone(),
+            id: id.clone(),
+        },
         format!("document \"{id}\" of view {view} cannot be written as JSON: {error}"),
     )
+}
+
+pub(super) fn rejected_document(
+    address: &str,
+    write: &Write,
+    error: &rusqlite::Error,
+) -> CommitError {
+    let Write { view, id, .. } = write;
+    rejected(
+        address,
+        Culprit::Document {
+            view: view.clone(),
+            id: id.clone(),
+        },
+        format!(
+            "SQLite does not take document \"{id}\" of view {view}: {error}; change the document, \
+             or the index, constraint or trigger of table \"{}\" that forbids it",
+            view.collection()
+        ),
+    )
+}
+
+pub(super) fn rejected_entry(
+    address: &str,
+    change: &EntryChange,
+    error: &rusqlite::Error,
+) -> CommitError {
+    let (table, id) = (change.table(), change.id());
+    rejected(
+        address,
+        Culprit::Entry {
+            table,
+            id: Arc::clone(id),
+        },
+        format!(
+            "SQLite does not take entry \"{id}\" of {table}: {error}; the table is the host's \
+             own, so remove the index, constraint or trigger of {table} that forbids it"
+        ),
+    )
+}
+
+pub(super) fn no_json_change(
+    address: &str,
+    change: &EntryChange,
+    error: &document::Error,
+) -> CommitError {
+    let (table, id) = (change.table(), change.id());
+    rejected(
+        address,
+        Culprit::Entry {
+            table,
+            id: Arc::clone(id),
+        },
+        format!("entry \"{id}\" of {table} cannot be written as JSON: {error}"),
+    )
+}
+
+fn rejected(address: &str, culprit: Culprit, message: String) -> CommitError {
+    CommitError::Rejected(Box::new(Rejection {
+        address: address.to_owned(),
+        culprit: Some(culprit),
+        message,
+    }))
 }
 
 pub(super) fn foreign_document(

@@ -32,7 +32,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use self::worker::Worker;
 use super::{
-    CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table, ViewId,
+    Answer, CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table,
+    ViewId,
 };
 use crate::projection::DocumentId;
 use crate::store::entry::IdRange;
@@ -183,6 +184,21 @@ impl Store for EmbeddedStore {
         let address = Arc::clone(&self.address);
         self.reader
             .run(move |connection| documents::load(connection, &address, &view, &ids, bytes_max))
+            .await?
+    }
+
+    async fn load_some(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Vec<Answer>, Error> {
+        let (view, ids) = (view.clone(), ids.to_vec());
+        let address = Arc::clone(&self.address);
+        self.reader
+            .run(move |connection| {
+                documents::load_some(connection, &address, &view, &ids, bytes_max)
+            })
             .await?
     }
 

@@ -34,7 +34,7 @@ impl ViewSql {
             insert: format!(
                 r#"INSERT INTO {table}
                    (id, json, bson, revision, topic, "partition", "offset", plugin)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"#
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING"#
             ),
             update_unchanged: format!(
                 r#"{update} AND revision = ?9 AND topic = ?10 AND "partition" = ?11

@@ -18,9 +18,9 @@ use super::decision::{
 use super::error::{Class, Failure};
 use super::load::{Part, Stopped};
 use super::sessions::Lease;
-use super::{MongoStore, REQUEST_TIMEOUT, within};
+use super::{MongoStore, REQUEST_TIMEOUT, rejection, within};
 use crate::projection::DocumentId;
-use crate::store::{Change, Commit, CommitError, Error, Guard, Write};
+use crate::store::{Change, Commit, CommitError, Culprit, Error, Guard, Write};
 
 /// A commit and all that is known of its runs.
 struct Attempt<'c> {
@@ -33,6 +33,8 @@ struct Attempt<'c> {
     suspects: Vec<usize>,
     /// The suspect (by index) that was found out.
     culprit: Option<usize>,
+    /// What the server has rejected, where it says what that is.
+    rejected: Option<Culprit>,
     /// The last failure: what the commit's error will name.
     cause: Failure,
 }
@@ -56,6 +58,7 @@ impl MongoStore {
             session,
             suspects: Vec::new(),
             culprit: None,
+            rejected: None,
             cause: Failure::Reply("other transactions were in the way each time"),
         };
         let mut progress = Progress::new();
@@ -73,7 +76,7 @@ impl MongoStore {
                 Step::ReadCheckpoints => attempt.read_checkpoints().await,
                 Step::ReadDocuments => attempt.read_documents().await,
                 Step::ReadEntries => attempt.read_entries().await,
-                Step::Finish(end) => return attempt.finish(end),
+                Step::Finish(end) => return attempt.finish(end).await,
             };
             step = progress.next(event, rand::random());
         }
@@ -139,33 +142,9 @@ impl Attempt<'_> {
                     code,
                     message,
                 },
-                Target::Documents(writes),
-            ) if statement < writes.len() => {
-                let Write { view, id, .. } = &self.commit.writes[writes[statement]];
-                let text = format!(
-                    "MongoDB does not take document \"{id}\" of view {view} (code {code}): \
-                     {message}; change the document, or the index or validator of collection \
-                     \"{}\" that forbids it",
-                    view.collection()
-                );
-                Some(self.run_failed(Failure::Rejected(text)))
-            }
-            (
-                Reply::Rejected {
-                    statement,
-                    code,
-                    message,
-                },
-                Target::Entries(changes),
-            ) if statement < changes.len() => {
-                let change = &self.commit.entries[changes[statement]];
-                let (table, id) = (change.table(), change.id());
-                let text = format!(
-                    "MongoDB does not take entry \"{id}\" of {table} (code {code}): {message}; \
-                     the collection is the host's own, so remove the index or validator of \
-                     {table} that forbids it"
-                );
-                Some(self.run_failed(Failure::Rejected(text)))
+                Target::Documents(_) | Target::Entries(_),
+            ) if statement < target.statements() => {
+                Some(self.rejected(target, statement, code, &message))
             }
             (Reply::Exists { .. } | Reply::Rejected { .. } | Reply::Unreadable, _) => {
                 let failure = Failure::Reply("a write was answered with what is no such answer");
@@ -174,7 +153,34 @@ impl Attempt<'_> {
         }
     }
 
+    /// The server does not take what one statement would store.
+    fn rejected(&mut self, target: &Target, statement: usize, code: i32, message: &str) -> Event {
+        if rejection::is_trouble(code) {
+            return self.run_failed(Failure::Trouble {
+                code,
+                message: message.to_owned(),
+            });
+        }
+        let (culprit, text) = rejection::of_statement(self.commit, target, statement);
+        self.rejected = Some(culprit);
+        let message = rejection::clipped(message);
+        self.run_failed(Failure::Rejected {
+            code,
+            text: format!("MongoDB does not take {text} (code {code}): {message}"),
+        })
+    }
+
     fn command_failed(&mut self, target: &Target, failure: Failure) -> Event {
+        let failure = match (failure.code(), target) {
+            (Some(code), Target::Documents(_) | Target::Entries(_))
+                if rejection::is_about_content(code) =>
+            {
+                self.rejected = None;
+                let text = format!("MongoDB does not take a batch (code {code}): {failure}");
+                Failure::Rejected { code, text }
+            }
+            _ => failure,
+        };
         match (failure.class(), target) {
             // The document may have changed since it was read. If so, no further run can pass.
             (Class::Conflict, Target::Documents(writes))
@@ -302,7 +308,13 @@ impl Attempt<'_> {
         Event::LookFailed(class)
     }
 
-    fn finish(self, end: End) -> Result<(), CommitError> {
+    async fn finish(self, end: End) -> Result<(), CommitError> {
+        if let (End::Refused, Failure::Rejected { code, text }) = (&end, &self.cause) {
+            let rejection = self
+                .store
+                .rejection(self.commit, self.rejected, *code, text);
+            return Err(CommitError::Rejected(Box::new(rejection.await)));
+        }
         let unavailable = |cause| Error::Unavailable {
             address: self.store.address.clone(),
             source: Box::new(cause),

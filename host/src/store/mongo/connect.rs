@@ -214,7 +214,7 @@ async fn parse(uri: &str, database: &str) -> Result<ClientOptions, Error> {
     let resolution = match &failure {
         Failure::Driver(error) => matches!(*error.kind, ErrorKind::DnsResolve { .. }),
         Failure::NoAnswer(_) => true,
-        Failure::Reply(_) | Failure::Rejected(_) => false,
+        Failure::Reply(_) | Failure::Trouble { .. } | Failure::Rejected { .. } => false,
     };
     let text = uri::complaint(uri).await;
     Err(if resolution {

@@ -45,9 +45,12 @@ pub(super) enum Failure {
     NoAnswer(Duration),
     #[error("{0}")]
     Reply(&'static str),
-    /// The server will not store a document.
-    #[error("{0}")]
-    Rejected(String),
+    /// A write failed for a reason that is not the document's.
+    #[error("{message} (code {code})")]
+    Trouble { code: i32, message: String },
+    /// The server will not store a document, or an entry.
+    #[error("{text}")]
+    Rejected { code: i32, text: String },
 }
 
 pub(super) mod code {
@@ -110,7 +113,8 @@ impl Failure {
             // The answer may still be on its way.
             Failure::NoAnswer(_) => Class::Unknown,
             Failure::Reply(_) => Class::Unavailable,
-            Failure::Rejected(_) => Class::Refused,
+            Failure::Trouble { code, .. } => class_of_code(*code),
+            Failure::Rejected { .. } => Class::Refused,
         }
     }
 
@@ -118,7 +122,8 @@ impl Failure {
     pub(super) fn code(&self) -> Option<i32> {
         match self {
             Failure::Driver(error) => server_code(error),
-            Failure::NoAnswer(_) | Failure::Reply(_) | Failure::Rejected(_) => None,
+            Failure::Trouble { code, .. } | Failure::Rejected { code, .. } => Some(*code),
+            Failure::NoAnswer(_) | Failure::Reply(_) => None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::fast_hash::FastMap;
 use crate::projection::DocumentId;
 use crate::store::bson_writer::BsonWriter;
 use crate::store::envelope::{Invalid, Opener};
-use crate::store::{Error, StoredDocument, ViewId};
+use crate::store::{Answer, Error, StoredDocument, ViewId};
 
 /// At most so many ids, and so many bytes of them, in one request.
 const IDS_MAX: usize = 5_000;
@@ -56,6 +56,48 @@ impl MongoStore {
     ) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
         let loaded = self.load_up_to(view, ids, Part::Whole, bytes_max).await;
         loaded.map_err(|stopped| self.stopped(view, stopped))
+    }
+
+    /// Whatever of the documents comes first, until it is enough.
+    pub(super) async fn load_first(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Vec<Answer>, Error> {
+        let mut answers = vec![Answer::Unread; ids.len()];
+        let mut opener = Opener::default();
+        let places = places(ids);
+        let mut bytes = 0;
+        let mut start = 0;
+        while start < ids.len() && bytes <= bytes_max {
+            let chunk = &ids[start..start + chunk_len(&ids[start..])];
+            let filter = ids_filter(chunk.iter().map(|id| &**id));
+            let find = self.find(&view.collection(), filter, chunk.len());
+            let see = |sealed: &RawDocument| {
+                let (id, document) = opener.open(sealed).map_err(Stopped::Foreign)?;
+                bytes += document.body.as_bytes().len();
+                if let Some(&place) = places.get(id) {
+                    answers[place] = Answer::Found(document);
+                }
+                Ok::<_, Stopped>(match bytes > bytes_max {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                })
+            };
+            self.look_through(&self.database, REQUEST_TIMEOUT, find, see)
+                .await
+                .map_err(|stopped| self.stopped(view, stopped))?;
+            // Read to its end, a chunk tells as well which documents there are not.
+            if bytes <= bytes_max {
+                let answers = &mut answers[start..start + chunk.len()];
+                for answer in answers.iter_mut().filter(|a| **a == Answer::Unread) {
+                    *answer = Answer::Absent;
+                }
+            }
+            start += chunk.len();
+        }
+        Ok(answers)
     }
 
     pub(super) async fn load_part(

@@ -34,6 +34,7 @@ mod list;
 mod load;
 mod prepare;
 mod read;
+mod rejection;
 mod sessions;
 mod shared_keys;
 mod uri;
@@ -52,7 +53,8 @@ use self::error::{Failure, Place};
 use self::sessions::Sessions;
 pub use self::uri::check as check_uri;
 use super::{
-    CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table, ViewId,
+    Answer, CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table,
+    ViewId,
 };
 use crate::projection::DocumentId;
 use crate::store::entry::IdRange;
@@ -146,6 +148,15 @@ impl Store for MongoStore {
         bytes_max: usize,
     ) -> Result<Option<Vec<Option<StoredDocument>>>, Error> {
         self.load_documents(view, ids, bytes_max).await
+    }
+
+    async fn load_some(
+        &self,
+        view: &ViewId,
+        ids: &[DocumentId],
+        bytes_max: usize,
+    ) -> Result<Vec<Answer>, Error> {
+        self.load_first(view, ids, bytes_max).await
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {

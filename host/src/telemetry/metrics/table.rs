@@ -59,6 +59,11 @@ pub const TABLE: &[Metric] = &[
         PROJECTION,
         "transactions that came to nothing because another host had changed a document",
     ),
+    counter(
+        "projectionist_commit_rejections_total",
+        PROJECTION,
+        "transactions that came to nothing because the store does not take one of their documents",
+    ),
     histogram(
         "projectionist_commit_seconds",
         PROJECTION,
