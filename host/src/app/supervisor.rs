@@ -236,7 +236,7 @@ fn outlook(error: &Error) -> Outlook {
         ) => Outlook::MayPass,
         Error::Kafka(kafka::Error::Config(_))
         | Error::Plugins(_)
-        | Error::ReaderKeys(_)
+        | Error::Secrets(_)
         | Error::UnknownViews { .. }
         | Error::Engine(_)
         | Error::Metrics(_)
@@ -261,7 +261,7 @@ fn code(error: &Error) -> &'static str {
         Error::Kafka(kafka::Error::NotAuthenticated { .. }) => "credentials-refused",
         Error::Kafka(kafka::Error::Config(_) | kafka::Error::Thread(_))
         | Error::Plugins(_)
-        | Error::ReaderKeys(_)
+        | Error::Secrets(_)
         | Error::UnknownViews { .. }
         | Error::Engine(_)
         | Error::Metrics(_)
