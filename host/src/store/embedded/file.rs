@@ -6,11 +6,13 @@
 //! together, with every claim that came after, and all hosts of the file go down with it. The
 //! next claimer starts where the documents are.
 
-use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tracing::warn;
 
 use super::{error, schema};
 use crate::store::Error;
@@ -28,6 +30,10 @@ const LOG_BYTES_MAX: i64 = 64 * 1024 * 1024;
 /// checkpoints.
 const CACHED_STATEMENTS_MAX: usize = 192;
 
+/// Of this user alone.
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+
 /// Whose a file is.
 enum Identity {
     Ours,
@@ -38,8 +44,12 @@ enum Identity {
 /// Opens the connection that writes; creates the file where there is none.
 pub(super) fn open(path: &Path, address: &str) -> Result<Connection, Error> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|e| error::folder(address, folder, &e))?;
+        let mut own = fs::DirBuilder::new();
+        own.recursive(true).mode(FOLDER_MODE);
+        own.create(folder)
+            .map_err(|e| error::folder(address, folder, &e))?;
     }
+    create(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -57,6 +67,29 @@ pub(super) fn open(path: &Path, address: &str) -> Result<Connection, Error> {
     match configure(&connection).map_err(|e| error::opening(address, e))? {
         mode if mode == "wal" => Ok(connection),
         mode => Err(error::no_log(address, &mode)),
+    }
+}
+
+/// Creates the file, where there is none, for this user alone: SQLite would make it as the umask has
+/// it. Its own files beside it take this one's mode. What goes wrong here, SQLite tells.
+fn create(path: &Path) {
+    let mut own = fs::OpenOptions::new();
+    own.write(true).create_new(true).mode(FILE_MODE);
+    let created = own.open(path);
+    let is_there = matches!(&created, Err(e) if e.kind() == io::ErrorKind::AlreadyExists);
+    if !is_there {
+        return;
+    }
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    let mode = metadata.mode() & 0o777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        warn!(
+            "{} can be read by others (mode {mode:o}), with all views in it; chmod 600 it, and its \
+             -wal and -shm, unless that is wanted",
+            path.display()
+        );
     }
 }
 

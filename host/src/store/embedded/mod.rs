@@ -4,9 +4,12 @@
 //! the file (a `get` beside a running host). Documents are raw BSON beside their JSON, so that
 //! the file opens in any SQLite tool: `SELECT id, json FROM aircraft`.
 //!
-//! One thread owns the connection that writes, another the one that loads, a third the one of those
-//! who only read, so that no runtime thread ever waits for a disk and a load never waits behind a
-//! commit or a reader (`worker`). Who drops the store ends all three, after what is queued.
+//! One thread owns the connection that writes, another the one that loads, and [`READERS`] others
+//! those of who only reads, so that no runtime thread ever waits for a disk, a load never waits
+//! behind a commit or a reader, and a reader not behind one long list (`worker`). Who drops the
+//! store ends all of them, after what is queued.
+//!
+//! The file belongs to the host's user alone (mode 0600), and so do SQLite's files beside it.
 //!
 //! Not here: hosts on several machines. SQLite's write-ahead log needs shared memory.
 
@@ -30,22 +33,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 
-use self::worker::Worker;
+use self::worker::{Role, Worker, Workers};
 use super::{
     Answer, CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table,
-    ViewId,
+    User, ViewId,
 };
 use crate::projection::DocumentId;
 use crate::store::entry::IdRange;
+
+/// Connections of those who only read.
+const READERS: usize = 4;
 
 /// A handle to one SQLite file.
 pub struct EmbeddedStore {
     path: PathBuf,
     address: Arc<str>,
-    writer: Worker,
-    reader: Worker,
+    writer: Arc<Worker>,
+    /// Of the pipeline; where the store was given to somebody else, the same as `views`.
+    reader: Arc<Workers>,
     /// For those who only read: the pipeline does not wait behind them.
-    views: Worker,
+    views: Arc<Workers>,
 }
 
 impl EmbeddedStore {
@@ -57,20 +64,41 @@ impl EmbeddedStore {
         let address: Arc<str> = format!("embedded store {}", path.display()).into();
         let writer = file::open(path, &address)?;
         let reader = file::open_reader(path, &address)?;
-        let views = file::open_reader(path, &address)?;
         // The writer closes last: when two close at once, SQLite takes neither for the last one,
         // and the log stays.
-        let worker = |name, connection, earlier| {
-            Worker::start(name, Arc::clone(&address), connection, earlier)
-        };
-        let (views, of_views) = worker("store-views", views, None)?;
-        let (reader, reads) = worker("store-reader", reader, Some(of_views))?;
-        let (writer, _) = worker("store-writer", writer, Some(reads))?;
+        let mut earlier = Vec::new();
+        let mut views = Vec::new();
+        for number in 1..=READERS {
+            let connection = file::open_reader(path, &address)?;
+            let name = format!("store-views-{number}");
+            // One after the other, for the same reason.
+            let before = earlier.pop().into_iter().collect();
+            let (worker, thread) = Worker::start(
+                &name,
+                Role::Reader,
+                Arc::clone(&address),
+                connection,
+                before,
+            )?;
+            views.push(worker);
+            earlier.push(thread);
+        }
+        let of_address = Arc::clone(&address);
+        let (reader, reads) =
+            Worker::start("store-reader", Role::Reader, of_address, reader, earlier)?;
+        let of_address = Arc::clone(&address);
+        let (writer, _) = Worker::start(
+            "store-writer",
+            Role::Writer,
+            of_address,
+            writer,
+            vec![reads],
+        )?;
         Ok(EmbeddedStore {
             path: path.to_owned(),
-            writer,
-            reader,
-            views,
+            writer: Arc::new(writer),
+            reader: Arc::new(Workers::new(vec![reader])),
+            views: Arc::new(Workers::new(views)),
             address,
         })
     }
@@ -135,6 +163,18 @@ impl Store for EmbeddedStore {
             address: self.address.to_string(),
             message,
         })
+    }
+
+    fn apart(&self, user: User) -> Option<Arc<dyn Store>> {
+        match user {
+            User::Readers | User::Operators => Some(Arc::new(EmbeddedStore {
+                path: self.path.clone(),
+                address: Arc::clone(&self.address),
+                writer: Arc::clone(&self.writer),
+                reader: Arc::clone(&self.views),
+                views: Arc::clone(&self.views),
+            })),
+        }
     }
 
     /// Its threads end with it.

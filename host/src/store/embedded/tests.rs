@@ -13,6 +13,7 @@ use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
 use crate::store::{Advance, Change, Provenance, Repairs, Write};
 
 mod entries;
+mod reading;
 
 /// A folder with a store's file in it, or without one yet.
 struct Place {
