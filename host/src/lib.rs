@@ -24,6 +24,7 @@ mod printable;
 pub mod projection;
 pub mod record;
 pub mod registry;
+pub mod secrets;
 pub mod store;
 pub mod telemetry;
 pub mod unix_time;

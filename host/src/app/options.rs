@@ -173,6 +173,8 @@ pub(super) fn readers(gateway: &config::Gateway) -> Result<gateway::Setup, secre
         access: access.named(gateway.names.iter().cloned().collect()),
         origins,
         rate_limit,
+        // Until the store has told the one that all hosts share.
+        cursors: gateway::CursorKey::default(),
     })
 }
 

@@ -16,8 +16,10 @@ use super::stores::{first, open_readable};
 use super::versions::Follower;
 use super::{Catalogue, Error, Plugin, policies, reading};
 use crate::config::{self, Config};
+use crate::gateway::CursorKey;
 use crate::kafka::metadata::Metadata;
 use crate::pipeline::backoff::Backoff;
+use crate::secrets;
 use crate::store::{self, Readable, Store, ViewId};
 use crate::telemetry::health::describe;
 
@@ -67,6 +69,21 @@ pub(super) async fn open_copy(
         opened.prepare_indexes(view, &indexes).await?;
     }
     Ok(opened)
+}
+
+/// Finds the key that all hosts of this configuration sign cursors with.
+pub(super) async fn cursor_key(
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+    deadline: Instant,
+) -> Result<CursorKey, Error> {
+    let key = retry(deadline, async || {
+        let key = secrets::shared_key(&*first(stores), "gateway/cursors").await;
+        key.map_err(|source| Error::Store {
+            store: stores.keys().next().cloned().unwrap_or_default(),
+            source,
+        })
+    });
+    Ok(CursorKey::new(&key.await?))
 }
 
 /// Finds out which plugin a projection is to run.

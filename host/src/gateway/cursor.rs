@@ -1,8 +1,9 @@
 //! Where a page of a list has ended, as a text that only the same list takes back.
 //!
 //! A cursor holds the values by which the last document stood in its place, and a digest of what
-//! was asked for. It is no secret and gives no right: whoever alters one reads on from elsewhere
-//! in a list that they may read anyway.
+//! was asked for. It is signed with a [`Key`] that all hosts of a configuration have, so that each
+//! takes the others' cursors, and nobody makes a place that no page has ended at. Stores are not
+//! asked for such places: what lies outside of a list's range is an error to some.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,19 +11,41 @@ use bson::Binary;
 use bson::raw::{RawArrayBuf, RawBson, RawDocument};
 use bson::spec::BinarySubtype;
 use bson::{raw::cstr, rawdoc};
+use ring::hmac;
 use sha2::{Digest as _, Sha256};
 
 use super::ask::bad;
 use crate::document;
 use crate::http::problem::Problem;
+use crate::secrets;
 use crate::store::ViewId;
 use crate::store::list::{Direction, List};
 
 /// How much of the digest is kept: enough that no two lists are taken for one by accident.
 const DIGEST_LEN: usize = 8;
 
+/// How many bytes of a cursor are its signature; the rest is what is signed.
+const SIGNATURE_LEN: usize = 32;
+
+/// What cursors are signed with.
+#[derive(Debug)]
+pub struct Key(hmac::Key);
+
+impl Key {
+    pub fn new(key: &secrets::Key) -> Self {
+        Key(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+}
+
+/// A key of this process's own.
+impl Default for Key {
+    fn default() -> Self {
+        Key::new(&secrets::random_key())
+    }
+}
+
 /// The cursor behind this document of a list.
-pub(super) fn behind(view: &ViewId, list: &List, last: &RawDocument) -> String {
+pub(super) fn behind(key: &Key, view: &ViewId, list: &List, last: &RawDocument) -> String {
     let mut place = RawArrayBuf::new();
     for value in list.place(last) {
         place.push(value);
@@ -32,18 +55,24 @@ pub(super) fn behind(view: &ViewId, list: &List, last: &RawDocument) -> String {
         bytes: digest(view, list),
     };
     let cursor = rawdoc! { "of": digest, "at": place };
-    URL_SAFE_NO_PAD.encode(cursor.as_bytes())
+    let signature = hmac::sign(&key.0, cursor.as_bytes());
+    URL_SAFE_NO_PAD.encode([signature.as_ref(), cursor.as_bytes()].concat())
 }
 
 /// The place that a cursor of this list names.
-pub(super) fn read(view: &ViewId, list: &List, cursor: &str) -> Result<Vec<RawBson>, Problem> {
+pub(super) fn read(
+    key: &Key,
+    view: &ViewId,
+    list: &List,
+    cursor: &str,
+) -> Result<Vec<RawBson>, Problem> {
     let broken = || {
         bad(
             "this is no cursor; give one as it came, in \"next\" of the page before, or none to \
              begin at the start",
         )
     };
-    let (of, place) = open(cursor).ok_or_else(broken)?;
+    let (of, place) = open(key, cursor).ok_or_else(broken)?;
     if of != digest(view, list) {
         return Err(bad(
             "the cursor is of another list; keep view, filters and sort as they were, or leave \
@@ -57,10 +86,11 @@ pub(super) fn read(view: &ViewId, list: &List, cursor: &str) -> Result<Vec<RawBs
     Ok(place)
 }
 
-fn open(cursor: &str) -> Option<(Vec<u8>, Vec<RawBson>)> {
+fn open(key: &Key, cursor: &str) -> Option<(Vec<u8>, Vec<RawBson>)> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    // Valid to the last byte, and not so deep that it could end the stack.
-    let cursor = document::from_bson(&bytes).ok()?;
+    let (signature, bytes) = bytes.split_at_checked(SIGNATURE_LEN)?;
+    hmac::verify(&key.0, bytes, signature).ok()?;
+    let cursor = document::from_bson(bytes).ok()?;
     let of = cursor.get_binary("of").ok()?.bytes.to_vec();
     let place = cursor.get_array("at").ok()?.into_iter();
     let place: Option<Vec<RawBson>> = place.map(|value| Some(value.ok()?.into())).collect();
@@ -108,6 +138,10 @@ mod tests {
         }
     }
 
+    fn key() -> Key {
+        Key::new(&[7; secrets::KEY_LEN])
+    }
+
     fn view() -> ViewId {
         ViewId::new("aircraft", 1)
     }
@@ -118,16 +152,32 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_back_to_its_place() {
-        let cursor = behind(&view(), &list(), &last());
+        let cursor = behind(&key(), &view(), &list(), &last());
         let other_pages = List { limit: 3, ..list() };
-        let place = read(&view(), &other_pages, &cursor).expect("it is of this list");
+        let place = read(&key(), &view(), &other_pages, &cursor).expect("it is of this list");
         let date = RawBson::DateTime(bson::DateTime::from_millis(5));
         assert_eq!(place, [date, RawBson::String("x".to_owned())]);
     }
 
     #[test]
+    fn a_cursor_that_was_made_by_hand_is_refused() {
+        let mine = Key::default();
+        let forged = behind(&mine, &view(), &list(), &last());
+        read(&mine, &view(), &list(), &forged).expect("its own key opens it");
+        let unsigned = URL_SAFE_NO_PAD.decode(&forged).expect("it was just made");
+        let unsigned = URL_SAFE_NO_PAD.encode(&unsigned[SIGNATURE_LEN..]);
+        for cursor in [forged, unsigned, String::new()] {
+            let refused = read(&key(), &view(), &list(), &cursor).expect_err("no key of ours");
+            assert!(
+                refused.detail().contains("this is no cursor"),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_cursor_of_another_list_is_refused() {
-        let cursor = behind(&view(), &list(), &last());
+        let cursor = behind(&key(), &view(), &list(), &last());
         let two = RawBson::Int64(2);
         let bound = |value| Bound {
             value,
@@ -170,7 +220,7 @@ mod tests {
             ),
         ];
         for (view, list) in others {
-            let refused = read(&view, &list, &cursor).expect_err("another list");
+            let refused = read(&key(), &view, &list, &cursor).expect_err("another list");
             assert!(refused.detail().contains("of another list"), "{refused:?}");
         }
     }
@@ -179,18 +229,18 @@ mod tests {
         #[test]
         fn no_text_brings_the_reader_down(
             text in "[A-Za-z0-9_-]{0,80}",
-            at in 0usize..60,
+            at in 0usize..120,
             byte in any::<u8>(),
         ) {
-            prop_assert!(read(&view(), &list(), &text).is_err());
-            // One byte of a right one is another one: it may be right by chance, but not broken.
-            let cursor = behind(&view(), &list(), &last());
+            prop_assert!(read(&key(), &view(), &list(), &text).is_err());
+            // One byte of a right one is another one.
+            let cursor = behind(&key(), &view(), &list(), &last());
             let mut bytes = URL_SAFE_NO_PAD.decode(&cursor).expect("it was just made");
             let at = at % bytes.len();
-            bytes[at] = byte;
-            if let Ok(place) = read(&view(), &list(), &URL_SAFE_NO_PAD.encode(&bytes)) {
-                prop_assert_eq!(place.len(), 2);
-            }
+            let is_same = std::mem::replace(&mut bytes[at], byte) == byte;
+            let altered = URL_SAFE_NO_PAD.encode(&bytes);
+            let read = read(&key(), &view(), &list(), &altered);
+            prop_assert_eq!(read.is_ok(), is_same);
         }
     }
 }

@@ -39,7 +39,8 @@ pub(super) async fn list(
         client: &caller.from,
         asked: Instant::now(),
     };
-    gateway.within(&ask, answer(&want, &list)).await
+    let key = &gateway.setup.cursors;
+    gateway.within(&ask, answer(&want, &list, key)).await
 }
 
 fn read(view: &View, uri: &Uri, gateway: &Shared) -> Result<(Ask, List), Problem> {
@@ -64,7 +65,12 @@ fn read(view: &View, uri: &Uri, gateway: &Shared) -> Result<(Ask, List), Problem
         limit: limit.unwrap_or(LIMIT),
     };
     if let Some(cursor) = cursor {
-        list.after = Some(cursor::read(&view.id, &list, &cursor)?);
+        list.after = Some(cursor::read(
+            &gateway.setup.cursors,
+            &view.id,
+            &list,
+            &cursor,
+        )?);
     }
     Ok((ask.checked()?, list))
 }
@@ -78,7 +84,7 @@ fn read_limit(text: &str) -> Result<usize, Problem> {
     }
 }
 
-async fn answer(want: &Want<'_>, list: &List) -> Result<Response, Problem> {
+async fn answer(want: &Want<'_>, list: &List, key: &cursor::Key) -> Result<Response, Problem> {
     let Want { view, ask, .. } = *want;
     let route = want.route();
     let read = view.copies.read(&route, |copy| async move {
@@ -86,7 +92,9 @@ async fn answer(want: &Want<'_>, list: &List) -> Result<Response, Problem> {
     });
     let found = read.await.map_err(|error| outage(&error))?;
     let (page, position) = found.or_problem(want)?;
-    let body = render(view, ask, list, &page)?;
+    let next = page.documents.last().filter(|_| page.more);
+    let next = next.map(|last| cursor::behind(key, &view.id, list, last));
+    let body = render(view, ask, &page, next)?;
     let headers = [
         (header::CONTENT_TYPE, JSON),
         (header::CACHE_CONTROL, NO_CACHE),
@@ -97,7 +105,7 @@ async fn answer(want: &Want<'_>, list: &List) -> Result<Response, Problem> {
 }
 
 /// `{"documents": […], "next": "…"}`; `next` is missing on the last page.
-fn render(view: &View, ask: &Ask, list: &List, page: &Page) -> Result<Vec<u8>, Problem> {
+fn render(view: &View, ask: &Ask, page: &Page, next: Option<String>) -> Result<Vec<u8>, Problem> {
     let bytes: usize = page.documents.iter().map(|d| d.as_bytes().len()).sum();
     let mut body = Vec::with_capacity(2 * bytes + 256);
     body.extend_from_slice(b"{\"documents\":[");
@@ -108,9 +116,8 @@ fn render(view: &View, ask: &Ask, list: &List, page: &Page) -> Result<Vec<u8>, P
         get::write(&mut body, view, sealed, ask)?;
     }
     body.push(b']');
-    if let Some(last) = page.documents.last().filter(|_| page.more) {
+    if let Some(next) = next {
         // Letters, digits, hyphens and underscores need no escapes.
-        let next = cursor::behind(&view.id, list, last);
         body.extend_from_slice(b",\"next\":\"");
         body.extend_from_slice(next.as_bytes());
         body.push(b'"');

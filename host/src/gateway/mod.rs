@@ -72,6 +72,7 @@ use rate::{RateLimit, Rates};
 use streams::Streams;
 use tickets::Tickets;
 
+pub use cursor::Key as CursorKey;
 pub use server::{Error, Gateway};
 
 /// A view that is served.
@@ -121,6 +122,8 @@ pub struct Setup {
     pub origins: Origins,
     /// Of each client; `None` counts nobody's requests.
     pub rate_limit: Option<RateLimit>,
+    /// What cursors are signed with: the same on all hosts of a configuration.
+    pub cursors: CursorKey,
 }
 
 /// What all requests share.
@@ -205,7 +208,9 @@ fn outage(error: &store::Error) -> Problem {
             let detail = "the view cannot be read now: no store that holds it answers; ask again";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, "1")
         }
-        store::Error::Refused { .. } | store::Error::Foreign { .. } => {
+        store::Error::Denied { .. }
+        | store::Error::Refused { .. }
+        | store::Error::Foreign { .. } => {
             let detail = "the store that holds the view refuses to read it; the log of the host \
                           tells why";
             Problem::new(StatusCode::BAD_GATEWAY, detail)

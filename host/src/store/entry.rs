@@ -40,6 +40,8 @@ pub enum Table {
     Deployments,
     /// Who asked for which change, and what came of it.
     Changes,
+    /// Keys that all hosts of a configuration share.
+    Secrets,
 }
 
 /// A small document of the host's own. Only the owner of a partition writes the entries whose ids
@@ -106,7 +108,7 @@ pub async fn all_entries(
 }
 
 impl Table {
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 11] = [
         Table::Seen,
         Table::SeenIds,
         Table::Parked,
@@ -117,6 +119,7 @@ impl Table {
         Table::Plugins,
         Table::Deployments,
         Table::Changes,
+        Table::Secrets,
     ];
 
     /// The name of the collection or table.
@@ -132,6 +135,7 @@ impl Table {
             Table::Plugins => "_plugins",
             Table::Deployments => "_deployments",
             Table::Changes => "_changes",
+            Table::Secrets => "_secrets",
         }
     }
 }

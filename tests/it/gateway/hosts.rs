@@ -13,6 +13,17 @@ use crate::client::{Answer, Connection};
 const PARTITIONS: i32 = 4;
 
 pub(crate) fn config(topic: &Topic, database: &str, gateway: SocketAddr, more: &str) -> Config {
+    config_at(&uri(), topic, database, gateway, more)
+}
+
+/// A host whose store is a database of this server.
+pub(crate) fn config_at(
+    uri: &str,
+    topic: &Topic,
+    database: &str,
+    gateway: SocketAddr,
+    more: &str,
+) -> Config {
     let text = format!(
         r#"
 [kafka]
@@ -32,7 +43,7 @@ listen = "{gateway}"
 {more}
 "#,
         brokers(),
-        uri(),
+        uri,
         guests::path("tally").display(),
         topic = topic.name
     );
@@ -106,6 +117,12 @@ async fn two_hosts(more: &str) -> String {
             assert_eq!(documents, Some(keys.len()), "{list:?}");
         }
     }
+    // Each goes on where a page of the other has ended.
+    let first = get(gateways[0], "/views/tally?limit=12").json();
+    let next = first["next"].as_str().expect("a cursor");
+    let second = get(gateways[1], &format!("/views/tally?cursor={next}"));
+    let rest = second.json()["documents"].as_array().map(Vec::len);
+    assert_eq!(rest, Some(keys.len() - 12), "{second:?}");
     // The index is the store's, not the gateway's alone.
     let indexes = database.collection("tally.v1").list_index_names().await;
     let indexes = indexes.expect("a collection");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bson::{DateTime, rawdoc};
 use serde_json::{Value, json};
 
@@ -111,6 +113,9 @@ pub(crate) async fn values_are_told_apart_by_their_types(site: Arc<Site>) {
         ("active=null".to_owned(), "date-1 date-2 null"),
         ("active=gt:0".to_owned(), "half one"),
         ("active=gte:%22%22".to_owned(), "text"),
+        ("active=lt:%22a%22".to_owned(), "text"),
+        ("active=lt:2".to_owned(), "half one"),
+        ("active=lte:true".to_owned(), "false true"),
         (
             format!("last.on={}", date("1970-01-01T00:00:00Z")),
             "date-1",
@@ -275,7 +280,14 @@ pub(crate) async fn a_cursor_of_another_list_is_refused(site: Arc<Site>) {
     let airports = site.get(&format!("/views/airports?cursor={cursor}")).await;
     airports.assert_problem(400, "the cursor is of another list");
     let cut = &cursor[..cursor.len() - 4];
-    for broken in ["", "x", "%00", cut, "////", "AAAA"] {
+    // One that is altered, and one without its signature.
+    let mut altered = cursor.clone().into_bytes();
+    let last = altered.len() / 2;
+    altered[last] = if altered[last] == b'A' { b'B' } else { b'A' };
+    let altered = String::from_utf8(altered).expect("ASCII");
+    let place = rawdoc! { "of": "x", "at": [i64::MAX, "\u{10ffff}"] };
+    let forged = URL_SAFE_NO_PAD.encode(place.as_bytes());
+    for broken in ["", "x", "%00", cut, "////", "AAAA", &altered, &forged] {
         let answer = site
             .get(&format!("/views/aircraft?sort=legs&cursor={broken}"))
             .await;
