@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::shadow::Report;
-use crate::store::{self, Entry, Store, Table, all_entries};
+use crate::store::{self, Entry, Store, Table, User, all_entries, apart};
 use crate::unix_time::now_ms;
 
 pub mod desk;
@@ -116,6 +116,15 @@ pub struct Deployments {
 impl Deployments {
     pub fn new(store: Arc<dyn Store>, projection: Arc<str>) -> Self {
         Deployments { store, projection }
+    }
+
+    /// The same as operators use them.
+    #[must_use]
+    pub fn for_operators(&self) -> Self {
+        Deployments::new(
+            apart(&self.store, User::Operators),
+            Arc::clone(&self.projection),
+        )
     }
 
     /// The revisions after one of this number, oldest first; all, after 0.

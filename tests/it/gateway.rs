@@ -4,6 +4,8 @@
 //! A test gets a gateway of its own on a port of its own, in front of a store that it writes to as
 //! a projection does. MongoDB is the replica set that `PROJECTIONIST_TEST_MONGODB` names.
 
+#[path = "gateway/abandoned.rs"]
+mod abandoned;
 #[path = "gateway/access.rs"]
 mod access;
 #[path = "gateway/client.rs"]
@@ -30,6 +32,8 @@ mod names;
 mod outages;
 #[path = "gateway/site.rs"]
 mod site;
+#[path = "gateway/wire.rs"]
+mod wire;
 
 /// Makes each behaviour a test on each store.
 macro_rules! on_each_store {

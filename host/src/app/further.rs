@@ -28,7 +28,7 @@ use crate::parked::desk::Desk;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::version::{Version, Versions};
 use crate::plugin;
-use crate::store::{Readable, ViewId};
+use crate::store::{Readable, Store, User, ViewId, apart};
 use crate::telemetry::health::{Health, ProjectionState, describe};
 
 /// How long a claim waits for the first copy to tell of the newest decision. What a host knows is
@@ -154,7 +154,9 @@ impl Further {
             };
             let supervised = Supervised::new(&shared.config, plugin, parts, found);
             running.spawn(supervised.run(stop.clone()));
-            let (name, place) = parked_place(plugin, &self.copy.name, Arc::clone(&store) as _);
+            let of_pipeline = Arc::clone(&store) as Arc<dyn Store>;
+            let operators = apart(&of_pipeline, User::Operators);
+            let (name, place) = parked_place(plugin, &self.copy.name, operators);
             shared.parked.open(&name, place);
         }
         for seat in &self.seats {

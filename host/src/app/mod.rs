@@ -10,11 +10,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin::{self, Admin, ChangeDesk, Desks, ProjectionDesk};
 use crate::changes::Changes;
@@ -55,11 +57,14 @@ pub use reach::reach;
 use reading::Reading;
 use secrets::Watched;
 pub use stores::{first, open_store};
-use stores::{look_after, store_name, writable};
+use stores::{for_operators, look_after, store_name, writable};
 use supervisor::Supervised;
 
 /// Every projection builds the first version of its views.
 pub const VIEW_VERSION: u32 = 1;
+
+/// At the end: for changes under way to be recorded.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A host whose parts are built and checked. Nothing is consumed yet.
 pub struct App {
@@ -154,20 +159,24 @@ impl App {
         // What needs the stores alone is served while Kafka is still waited for.
         let stores = async {
             let readable = startup::open_stores(config, &catalogue, deadline).await?;
-            let gateway =
-                gateway.map(|gateway| reading::open(gateway, config, &catalogue, &readable));
+            let mut gateway = gateway
+                .map(|gateway| reading::open(gateway, config, &catalogue, &readable, &health));
             let stores = writable(readable);
+            let operators = for_operators(&stores);
+            if let Some(gateway) = &mut gateway {
+                gateway.sign_with(startup::cursor_key(&operators, deadline).await?);
+            }
             let parked = Desk::default();
             for plugin in &catalogue.plugins {
                 let copy = &plugin.projection.store;
-                let (name, place) = parked_place(plugin, copy, Arc::clone(&stores[copy]));
+                let (name, place) = parked_place(plugin, copy, Arc::clone(&operators[copy]));
                 parked.open(&name, place);
             }
             desks.parked.open(parked.clone());
             desks
                 .changes
-                .open(Changes::new(first(&stores), &config.host.name));
-            desks.plugins.open(uploads(config, &catalogue, &stores));
+                .open(Changes::new(first(&operators), &config.host.name));
+            desks.plugins.open(uploads(config, &catalogue, &operators));
             Ok((stores, gateway, parked))
         };
         let topics = startup::find_all_topics(&catalogue, &metadata, deadline);
@@ -237,7 +246,8 @@ impl App {
                 gateway.ask(store, follower.watch(), &mut services);
             }
         }
-        let deployments = deployment::desk::Desk::new(registry(&stores), places);
+        let registry = registry(&for_operators(&stores));
+        let deployments = deployment::desk::Desk::new(registry, places);
         desks.deployments.open(deployments);
         for (name, store) in &stores {
             let reachability = health.reachability(store_name(name));
@@ -286,10 +296,16 @@ impl App {
         }
         let result = runners::join(running).await;
         self.services.shutdown().await;
-        self.changes.close().await;
-        for store in self.stores.values() {
-            store.close().await;
+        if tokio::time::timeout(RECORD_TIMEOUT, self.changes.close())
+            .await
+            .is_err()
+        {
+            warn!(
+                "what operators have asked for last is not in the log of changes: the store does \
+                not answer"
+            );
         }
+        join_all(self.stores.values().map(|store| store.close())).await;
         info!("ended");
         result
     }

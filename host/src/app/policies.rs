@@ -92,8 +92,8 @@ impl<P: Clone + Send + Sync + 'static> Follower<P> {
     /// The way to the deployments.
     pub(super) fn place(self: &Arc<Self>) -> Place {
         Place {
-            deployments: self.deployments.clone(),
-            registry: self.registry.clone(),
+            deployments: self.deployments.for_operators(),
+            registry: self.registry.for_operators(),
             check: Arc::clone(self) as Arc<dyn Check>,
             subject: Subject::Policy,
         }

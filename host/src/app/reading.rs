@@ -10,17 +10,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::policies::hand_over;
-use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options};
+use super::{Catalogue, Error, Plugin, VIEW_VERSION, label, options, store_name};
 use crate::config::{self, Config};
 use crate::gateway::access::Access;
 use crate::gateway::cache::{Cache, Documents};
 use crate::gateway::copies::{Copies, Copy, Opened, Picker};
 use crate::gateway::positions::Positions;
-use crate::gateway::{Gateway, Setup, View};
+use crate::gateway::{CursorKey, Gateway, Setup, View};
 use crate::pipeline::CommitStream;
 use crate::plugin;
 use crate::store::list::Index;
-use crate::store::{CheckpointId, Readable, ViewId};
+use crate::store::{CheckpointId, Readable, Store, User, ViewId, apart};
 use crate::telemetry::health::Health;
 
 /// A gateway whose port is bound, and who may read there.
@@ -103,11 +103,16 @@ pub(super) fn open(
     config: &Config,
     catalogue: &Catalogue,
     first: &BTreeMap<String, Arc<dyn Readable>>,
+    health: &Health,
 ) -> Reading {
     let documents = config.gateway.cache_bytes_max;
     let documents = documents.map(|bytes_max| Arc::new(Documents::new(options::bytes(bytes_max))));
     let pickers = config.stores.iter();
-    let pickers = pickers.map(|(name, store)| (name.clone(), picker(name, store, catalogue)));
+    let pickers = pickers.map(|(name, store)| {
+        let reads = health.reachability(format!("{} (for readers)", store_name(name)));
+        let picker = picker(name, store, catalogue).reporting(reads);
+        (name.clone(), picker)
+    });
     let mut reading = Reading {
         bound,
         views: Vec::new(),
@@ -163,6 +168,11 @@ impl Reading {
         self.seats.extend(seats);
     }
 
+    /// Signs cursors with this key.
+    pub(super) fn sign_with(&mut self, key: CursorKey) {
+        self.bound.setup.cursors = key;
+    }
+
     /// Has a store's copies picked by the policy that is told, and by each one that follows.
     pub(super) fn ask(
         &self,
@@ -201,6 +211,8 @@ impl Reading {
             }
         }
         for (copies, stale_after) in self.copies {
+            let probed = copies.clone();
+            services.spawn(async move { probed.probe().await });
             if copies.are_several() {
                 services.spawn(async move { copies.compare(stale_after).await });
             }
@@ -229,8 +241,9 @@ impl Seat {
         let read_timeout = copy.read_timeout;
         let positions = Positions::new(Arc::clone(store) as _, writer.clone(), read_timeout);
         let positions = Arc::new(positions);
+        let of_pipeline = Arc::clone(store) as Arc<dyn Store>;
         copy.open(Opened {
-            store: Arc::clone(store) as _,
+            store: apart(&of_pipeline, User::Readers),
             reader: Arc::clone(store) as _,
             positions: Arc::clone(&positions),
         });

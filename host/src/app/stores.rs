@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::catalogue::Problem;
 use crate::config;
-use crate::store::{self, Readable, Store};
+use crate::store::{self, Readable, Store, User, apart};
 use crate::telemetry::health::{Reachability, describe};
 
 /// How often the stores are asked whether they answer.
@@ -70,6 +70,16 @@ pub(super) fn writable(
     let stores = stores.into_iter();
     stores
         .map(|(name, store)| (name, store as Arc<dyn Store>))
+        .collect()
+}
+
+/// The stores as operators have them: the pipeline does not wait behind what they ask for.
+pub(super) fn for_operators(
+    stores: &BTreeMap<String, Arc<dyn Store>>,
+) -> BTreeMap<String, Arc<dyn Store>> {
+    let stores = stores.iter();
+    stores
+        .map(|(name, store)| (name.clone(), apart(store, User::Operators)))
         .collect()
 }
 

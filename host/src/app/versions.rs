@@ -151,8 +151,8 @@ impl Follower {
     /// The way to this projection's deployments.
     pub(super) fn place(self: &Arc<Self>) -> Place {
         Place {
-            deployments: self.deployments.clone(),
-            registry: self.loader.registry.clone(),
+            deployments: self.deployments.for_operators(),
+            registry: self.loader.registry.for_operators(),
             check: Arc::clone(self) as Arc<dyn Check>,
             subject: Subject::Projection,
         }

@@ -4,6 +4,8 @@
 //! - [`FAILURES_MAX`] failures in a row open it, for [`REST`]; each time that it opens again
 //!   without an answer in between, for twice as long, up to [`REST_MAX`].
 //! - After that, one read at a time tries the copy. Its answer closes the breaker.
+//! - Once the copy has answered anything since it was last tried, also a read that nobody waited
+//!   for any more, the next read tries it without waiting for the rest to end.
 //!
 //! The balancer's health (`balance::health`) prefers other copies; this is for the reads that have
 //! no other one. Times come in as arguments.
@@ -30,6 +32,8 @@ struct State {
 #[derive(Debug)]
 struct Open {
     rest: Duration,
+    /// When a read last failed or was last let through.
+    since: Instant,
     /// When the next read may try.
     until: Instant,
     /// Whether one tries now.
@@ -39,12 +43,17 @@ struct Open {
 impl Breaker {
     /// Whether a read may ask the copy. Where the copy is on trial, the next read has to wait for
     /// this one, or for as long as the copy has rested: a read that is dropped tells nothing.
-    pub(super) fn admit(&self, now: Instant) -> bool {
+    /// `answered` is when the copy has last answered anybody.
+    pub(super) fn admit(&self, now: Instant, answered: Option<Instant>) -> bool {
         match &mut self.state().open {
             None => true,
-            Some(open) if now < open.until => false,
             Some(open) => {
+                let is_back = answered.is_some_and(|answered| answered > open.since);
+                if now < open.until && !is_back {
+                    return false;
+                }
                 open.until = now + open.rest;
+                open.since = now;
                 open.tried = true;
                 true
             }
@@ -71,6 +80,7 @@ impl Breaker {
                     open.rest = (open.rest * 2).min(REST_MAX);
                     open.until = now + open.rest;
                 }
+                open.since = now;
                 false
             }
             None => {
@@ -78,6 +88,7 @@ impl Breaker {
                 let opens = state.failures_in_a_row >= FAILURES_MAX;
                 state.open = opens.then(|| Open {
                     rest: REST,
+                    since: now,
                     until: now + REST,
                     tried: false,
                 });
@@ -100,9 +111,9 @@ mod tests {
         for _ in 1..FAILURES_MAX {
             assert!(!breaker.failed(start));
         }
-        assert!(breaker.admit(start));
+        assert!(breaker.admit(start, None));
         assert!(breaker.failed(start));
-        assert!(!breaker.admit(start));
+        assert!(!breaker.admit(start, None));
         breaker
     }
 
@@ -119,10 +130,10 @@ mod tests {
         assert!(!breaker.is_open());
 
         let breaker = opened(start);
-        assert!(breaker.admit(start + REST));
+        assert!(breaker.admit(start + REST, None));
         breaker.answered();
         assert!(!breaker.is_open());
-        assert!(breaker.admit(start + REST));
+        assert!(breaker.admit(start + REST, None));
     }
 
     #[test]
@@ -132,11 +143,11 @@ mod tests {
         // Those that were under way when it opened change nothing.
         breaker.failed(start);
         breaker.failed(start + REST / 2);
-        assert!(!breaker.admit(start + REST * 99 / 100));
-        assert!(breaker.admit(start + REST));
-        assert!(!breaker.admit(start + REST));
+        assert!(!breaker.admit(start + REST * 99 / 100, None));
+        assert!(breaker.admit(start + REST, None));
+        assert!(!breaker.admit(start + REST, None));
         // The reader has gone, and nobody hears how it went.
-        assert!(breaker.admit(start + REST * 2));
+        assert!(breaker.admit(start + REST * 2, None));
     }
 
     #[test]
@@ -145,11 +156,25 @@ mod tests {
         let breaker = opened(start);
         let mut now = start + REST;
         for seconds in [2, 4, 4, 4] {
-            assert!(breaker.admit(now));
+            assert!(breaker.admit(now, None));
             assert!(!breaker.failed(now));
             let rest = Duration::from_secs(seconds);
-            assert!(!breaker.admit(now + rest - Duration::from_millis(1)));
+            assert!(!breaker.admit(now + rest - Duration::from_millis(1), None));
             now += rest;
         }
+    }
+
+    #[test]
+    fn a_copy_that_answers_anybody_is_tried_at_once() {
+        let start = Instant::now();
+        let breaker = opened(start);
+        let later = |ms| start + Duration::from_millis(ms);
+        assert!(!breaker.admit(later(10), Some(start)));
+        assert!(breaker.admit(later(10), Some(later(5))));
+        // That answer has had its try.
+        assert!(!breaker.admit(later(20), Some(later(5))));
+        assert!(breaker.admit(later(20), Some(later(15))));
+        breaker.failed(later(30));
+        assert!(!breaker.admit(later(40), Some(later(25))));
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bson::raw::RawDocumentBuf;
@@ -273,6 +274,10 @@ impl CachedReader {
 impl Reader for CachedReader {
     fn address(&self) -> &str {
         self.reader.address()
+    }
+
+    fn answered(&self) -> Option<Instant> {
+        self.reader.answered()
     }
 
     async fn document(&self, view: &ViewId, id: &str) -> Result<Option<RawDocumentBuf>, Error> {

@@ -1,13 +1,15 @@
 //! The stores that hold a projection's views, and which of them answers a read.
 //!
 //! Guarantees:
-//! - A read that one copy cannot answer in time is tried on each of the others before it fails. A
-//!   copy that will never answer otherwise (a privilege that is missing, a document of somebody
-//!   else's) is not asked twice, and neither are the others: its error is the answer.
+//! - A read that one copy cannot answer in time, or does not let in, is tried on each of the others
+//!   before it fails. So is one that a copy refuses for what it asks: where another one answers it,
+//!   that was the copy's fault, and else the request's, which counts against nobody. A document of
+//!   somebody else's is told at once.
 //! - Only copies that are new enough are asked: those that include the position that a request
 //!   names; without one, those that are not stale ([`staleness`](super::staleness)). Others are
 //!   asked when all of these have failed, for what is left of the time to wait for a position.
-//! - A copy whose reads keep failing is left alone for a while ([`breaker`](super::breaker)).
+//! - A copy whose reads keep failing is left alone for a while ([`breaker`](super::breaker)), and
+//!   tried again also where nobody reads. Where that is so of all copies, the host is not ready.
 //!
 //! Which of those that are new enough is asked is for the [`Balancer`] to say.
 
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use metrics::{counter, gauge};
 use tracing::{debug, info, warn};
@@ -24,13 +27,16 @@ use super::cache::{Cache, CachedReader};
 use super::positions::{Position, Positions, Waited};
 use super::staleness::Staleness;
 use super::token::Token;
-use crate::balance::{Balancer, Outcome};
+use crate::balance::{Balancer, Outcome, Pick};
 use crate::policy::{Fault, Request, RoutingPolicy, Source, Target, TargetId};
 use crate::store::{Error, Reader, Store};
-use crate::telemetry::health::describe;
+use crate::telemetry::health::{Reachability, describe};
 
 /// How often copies are compared.
 const COMPARE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often copies are tried that are left alone.
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A read by id that takes longer is tried on another copy, where there is one.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -63,6 +69,8 @@ pub struct Opened {
 pub struct Picker {
     balancer: Balancer,
     breakers: Arc<[Breaker]>,
+    /// Where it is told whether any copy answers.
+    reachability: Option<Reachability>,
 }
 
 /// At least one, in the order of their picker's targets.
@@ -85,6 +93,70 @@ pub(super) struct Route<'a> {
     pub(super) stay: Option<&'a str>,
     /// Whether an answer that takes long is rather sought elsewhere.
     pub(super) is_quick: bool,
+}
+
+/// What became of one read so far: the copies that refused what it asks.
+#[derive(Default)]
+struct Tries(Vec<Refusal>);
+
+/// Whose fault a refusal is turns out later.
+struct Refusal {
+    pick: Pick,
+    took: Duration,
+    error: Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// Another copy has answered.
+    Copies,
+    Request,
+}
+
+impl Tries {
+    /// Takes note of an answer. A refusal stays here, and is an error of its own meanwhile.
+    fn note<T>(
+        &mut self,
+        copies: &Copies,
+        pick: Pick,
+        took: Duration,
+        answer: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let target = pick.target();
+        let copy = copies.copy(target);
+        let error = match answer {
+            Err(error @ Error::Refused { .. }) if copies.are_several() => error,
+            answer => {
+                let breaker = &copies.picker.breakers[index(target)];
+                let outcome = copies.note(copy, breaker, &answer);
+                copies.picker.balancer.done(pick, took, outcome);
+                return answer;
+            }
+        };
+        let name = copy.name.to_string();
+        let refused = refused(&error, &name);
+        self.0.push(Refusal { pick, took, error });
+        Err(refused)
+    }
+
+    /// Says whose fault the refusals were, and gives the last of them.
+    fn settle(self, copies: &Copies, blame: Blame) -> Option<Error> {
+        let mut last = None;
+        for Refusal { pick, took, error } in self.0 {
+            let target = pick.target();
+            let breaker = &copies.picker.breakers[index(target)];
+            let outcome = match blame {
+                Blame::Copies => {
+                    copies.blame(copies.copy(target), breaker, &error);
+                    Outcome::Failed
+                }
+                Blame::Request => copies.note::<()>(copies.copy(target), breaker, &Ok(())),
+            };
+            copies.picker.balancer.done(pick, took, outcome);
+            last = Some(error);
+        }
+        last
+    }
 }
 
 impl Copy {
@@ -153,6 +225,11 @@ impl Copy {
         })
     }
 
+    /// When it has last answered anybody.
+    fn answered(&self) -> Option<Instant> {
+        self.opened.get()?.reader.answered()
+    }
+
     fn position(&self) -> Arc<Position> {
         let opened = self.opened.get();
         opened.map_or_else(Arc::default, |opened| opened.positions.current())
@@ -178,6 +255,16 @@ impl Picker {
         Picker {
             breakers: targets.iter().map(|_| Breaker::default()).collect(),
             balancer: Balancer::new(&format!("store {store}"), targets, policy),
+            reachability: None,
+        }
+    }
+
+    /// The same, telling whether the store can be read at all.
+    #[must_use]
+    pub fn reporting(self, reachability: Reachability) -> Self {
+        Picker {
+            reachability: Some(reachability),
+            ..self
         }
     }
 
@@ -223,6 +310,7 @@ impl Copies {
     {
         let mut eligible = self.eligible(route).await?;
         let mut tried = Vec::new();
+        let mut tries = Tries::default();
         // The one that was not waited for, because another one may be quicker.
         let mut slow = None;
         loop {
@@ -244,35 +332,42 @@ impl Copies {
                 eligible =
                     self.that(|id, copy| copy.opened.get().is_some() && !tried.contains(&id));
             }
-            let answer = if !breaker.admit(now) {
+            let answer = if !breaker.admit(now, copy.answered()) {
                 Err(resting(copy))
             } else if hurries {
                 let answer = tokio::time::timeout(RETRY_AFTER, read(Arc::clone(copy))).await;
-                let outcome = match &answer {
-                    Ok(answer) => self.note(copy, breaker, answer),
+                match answer {
+                    Ok(answer) => tries.note(self, pick, now.elapsed(), answer),
                     Err(_) => {
                         slow = Some(target);
-                        Outcome::Failed
+                        self.picker
+                            .balancer
+                            .done(pick, now.elapsed(), Outcome::Failed);
+                        Err(unanswered(&copy.name, RETRY_AFTER))
                     }
-                };
-                self.picker.balancer.done(pick, now.elapsed(), outcome);
-                answer.unwrap_or_else(|_| Err(unanswered(&copy.name, RETRY_AFTER)))
+                }
             } else {
                 let answer = read(Arc::clone(copy)).await;
-                let outcome = self.note(copy, breaker, &answer);
-                self.picker.balancer.done(pick, now.elapsed(), outcome);
-                answer
+                tries.note(self, pick, now.elapsed(), answer)
             };
             let error = match answer {
-                Err(error) if error.is_transient() => error,
-                answer => return answer,
+                Err(error @ Error::Foreign { .. }) => {
+                    tries.settle(self, Blame::Request);
+                    return Err(error);
+                }
+                Err(error) => error,
+                Ok(answer) => {
+                    tries.settle(self, Blame::Copies);
+                    return Ok(answer);
+                }
             };
             if eligible.is_empty() {
                 // Nothing was quicker, so it is waited for after all.
                 eligible.extend(slow.take());
             }
             if eligible.is_empty() {
-                return Err(error);
+                // What the request itself runs into says more than that some copies are away.
+                return Err(tries.settle(self, Blame::Request).unwrap_or(error));
             }
         }
     }
@@ -310,7 +405,7 @@ impl Copies {
         let mut waits: FuturesUnordered<_> = ((0..).map(TargetId))
             .zip(self.copies.iter().zip(breakers))
             .map(|(id, (copy, breaker))| async move {
-                if breaker.is_open() && !breaker.admit(Instant::now()) {
+                if breaker.is_open() && !breaker.admit(Instant::now(), copy.answered()) {
                     return Err(resting(copy));
                 }
                 let waited = copy.opened()?.positions.wait(token, wait);
@@ -342,15 +437,8 @@ impl Copies {
     /// Takes note of how a copy has answered.
     fn note<T>(&self, copy: &Copy, breaker: &Breaker, answer: &Result<T, Error>) -> Outcome {
         match answer {
-            Err(error) if error.is_transient() => {
-                debug!(copy = %copy.name, "a read failed: {}", describe(error));
-                let name = || copy.name.to_string();
-                counter!("projectionist_gateway_reads_failed_total", "copy" => name()).increment(1);
-                if breaker.failed(Instant::now()) {
-                    warn!(copy = %copy.name, "its reads keep failing, so it is left alone for a \
-                        while: {}", describe(error));
-                    gauge!("projectionist_gateway_copy_open", "copy" => name()).set(1.0);
-                }
+            Err(error) if error.is_of_store() => {
+                self.blame(copy, breaker, error);
                 Outcome::Failed
             }
             Ok(_) | Err(_) => {
@@ -358,9 +446,29 @@ impl Copies {
                     info!(copy = %copy.name, "it answers reads again");
                     let name = copy.name.to_string();
                     gauge!("projectionist_gateway_copy_open", "copy" => name).set(0.0);
+                    if let Some(reachability) = &self.picker.reachability {
+                        reachability.reached();
+                    }
                 }
                 Outcome::Answered
             }
+        }
+    }
+
+    /// A read has failed, and that is the copy's fault.
+    fn blame(&self, copy: &Copy, breaker: &Breaker, error: &Error) {
+        debug!(copy = %copy.name, "a read failed: {}", describe(error));
+        let name = || copy.name.to_string();
+        counter!("projectionist_gateway_reads_failed_total", "copy" => name()).increment(1);
+        if breaker.failed(Instant::now()) {
+            warn!(copy = %copy.name, "its reads keep failing, so it is left alone for a while: {}",
+                describe(error));
+            gauge!("projectionist_gateway_copy_open", "copy" => name()).set(1.0);
+        }
+        if let Some(reachability) = &self.picker.reachability
+            && self.picker.breakers.iter().all(Breaker::is_open)
+        {
+            reachability.lost(error);
         }
     }
 
@@ -391,6 +499,29 @@ impl Copies {
         }
     }
 
+    /// Tries copies that are left alone until the future is dropped: nobody reads from a host that
+    /// is not ready.
+    pub async fn probe(&self) {
+        loop {
+            tokio::time::sleep(PROBE_INTERVAL).await;
+            let breakers = self.picker.breakers.iter();
+            let probes = self
+                .copies
+                .iter()
+                .zip(breakers)
+                .map(|(copy, breaker)| async move {
+                    let Some(opened) = copy.opened.get() else {
+                        return;
+                    };
+                    if breaker.is_open() && breaker.admit(Instant::now(), copy.answered()) {
+                        let answer = opened.positions.refresh().await;
+                        self.note(copy, breaker, &answer);
+                    }
+                });
+            join_all(probes).await;
+        }
+    }
+
     fn that(&self, is_right: impl Fn(TargetId, &Copy) -> bool) -> Vec<TargetId> {
         let copies = (0..).map(TargetId).zip(&*self.copies);
         let right = copies.filter(|(id, copy)| is_right(*id, copy));
@@ -405,6 +536,14 @@ impl Copies {
 /// Targets are numbered as their copies are.
 fn index(target: TargetId) -> usize {
     usize::try_from(target.0).expect("it was a copy's index")
+}
+
+/// What is told of a refusal while it is not known whose fault it is.
+fn refused(error: &Error, copy: &str) -> Error {
+    Error::Refused {
+        address: format!("copy \"{copy}\""),
+        message: error.to_string(),
+    }
 }
 
 fn resting(copy: &Copy) -> Error {

@@ -213,6 +213,11 @@ impl Positions {
         }
     }
 
+    /// Reads the checkpoints now.
+    pub(super) async fn refresh(&self) -> Result<(), Error> {
+        self.read(Instant::now()).await
+    }
+
     /// Reads the checkpoints, unless somebody has begun to do so after `since`.
     async fn read(&self, since: Instant) -> Result<(), Error> {
         let mut read_at = self.read_at.lock().await;

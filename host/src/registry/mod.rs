@@ -21,7 +21,7 @@ use bson::spec::BinarySubtype;
 use sha2::{Digest, Sha256};
 
 use crate::plugin::About;
-use crate::store::{self, Entry, Store, Table, all_entries};
+use crate::store::{self, Entry, Store, Table, User, all_entries, apart};
 
 pub mod upload;
 mod uploaded;
@@ -77,6 +77,12 @@ pub enum Error {
 impl Registry {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Registry { store }
+    }
+
+    /// The same as operators use it.
+    #[must_use]
+    pub fn for_operators(&self) -> Self {
+        Registry::new(apart(&self.store, User::Operators))
     }
 
     /// Keeps a plugin. `about` is what the checks have found, and `by` is who asks for it.

@@ -146,9 +146,31 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Ends what is held open at the server. To be called last; a store that is dropped without
+    /// The same store for others than the pipeline, by connections or threads of their own, so that
+    /// the pipeline does not wait behind them; `None` where it has none. See [`apart`].
+    fn apart(&self, user: User) -> Option<Arc<dyn Store>> {
+        match user {
+            User::Readers | User::Operators => None,
+        }
+    }
+
+    /// Ends what is held open at the server, by all users. To be called last; a store that is dropped without
     /// loses nothing.
     async fn close(&self);
+}
+
+/// Who uses a store besides the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Those who read views.
+    Readers,
+    /// Those who look after parked events, plugins and deployments.
+    Operators,
+}
+
+/// The store as this user has it.
+pub fn apart(store: &Arc<dyn Store>, user: User) -> Arc<dyn Store> {
+    store.apart(user).unwrap_or_else(|| Arc::clone(store))
 }
 
 /// A view in one of its versions. Each version has a collection of its own.
@@ -306,6 +328,14 @@ pub enum Error {
         /// What is wrong and the way out.
         message: String,
     },
+    /// This store does not let its readers in, whatever they ask for: a privilege is missing, the
+    /// credentials are refused. Others may. Only a [`Reader`] says so.
+    #[error("{address}: {message}")]
+    Denied {
+        address: String,
+        /// What is wrong and the way out.
+        message: String,
+    },
     /// A stored document is not of the host's making.
     #[error("{address}: document \"{id}\" of view {view} is not one of this host's: {message}")]
     Foreign {
@@ -384,6 +414,14 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Unavailable { .. } => true,
+            Error::Refused { .. } | Error::Denied { .. } | Error::Foreign { .. } => false,
+        }
+    }
+
+    /// True where it is the store that failed a reader, not the request or a document.
+    pub fn is_of_store(&self) -> bool {
+        match self {
+            Error::Unavailable { .. } | Error::Denied { .. } => true,
             Error::Refused { .. } | Error::Foreign { .. } => false,
         }
     }

@@ -14,6 +14,8 @@
 //!
 //! Not here: how long to wait and whom else to ask (`gateway::copies`).
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use bson::raw::RawDocumentBuf;
 
@@ -26,6 +28,12 @@ use crate::record::{NextOffset, TopicPartition};
 pub trait Reader: Send + Sync + 'static {
     /// For messages: what and where the store is, without secrets.
     fn address(&self) -> &str;
+
+    /// When the store has last answered a request of its readers, also one that nobody waited for
+    /// any more; `None` before the first, and where that is not known.
+    fn answered(&self) -> Option<Instant> {
+        None
+    }
 
     /// One document; `None` where there is none of this id, or no such view.
     async fn document(&self, view: &ViewId, id: &str) -> Result<Option<RawDocumentBuf>, Error>;

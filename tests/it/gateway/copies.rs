@@ -44,6 +44,10 @@ struct Mood {
 const WELL: u8 = 0;
 const AWAY: u8 = 1;
 const SILENT: u8 = 2;
+/// It lets nobody in.
+const DENYING: u8 = 4;
+/// It takes no request for what it is.
+const REFUSING: u8 = 5;
 /// Longer than a read by id is waited for where there are others.
 const SLOW: u8 = 3;
 
@@ -62,6 +66,14 @@ impl Mood {
             AWAY => Err(Error::Unavailable {
                 address: "a copy".to_owned(),
                 source: "it is away".into(),
+            }),
+            DENYING => Err(Error::Denied {
+                address: "a copy".to_owned(),
+                message: "not authorised".to_owned(),
+            }),
+            REFUSING => Err(Error::Refused {
+                address: "a copy".to_owned(),
+                message: "a wrong argument".to_owned(),
             }),
             SLOW => {
                 tokio::time::sleep(Duration::from_millis(700)).await;
@@ -281,6 +293,47 @@ async fn a_read_that_a_copy_fails_is_answered_by_another() {
     site.moods[0].set(AWAY);
     let answer = site.get("/views/aircraft/N1").await;
     answer.assert_problem(503, "no store that holds it answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_refuses_reads_is_left_alone_and_nobody_notices() {
+    for mode in [DENYING, REFUSING] {
+        let site = Site::opened(&NAMES, Some(Prefers("east"))).await;
+        for writer in &mut site.writers().await {
+            writer.aircraft("N1", 1).await;
+        }
+        site.moods[1].set(mode);
+        for _ in 0..30 {
+            assert_eq!(site.legs().await, 1);
+        }
+        assert!(site.moods[1].asked() < 15, "{mode}: {:?}", site.asked());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_every_copy_refuses_counts_against_none() {
+    let site = Site::opened(&NAMES, None).await;
+    for writer in &mut site.writers().await {
+        writer.aircraft("N1", 1).await;
+    }
+    for mood in &site.moods {
+        mood.set(REFUSING);
+    }
+    for _ in 0..20 {
+        let answer = site.get("/views/aircraft/N1").await;
+        answer.assert_problem(502, "refuses to read it");
+    }
+    for mood in &site.moods {
+        mood.set(WELL);
+    }
+    // All are asked at once.
+    let before = site.asked();
+    for _ in 0..9 {
+        assert_eq!(site.legs().await, 1);
+    }
+    let after = site.asked();
+    let asked: Vec<usize> = before.iter().zip(&after).map(|(b, a)| a - b).collect();
+    assert!(asked.iter().all(|asked| *asked > 0), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

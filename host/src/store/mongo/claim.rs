@@ -13,7 +13,7 @@ use super::command::CHECKPOINTS;
 use super::connect::write_concern;
 use super::error::{Failure, code};
 use super::load::ids_filter;
-use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT, sessions, within};
+use super::{MongoStore, SERVER_TIMEOUT, sessions};
 use crate::record::{Epoch, NextOffset};
 use crate::store::{CheckpointId, Claim, Error};
 
@@ -92,7 +92,7 @@ impl MongoStore {
             // The repairs stay: checkpoints of earlier versions of this host get the field, which
             // commits look for.
             "$inc": { "epoch": 1_i64, "repairs": 0_i64 },
-            "$set": { "owner": owner, "sessions": self.sessions.ids() },
+            "$set": { "owner": owner, "sessions": self.shared.sessions.ids() },
             "$currentDate": { "claimed_at": true },
             "$setOnInsert": { "next": NextOffset::ZERO.0 },
         };
@@ -102,14 +102,19 @@ impl MongoStore {
             .write_concern(write_concern())
             .max_time(patience)
             .build();
-        let mut session = within(REQUEST_TIMEOUT, self.client.start_session()).await?;
-        let checkpoints = self.database.collection::<Document>(CHECKPOINTS);
-        let claim = checkpoints
-            .find_one_and_update(doc! { "_id": id }, update)
-            .with_options(options)
-            .session(&mut session);
-        let before = within(REQUEST_TIMEOUT, claim).await?;
-        self.note(session.operation_time());
+        let id = id.to_owned();
+        let claim = self.ask(|database| async move {
+            let mut session = database.client().start_session().await?;
+            let checkpoints = database.collection::<Document>(CHECKPOINTS);
+            let before = checkpoints
+                .find_one_and_update(doc! { "_id": id }, update)
+                .with_options(options)
+                .session(&mut session)
+                .await?;
+            Ok((before, session.operation_time()))
+        });
+        let (before, time) = claim.await?;
+        self.note(time);
         before.map(read_checkpoint).transpose()
     }
 
@@ -117,8 +122,8 @@ impl MongoStore {
         let sessions = owner.map_or(&[][..], |checkpoint| &checkpoint.sessions);
         let others = sessions
             .iter()
-            .filter(|session| !self.sessions.ids().contains(session));
-        sessions::end(&self.client, others).await;
+            .filter(|session| !self.shared.sessions.ids().contains(session));
+        sessions::end(&self.operations, others).await;
     }
 
     /// One answer per id, in their order.

@@ -4,11 +4,14 @@
 //! nothing but the server. All commands are built before.
 //!
 //! All runs of one commit share a session, and whatever a run that was given up has left open on
-//! the server ends when the next one starts.
+//! the server ends when the next one starts. A session whose operation did not answer in time stays
+//! with that operation, and the next run takes another one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::Database;
+use mongodb::error::Result as Answer;
 use tracing::debug;
 
 use super::command::{self, Command, Target};
@@ -18,7 +21,7 @@ use super::decision::{
 use super::error::{Class, Failure};
 use super::load::{Part, Stopped};
 use super::sessions::Lease;
-use super::{MongoStore, REQUEST_TIMEOUT, rejection, within};
+use super::{MongoStore, REQUEST_TIMEOUT, rejection};
 use crate::projection::DocumentId;
 use crate::store::{Change, Commit, CommitError, Culprit, Error, Guard, Write};
 
@@ -28,7 +31,8 @@ struct Attempt<'c> {
     commit: &'c Commit,
     /// For the next run, where they are built already: a run hands them to the driver.
     commands: Option<Vec<Command>>,
-    session: Lease<'c>,
+    /// Missing where an operation has not given it back.
+    session: Option<Lease>,
     /// Writes, or changes of entries (by index), of which one did not find what it expected.
     suspects: Vec<usize>,
     /// The suspect (by index) that was found out.
@@ -50,12 +54,11 @@ impl MongoStore {
         );
         let commands = command::build(commit);
         let commands = commands.map_err(|error| CommitError::TooLarge(Box::new(error)))?;
-        let session = self.sessions.lease().await;
         let mut attempt = Attempt {
             store: self,
             commit,
             commands: Some(commands),
-            session,
+            session: None,
             suspects: Vec::new(),
             culprit: None,
             rejected: None,
@@ -86,18 +89,19 @@ impl MongoStore {
 impl Attempt<'_> {
     /// Runs the transaction up to, not including, its commit.
     async fn run(&mut self) -> Event {
-        if let Err(failure) = self.session.begin().await {
+        if let Err(failure) = self.begin().await {
             return self.run_failed(failure);
         }
         let commands = self.commands.take();
         let commands = commands
             .unwrap_or_else(|| command::build(self.commit).expect("it could be built before"));
         for command in commands {
-            let database = &self.store.database;
-            let request = database
-                .run_raw_command(command.body)
-                .session(self.session.session());
-            let event = match within(REQUEST_TIMEOUT, request).await {
+            let request = self.in_session(|database, mut lease| async move {
+                let request = database.run_raw_command(command.body);
+                let reply = request.session(lease.session()).await;
+                (lease, reply)
+            });
+            let event = match request.await {
                 Ok(reply) => {
                     let reply = read_reply(&reply, command.target.statements());
                     self.judge(&command.target, reply)
@@ -106,11 +110,63 @@ impl Attempt<'_> {
             };
             if let Some(event) = event {
                 // Before any look at what the transaction ran into: it would be in the way.
-                self.session.abort().await;
+                self.abort().await;
                 return event;
             }
         }
         Event::Ran
+    }
+
+    async fn begin(&mut self) -> Result<(), Failure> {
+        let sessions = &self.store.shared.sessions;
+        sessions.end_astray(&self.store.shared.pipeline).await;
+        if self.session.is_none() {
+            self.session = Some(sessions.lease().await);
+        }
+        self.in_session(|_, mut lease| async move {
+            let begun = lease.begin().await;
+            (lease, begun)
+        })
+        .await
+    }
+
+    async fn abort(&mut self) {
+        let aborted = self.in_session(|_, mut lease| async move {
+            lease.abort().await;
+            (lease, Ok(()))
+        });
+        if let Err(failure) = aborted.await {
+            debug!(%failure, "a transaction could not be aborted");
+        }
+    }
+
+    /// Runs an operation that has the session and gives it back.
+    async fn in_session<T, F>(
+        &mut self,
+        operation: impl FnOnce(Database, Lease) -> F,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = (Lease, Answer<T>)> + Send + 'static,
+    {
+        let Some(lease) = self.session.take() else {
+            return Err(Failure::NoAnswer(REQUEST_TIMEOUT));
+        };
+        let shared = &self.store.shared;
+        let id = lease.id().clone();
+        let ran = shared
+            .pipeline
+            .run(REQUEST_TIMEOUT, |database| operation(database, lease));
+        match ran.await {
+            Ok((lease, answer)) => {
+                self.session = Some(lease);
+                Ok(answer?)
+            }
+            Err(failure) => {
+                shared.sessions.stray(id);
+                Err(failure)
+            }
+        }
     }
 
     /// What the reply to one command means for the run; `None` where the next one may go.
@@ -216,10 +272,15 @@ impl Attempt<'_> {
     }
 
     async fn commit(&mut self) -> Event {
-        let committed = self.session.commit().await;
+        let committed = self.in_session(|_, mut lease| async move {
+            let committed = lease.commit().await;
+            (lease, committed)
+        });
+        let committed = committed.await;
         // Also where the server did not know: a look at the checkpoints then waits for what it
         // did, whether a majority has it yet or not.
-        self.store.note(self.session.session().operation_time());
+        let session = self.session.as_mut();
+        self.store.note(session.and_then(Lease::operation_time));
         match committed {
             Ok(()) => Event::Committed,
             Err(failure) => {
@@ -316,7 +377,7 @@ impl Attempt<'_> {
             return Err(CommitError::Rejected(Box::new(rejection.await)));
         }
         let unavailable = |cause| Error::Unavailable {
-            address: self.store.address.clone(),
+            address: self.store.shared.address.clone(),
             source: Box::new(cause),
         };
         match (end, self.culprit) {

@@ -3,12 +3,11 @@
 //!
 //! Guarantee: no message and no address contains a password.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bson::{Document, doc};
-use mongodb::Client;
 use mongodb::error::ErrorKind;
 use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, ServerAddress,
@@ -18,8 +17,9 @@ use tokio::net::TcpStream;
 
 use super::command::CHECKPOINTS;
 use super::error::Failure;
+use super::operation::{self, Operations, Width};
 use super::sessions::Sessions;
-use super::{MongoStore, REQUEST_TIMEOUT, uri, within};
+use super::{MongoStore, REQUEST_TIMEOUT, Shared, uri};
 use crate::store::Error;
 
 /// How long to look for a server; the caller repeats what fails.
@@ -34,6 +34,12 @@ const PORT: u16 = 27017;
 
 /// A few transactions in flight, the loads of the next batches, and the commands of operators.
 const POOL_CONNECTIONS_MAX: u32 = 32;
+
+/// For a question to one server.
+const ONE: Width = Width {
+    turns: 1,
+    places: 1,
+};
 
 /// The wire version of MongoDB 6.0.
 const WIRE_VERSION_MIN: i32 = 17;
@@ -50,25 +56,29 @@ impl MongoStore {
         let mut options = parse(uri, database).await?;
         promise(&mut options);
         let address = address(&options.hosts, database);
-        let client = Client::with_options(options.clone()).map_err(|error| Error::Refused {
+        let pipeline = Operations::new(options.clone(), database, width(&options));
+        let pipeline = Arc::new(pipeline.map_err(|error| Error::Refused {
             address: address.clone(),
             message: Failure::Driver(error).to_string(),
-        })?;
-        let sessions = Sessions::start(&client).await;
+        })?);
+        let sessions = Sessions::start(&pipeline).await;
         let sessions = sessions.map_err(|failure| Error::Unavailable {
             address: address.clone(),
             source: Box::new(failure),
         })?;
         let store = MongoStore {
-            database: client.database(database),
-            client,
-            reads: OnceLock::new(),
-            options: options.clone(),
-            address,
-            sessions,
-            newest: AtomicU64::new(0),
+            operations: Arc::clone(&pipeline),
+            shared: Arc::new(Shared {
+                address,
+                options: options.clone(),
+                pipeline,
+                readers: OnceLock::new(),
+                operators: OnceLock::new(),
+                sessions: Arc::new(sessions),
+                newest: AtomicU64::new(0),
+            }),
         };
-        match store.hello(&store.client).await {
+        match hello(&store.operations).await {
             Ok(hello) => store.check_server(&hello).await?,
             Err(failure) => {
                 store.diagnose(&failure, options).await?;
@@ -77,11 +87,6 @@ impl MongoStore {
         }
         store.check_access().await?;
         Ok(store)
-    }
-
-    async fn hello(&self, client: &Client) -> Result<Document, Failure> {
-        let hello = doc! { "hello": 1 };
-        within(REQUEST_TIMEOUT, client.database("admin").run_command(hello)).await
     }
 
     async fn check_server(&self, hello: &Document) -> Result<(), Error> {
@@ -114,10 +119,10 @@ impl MongoStore {
         if !accepts(&options.hosts).await {
             return Ok(());
         }
-        let Ok(client) = Client::with_options(options.clone()) else {
+        let Ok(one) = Operations::new(options.clone(), self.operations.database_name(), ONE) else {
             return Ok(());
         };
-        let Ok(hello) = self.hello(&client).await else {
+        let Ok(hello) = hello(&one).await else {
             return self.diagnose_silence(options).await;
         };
         if let Some(message) = without_transactions(&hello) {
@@ -154,13 +159,13 @@ impl MongoStore {
             ),
         };
         options.tls = Some(other);
-        let Ok(client) = Client::with_options(options) else {
+        let Ok(one) = Operations::new(options, self.operations.database_name(), ONE) else {
             return Ok(());
         };
-        match self.hello(&client).await {
+        match hello(&one).await {
             Ok(_) => Err(self.refused(message.to_owned())),
             Err(_) => Err(Error::Unavailable {
-                address: self.address.clone(),
+                address: self.shared.address.clone(),
                 source: "it accepts connections and answers nothing; it is stopped or overloaded, \
                          or something else has its port"
                     .into(),
@@ -176,15 +181,16 @@ impl MongoStore {
             "singleBatch": true,
             "readConcern": { "level": "majority" },
         };
-        let reply = within(REQUEST_TIMEOUT, self.database.run_command(find)).await;
+        let reply = self.ask(|database| async move { database.run_command(find).await });
         reply
+            .await
             .map(drop)
             .map_err(|failure| failure.at(&self.place("read")))
     }
 
     pub(super) fn refused(&self, message: String) -> Error {
         Error::Refused {
-            address: self.address.clone(),
+            address: self.shared.address.clone(),
             message,
         }
     }
@@ -200,13 +206,20 @@ async fn accepts(hosts: &[ServerAddress]) -> bool {
     matches!(connected.await, Ok(Ok(_)))
 }
 
+async fn hello(operations: &Operations) -> Result<Document, Failure> {
+    let hello = operations.ask(REQUEST_TIMEOUT, |database| async move {
+        let admin = database.client().database("admin");
+        admin.run_command(doc! { "hello": 1 }).await
+    });
+    hello.await
+}
+
 async fn parse(uri: &str, database: &str) -> Result<ClientOptions, Error> {
     uri::check(uri).map_err(|message| Error::Refused {
         address: format!("MongoDB database \"{database}\""),
         message,
     })?;
-    let parsed = within(REQUEST_TIMEOUT, ClientOptions::parse(uri)).await;
-    let failure = match parsed {
+    let failure = match operation::parse(uri).await {
         Ok(options) => return Ok(options),
         Err(failure) => failure,
     };
@@ -242,6 +255,15 @@ fn promise(options: &mut ClientOptions) {
         .get_or_insert(SERVER_SELECTION_TIMEOUT);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
     options.max_pool_size.get_or_insert(POOL_CONNECTIONS_MAX);
+}
+
+/// The pipeline waits for whatever it asks, so it has as many turns as places.
+fn width(options: &ClientOptions) -> Width {
+    let connections = options.max_pool_size.unwrap_or(POOL_CONNECTIONS_MAX);
+    Width {
+        turns: connections,
+        places: connections,
+    }
 }
 
 /// Stored by a majority, and in their journals.

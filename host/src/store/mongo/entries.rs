@@ -16,7 +16,7 @@ use super::connect::write_concern;
 use super::decision::{Reply, read_reply};
 use super::error::{Failure, code};
 use super::load::{chunk_len, ids_filter};
-use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT, within};
+use super::{MongoStore, SERVER_TIMEOUT};
 use crate::store::bson_writer::BsonWriter;
 use crate::store::entry::{IdRange, Start};
 use crate::store::{Entry, Error, Table};
@@ -129,17 +129,22 @@ impl MongoStore {
             .write_concern(write_concern())
             .max_time(SERVER_TIMEOUT)
             .build();
-        let mut session = within(REQUEST_TIMEOUT, self.client.start_session()).await?;
-        let collection = self
-            .database
-            .collection::<RawDocumentBuf>(entry.table.name());
-        let replace = collection
-            .find_one_and_replace(doc! { "_id": &*entry.id }, &entry.body)
-            .with_options(options)
-            .session(&mut session);
-        let replaced = within(REQUEST_TIMEOUT, replace).await;
-        self.note(session.operation_time());
-        replaced.map(drop)
+        let (table, id) = (entry.table.name(), entry.id.to_string());
+        let body = entry.body.clone();
+        let replace = self.ask(|database| async move {
+            let mut session = database.client().start_session().await?;
+            let collection = database.collection::<RawDocumentBuf>(table);
+            let replaced = collection
+                .find_one_and_replace(doc! { "_id": id }, body)
+                .with_options(options)
+                .session(&mut session)
+                .await;
+            Ok((replaced, session.operation_time()))
+        });
+        let (replaced, time) = replace.await?;
+        self.note(time);
+        replaced?;
+        Ok(())
     }
 
     pub(super) async fn add(&self, entry: &Entry) -> Result<bool, Error> {
@@ -210,11 +215,17 @@ impl MongoStore {
         let milliseconds = i64::try_from(SERVER_TIMEOUT.as_millis()).expect("it is short");
         command.append(cstr!("maxTimeMS"), milliseconds);
 
-        let mut session = within(REQUEST_TIMEOUT, self.client.start_session()).await?;
-        let request = self.database.run_raw_command(command).session(&mut session);
-        let reply = within(REQUEST_TIMEOUT, request).await;
-        self.note(session.operation_time());
-        reply
+        let write = self.ask(|database| async move {
+            let mut session = database.client().start_session().await?;
+            let reply = database
+                .run_raw_command(command)
+                .session(&mut session)
+                .await;
+            Ok((reply, session.operation_time()))
+        });
+        let (reply, time) = write.await?;
+        self.note(time);
+        Ok(reply?)
     }
 
     fn cannot(&self, action: &str, table: Table, failure: Failure) -> Error {

@@ -1,7 +1,9 @@
 //! Sorts what goes wrong between this host and MongoDB by what can be done about it.
 //!
 //! Guarantee: by error codes, labels and kinds, never by a message's wording. What is not known
-//! to be permanent counts as an outage, which the caller waits out.
+//! to be permanent counts as an outage, which the caller waits out. Of those who only read it is the
+//! other way around ([`Failure::at_read`]): nobody waits an outage out there, and what one request
+//! runs into must not count against the store, which others read as well.
 //!
 //! Codes: `src/mongo/base/error_codes.yml` of the server; labels: the drivers' transactions
 //! specification.
@@ -79,6 +81,45 @@ pub(super) mod code {
         8000, // AtlasError: the answer of Atlas to wrong credentials
     ];
 
+    /// A server that is away for now: it fails over, ends, starts, or has too much to do. All that a
+    /// driver reads again after (the specification of retryable reads), and time-outs.
+    pub(crate) const TRANSIENT: &[i32] = &[
+        6,     // HostUnreachable
+        7,     // HostNotFound
+        43,    // CursorNotFound: the server was another one, or has started since
+        50,    // MaxTimeMSExpired
+        63,    // StaleShardVersion
+        70,    // ShardNotFound
+        89,    // NetworkTimeout
+        91,    // ShutdownInProgress
+        112,   // WriteConflict
+        133,   // FailedToSatisfyReadPreference
+        134,   // ReadConcernMajorityNotAvailableYet
+        150,   // StaleEpoch
+        175,   // QueryPlanKilled
+        189,   // PrimarySteppedDown
+        202,   // NetworkInterfaceExceededTimeLimit
+        234,   // RetryChangeStream
+        237,   // CursorKilled
+        239,   // SnapshotTooOld
+        246,   // SnapshotUnavailable
+        249,   // StaleChunkHistory
+        262,   // ExceededTimeLimit
+        317,   // ConnectionPoolExpired
+        384,   // ConnectionError
+        391,   // ReauthenticationRequired
+        462,   // IngressRequestRateLimitExceeded
+        9001,  // SocketException
+        10058, // NotWritablePrimary, of old
+        10107, // NotWritablePrimary
+        11600, // InterruptedAtShutdown
+        11601, // Interrupted
+        11602, // InterruptedDueToReplStateChange
+        13388, // StaleConfig
+        13435, // NotPrimaryNoSecondaryOk
+        13436, // NotPrimaryOrSecondary
+    ];
+
     /// The server will say the same again, whatever the time.
     pub(crate) const PERMANENT: &[i32] = &[
         2,     // BadValue
@@ -124,6 +165,25 @@ impl Failure {
             Failure::Driver(error) => server_code(error),
             Failure::Trouble { code, .. } | Failure::Rejected { code, .. } => Some(*code),
             Failure::NoAnswer(_) | Failure::Reply(_) => None,
+        }
+    }
+
+    /// Turns the failure of one who only reads into the store's error.
+    pub(super) fn at_read(self, place: &Place<'_>) -> store::Error {
+        let address = place.address.to_owned();
+        match read_fault(&self) {
+            ReadFault::Outage => store::Error::Unavailable {
+                address,
+                source: Box::new(self),
+            },
+            ReadFault::Denial => store::Error::Denied {
+                address,
+                message: refusal(&self, place),
+            },
+            ReadFault::Request => store::Error::Refused {
+                address,
+                message: refusal(&self, place),
+            },
         }
     }
 
@@ -184,6 +244,40 @@ fn is_authentication(failure: &Failure) -> bool {
         return false;
     };
     matches!(*error.kind, ErrorKind::Authentication { .. })
+}
+
+/// Whose fault it is that a read has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadFault {
+    /// The server's, for now.
+    Outage,
+    /// The server's, for as long as nobody does something about it.
+    Denial,
+    /// The request's, or that of the documents that it is about.
+    Request,
+}
+
+fn read_fault(failure: &Failure) -> ReadFault {
+    match (failure, failure.code()) {
+        (_, Some(code)) => read_fault_of_code(code),
+        _ if is_authentication(failure) => ReadFault::Denial,
+        (Failure::Driver(error), None) => match class_of_kind(&error.kind) {
+            Class::Refused => ReadFault::Request,
+            _ => ReadFault::Outage,
+        },
+        (Failure::NoAnswer(_) | Failure::Reply(_), None) => ReadFault::Outage,
+        (Failure::Trouble { .. } | Failure::Rejected { .. }, None) => ReadFault::Request,
+    }
+}
+
+fn read_fault_of_code(code: i32) -> ReadFault {
+    if code::TRANSIENT.contains(&code) {
+        ReadFault::Outage
+    } else if code == code::UNAUTHORIZED || code::AUTHENTICATION.contains(&code) {
+        ReadFault::Denial
+    } else {
+        ReadFault::Request
+    }
 }
 
 fn classify(error: &DriverError) -> Class {
@@ -247,5 +341,44 @@ fn server_code(error: &DriverError) -> Option<i32> {
         ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
         ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After which a driver reads again: the specification of retryable reads, and what the driver
+    /// has of it (`error.rs`).
+    const RETRYABLE_READS: [i32; 13] = [
+        6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436,
+    ];
+
+    #[test]
+    fn what_a_driver_reads_again_after_is_an_outage() {
+        for code in RETRYABLE_READS {
+            assert_eq!(read_fault_of_code(code), ReadFault::Outage, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_failed_read_is_the_servers_fault_only_where_that_is_known() {
+        let cases: [(ReadFault, &[i32]); 3] = [
+            (ReadFault::Outage, &[43, 50, 175, 202, 237, 11601, 462]),
+            (ReadFault::Denial, &[11, 13, 18, 334, 8000]),
+            // A key out of its range, a wrong argument, a hint without an index, too much memory, a
+            // key of another order, an error of the server's own, and one that nobody knows.
+            (
+                ReadFault::Request,
+                &[
+                    2, 9, 96, 292, 10334, 17007, 51174, 51175, 51176, 1, 8, 99_999,
+                ],
+            ),
+        ];
+        for (fault, codes) in cases {
+            for code in codes {
+                assert_eq!(read_fault_of_code(*code), fault, "{code}");
+            }
+        }
     }
 }

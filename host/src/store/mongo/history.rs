@@ -9,8 +9,8 @@
 
 use bson::doc;
 
+use super::MongoStore;
 use super::error::Failure;
-use super::{MongoStore, REQUEST_TIMEOUT, within};
 
 const PARAMETER: &str = "minSnapshotHistoryWindowInSeconds";
 
@@ -22,8 +22,11 @@ impl MongoStore {
     /// debug. It takes the privilege `getParameter`, and a router does not know it.
     pub(super) async fn history_seconds(&self) -> Option<i64> {
         let question = doc! { "getParameter": 1, PARAMETER: 1 };
-        let admin = self.client.database("admin");
-        let answered = within(REQUEST_TIMEOUT, admin.run_command(question)).await;
+        let answered = self.ask(|database| async move {
+            let admin = database.client().database("admin");
+            admin.run_command(question).await
+        });
+        let answered = answered.await;
         let seconds = answered.and_then(|answer| {
             let number = answer.get(PARAMETER).and_then(|value| match value {
                 bson::Bson::Int32(seconds) => Some(i64::from(*seconds)),
@@ -35,7 +38,7 @@ impl MongoStore {
         seconds
             .inspect_err(|failure| {
                 tracing::debug!(
-                    store = self.address,
+                    store = self.shared.address,
                     "the server does not tell {PARAMETER}: {failure}"
                 );
             })

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bson::raw::{CStr, RawArrayBuf, RawBson, RawDocumentBuf, cstr};
 use bson::{Bson, Document, doc, rawdoc};
 
+use super::MongoStore;
 use super::error::Failure;
-use super::{MongoStore, within};
 use crate::store::list::{Bound, Direction, ID, Index, List, PAGE_BYTES_MAX, Page};
 use crate::store::{Error, ViewId};
 
@@ -46,8 +46,11 @@ impl MongoStore {
             })
             .collect();
         let create = doc! { "createIndexes": view.collection(), "indexes": specifications };
-        let created = within(BUILD_TIMEOUT, self.database.run_command(create)).await;
+        let created = self.operations.ask(BUILD_TIMEOUT, |database| async move {
+            database.run_command(create).await
+        });
         created
+            .await
             .map(drop)
             .map_err(|failure| failure.at(&self.place("create indexes")))
     }
@@ -83,7 +86,7 @@ impl MongoStore {
             Ok(ControlFlow::Continue(()))
         });
         read.await
-            .map_err(|failure: Failure| failure.at(&self.place("list documents")))?;
+            .map_err(|failure: Failure| failure.at_read(&self.place("list documents")))?;
         Ok(page)
     }
 }

@@ -13,9 +13,9 @@ use bson::raw::cstr;
 use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 use bson::rawdoc;
 use futures_util::StreamExt;
-use mongodb::Database;
 
 use super::error::Failure;
+use super::operation::Operations;
 use super::{MongoStore, REQUEST_TIMEOUT, SERVER_TIMEOUT};
 use crate::fast_hash::FastMap;
 use crate::projection::DocumentId;
@@ -85,7 +85,7 @@ impl MongoStore {
                     false => ControlFlow::Continue(()),
                 })
             };
-            self.look_through(&self.database, REQUEST_TIMEOUT, find, see)
+            self.look_through(&self.operations, REQUEST_TIMEOUT, find, see)
                 .await
                 .map_err(|stopped| self.stopped(view, stopped))?;
             // Read to its end, a chunk tells as well which documents there are not.
@@ -141,7 +141,7 @@ impl MongoStore {
                 }
                 Ok::<_, Stopped>(ControlFlow::Continue(()))
             };
-            self.look_through(&self.database, REQUEST_TIMEOUT, find, see)
+            self.look_through(&self.operations, REQUEST_TIMEOUT, find, see)
                 .await?;
             if bytes > bytes_max {
                 return Ok(None);
@@ -239,29 +239,27 @@ impl MongoStore {
         mut see: impl FnMut(&RawDocument) -> Result<(), E>,
     ) -> Result<(), E> {
         let see = |document: &RawDocument| see(document).map(ControlFlow::Continue);
-        self.look_through(&self.database, REQUEST_TIMEOUT, find, see)
+        self.look_through(&self.operations, REQUEST_TIMEOUT, find, see)
             .await
     }
 
     /// The same by another client, for so long at most for each reply, until `see` has seen enough.
     pub(super) async fn look_through<E: From<Failure>>(
         &self,
-        database: &Database,
+        operations: &Operations,
         timeout: Duration,
         find: RawDocumentBuf,
         mut see: impl FnMut(&RawDocument) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
-        let request = database.run_raw_cursor_command(find).batch();
-        let mut batches = super::within(timeout, request).await?;
-        loop {
-            let next = tokio::time::timeout(timeout, batches.next()).await;
-            let batch = match next {
-                Ok(None) => return Ok(()),
-                Ok(Some(batch)) => batch.map_err(Failure::from)?,
-                Err(_) => return Err(Failure::NoAnswer(timeout).into()),
-            };
-            let time = batch.as_raw_document().get_timestamp("operationTime");
-            self.note(time.ok());
+        let first = operations.ask(timeout, |database| async move {
+            let mut batches = database.run_raw_cursor_command(find).batch().await?;
+            let batch = batches.next().await.transpose()?;
+            Ok((batches, batch))
+        });
+        let (mut batches, mut next) = first.await?;
+        while let Some(batch) = next {
+            let reply = batch.as_raw_document();
+            self.note(reply.get_timestamp("operationTime").ok());
             for document in batch.doc_slices().map_err(Failure::from)? {
                 let RawBsonRef::Document(document) =
                     document.map_err(|error| Failure::Driver(error.into()))?
@@ -272,20 +270,35 @@ impl MongoStore {
                     return Ok(());
                 }
             }
+            if is_last(reply) {
+                return Ok(());
+            }
+            let more = operations.ask(timeout, |_| async move {
+                let batch = batches.next().await.transpose()?;
+                Ok((batches, batch))
+            });
+            (batches, next) = more.await?;
         }
+        Ok(())
     }
 
     fn stopped(&self, view: &ViewId, stopped: Stopped) -> Error {
         match stopped {
             Stopped::Failed(failure) => failure.at(&self.place("read documents")),
             Stopped::Foreign(Invalid { id, message }) => Error::Foreign {
-                address: self.address.clone(),
+                address: self.shared.address.clone(),
                 view: view.clone(),
                 id,
                 message,
             },
         }
     }
+}
+
+/// True where the server has closed the cursor, so that there is nothing to ask for.
+fn is_last(reply: &RawDocument) -> bool {
+    let cursor = reply.get_document("cursor");
+    cursor.is_ok_and(|cursor| matches!(cursor.get_i64("id"), Ok(0)))
 }
 
 /// The filter for documents with these ids.

@@ -13,11 +13,14 @@
 //! - A read goes to the primary, sees only what a majority has, and never less than this store's
 //!   own claims, commits and reads before it, also after a failover.
 //! - Every request has a time-out. Whoever waits longer than that does so by asking again.
+//! - Operators, readers and the pipeline have clients of their own, so that nobody waits behind
+//!   the others' requests (`operation`).
 //!
-//! Cancellation: every future may be dropped at any await. What it leaves behind at worst is a
-//! transaction that is open on the server until the store's next commit, the next claim of one of
-//! its partitions (`sessions`), or `transactionLifetimeLimitSeconds`; or a commit whose fate the
-//! caller has not heard of, which the checkpoints tell.
+//! Cancellation: every future may be dropped at any await; what it has asked the driver for goes on
+//! in a task (`operation`). What it leaves behind at worst is a transaction that is open on the
+//! server until the store's next commit, the next claim of one of its partitions (`sessions`), or
+//! `transactionLifetimeLimitSeconds`; or a commit whose fate the caller has not heard of, which the
+//! checkpoints tell.
 //!
 //! Not here: waiting for a server that is away. Each method fails after its time-outs, and the
 //! caller decides.
@@ -32,6 +35,7 @@ mod error;
 mod history;
 mod list;
 mod load;
+mod operation;
 mod prepare;
 mod read;
 mod rejection;
@@ -45,16 +49,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::{Timestamp, doc};
+use futures_util::future::join_all;
+use mongodb::Database;
 use mongodb::options::ClientOptions;
-use mongodb::{Client, Database};
 
 pub use self::error::Class;
 use self::error::{Failure, Place};
+use self::operation::{Operations, Width};
 use self::sessions::Sessions;
 pub use self::uri::check as check_uri;
 use super::{
     Answer, CheckpointId, Claim, Commit, CommitError, Entry, Error, Store, StoredDocument, Table,
-    ViewId,
+    User, ViewId,
 };
 use crate::projection::DocumentId;
 use crate::store::entry::IdRange;
@@ -67,15 +73,40 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// happens afterwards.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// Requests in flight of those who read views; more wait for their turn. There are more places than
+/// turns, for readers go when they have waited for two seconds, and a store that is silent for three
+/// keeps hundreds of their requests.
+const READERS: Width = Width {
+    turns: 64,
+    places: 384,
+};
+
+/// The same of operators: parked events, plugins, the log of changes.
+const OPERATORS: Width = Width {
+    turns: 16,
+    places: 64,
+};
+
+/// Connections beyond those that are needed now are closed after so long.
+const IDLE_MAX: Duration = Duration::from_mins(1);
+
 /// A database of a replica set or a sharded cluster.
 pub struct MongoStore {
-    client: Client,
-    database: Database,
-    /// The same database, by the client of those who only read.
-    reads: OnceLock<Database>,
-    options: ClientOptions,
+    /// By the client of whoever this store was given to.
+    operations: Arc<Operations>,
+    shared: Arc<Shared>,
+}
+
+/// What all users of a database have in common.
+struct Shared {
     address: String,
-    sessions: Sessions,
+    options: ClientOptions,
+    pipeline: Arc<Operations>,
+    /// Made when they are first used: a host without a gateway has one client less.
+    readers: OnceLock<Arc<Operations>>,
+    operators: OnceLock<Arc<Operations>>,
+    /// Of the pipeline's client.
+    sessions: Arc<Sessions>,
     /// The newest operation time that this store has heard of, packed; 0 before the first.
     newest: AtomicU64,
 }
@@ -83,15 +114,32 @@ pub struct MongoStore {
 #[async_trait]
 impl Store for MongoStore {
     fn address(&self) -> &str {
-        &self.address
+        &self.shared.address
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let ping = self.database.run_command(doc! { "ping": 1 });
-        let reply = within(REQUEST_TIMEOUT, ping).await;
-        reply
+        let ping =
+            self.ask(|database| async move { database.run_command(doc! { "ping": 1 }).await });
+        ping.await
             .map(drop)
             .map_err(|failure| failure.at(&self.place("ping")))
+    }
+
+    fn apart(&self, user: User) -> Option<Arc<dyn Store>> {
+        let operations = match user {
+            User::Readers => self.readers(),
+            User::Operators => self.operators(),
+        };
+        let operations = operations.inspect_err(|failure| {
+            tracing::error!(
+                store = self.shared.address,
+                "no client of their own for {user:?}: {failure}"
+            );
+        });
+        Some(Arc::new(MongoStore {
+            operations: operations.ok()?,
+            shared: Arc::clone(&self.shared),
+        }))
     }
 
     async fn advice(&self) -> Option<String> {
@@ -108,10 +156,15 @@ impl Store for MongoStore {
     }
 
     async fn close(&self) {
-        if let Some(reads) = self.reads.get() {
-            reads.client().clone().shutdown().immediate(true).await;
-        }
-        self.client.clone().shutdown().immediate(true).await;
+        let Shared {
+            pipeline,
+            readers,
+            operators,
+            ..
+        } = &*self.shared;
+        let clients = [readers.get(), operators.get(), Some(pipeline)];
+        let clients = clients.into_iter().flatten();
+        join_all(clients.map(|client| client.close())).await;
     }
 
     async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
@@ -203,23 +256,40 @@ impl Store for MongoStore {
 impl MongoStore {
     fn place<'a>(&'a self, action: &'a str) -> Place<'a> {
         Place {
-            address: &self.address,
-            database: self.database.name(),
+            address: &self.shared.address,
+            database: self.operations.database_name(),
             action,
         }
+    }
+
+    /// Waits for an answer, but not for ever.
+    async fn ask<T, F>(&self, operation: impl FnOnce(Database) -> F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    {
+        self.operations.ask(REQUEST_TIMEOUT, operation).await
+    }
+
+    fn readers(&self) -> Result<Arc<Operations>, Failure> {
+        self.shared.client(&self.shared.readers, READERS)
+    }
+
+    fn operators(&self) -> Result<Arc<Operations>, Failure> {
+        self.shared.client(&self.shared.operators, OPERATORS)
     }
 
     /// Remembers how new the data is that was written or read.
     fn note(&self, time: Option<Timestamp>) {
         if let Some(time) = time {
             let packed = u64::from(time.time) << 32 | u64::from(time.increment);
-            self.newest.fetch_max(packed, Ordering::AcqRel);
+            self.shared.newest.fetch_max(packed, Ordering::AcqRel);
         }
     }
 
     /// How new the data must be that is read from now on.
     fn newest(&self) -> Option<Timestamp> {
-        let packed = self.newest.load(Ordering::Acquire);
+        let packed = self.shared.newest.load(Ordering::Acquire);
         (packed != 0).then_some(Timestamp {
             time: (packed >> 32) as u32,
             increment: packed as u32,
@@ -227,15 +297,20 @@ impl MongoStore {
     }
 }
 
-/// Waits for an answer, but not for ever. On a time-out the request is dropped, and with it its
-/// connection.
-async fn within<T>(
-    timeout: Duration,
-    request: impl IntoFuture<Output = mongodb::error::Result<T>>,
-) -> Result<T, Failure> {
-    match tokio::time::timeout(timeout, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Failure::Driver(error)),
-        Err(_) => Err(Failure::NoAnswer(timeout)),
+impl Shared {
+    /// The client of a user's own.
+    fn client(
+        &self,
+        place: &OnceLock<Arc<Operations>>,
+        width: Width,
+    ) -> Result<Arc<Operations>, Failure> {
+        if let Some(operations) = place.get() {
+            return Ok(Arc::clone(operations));
+        }
+        let mut options = self.options.clone();
+        options.max_idle_time.get_or_insert(IDLE_MAX);
+        let made = Operations::new(options, self.pipeline.database_name(), width)?;
+        let made = Arc::new(made);
+        Ok(Arc::clone(place.get_or_init(|| made)))
     }
 }

@@ -6,9 +6,9 @@
 use bson::{Bson, Document, doc};
 use futures_util::future::try_join_all;
 
+use super::MongoStore;
 use super::command::CHECKPOINTS;
 use super::error::{Failure, code};
-use super::{MongoStore, REQUEST_TIMEOUT, within};
 use crate::store::owners::may_own;
 use crate::store::{Error, Table, ViewId};
 
@@ -35,12 +35,15 @@ impl MongoStore {
     /// Records the writer of views, where nothing recorded speaks against it.
     pub(super) async fn own_views(&self, views: &[ViewId], writer: &str) -> Result<(), Error> {
         self.check_owners(views, writer).await?;
-        let records = self.database.collection::<Document>(VIEWS);
         // Another host of the projection, starting now, may see the first record and not the next.
         let beside: Vec<String> = views.iter().map(ViewId::collection).collect();
         for view in views {
             let record = doc! { "_id": view.collection(), "writer": writer, "beside": &beside };
-            match within(REQUEST_TIMEOUT, records.insert_one(record)).await {
+            let insert = self.ask(|database| async move {
+                let records = database.collection::<Document>(VIEWS);
+                records.insert_one(record).await
+            });
+            match insert.await {
                 Ok(_) => {}
                 Err(failure) if failure.code() == Some(code::DUPLICATE_KEY) => {}
                 Err(failure) => return Err(failure.at(&self.place("record who writes a view"))),
@@ -60,8 +63,8 @@ impl MongoStore {
             "batchSize": OWNED_MAX,
         };
         let unread = |failure: Failure| failure.at(&self.place("read who writes a view"));
-        let reply = within(REQUEST_TIMEOUT, self.database.run_command(find)).await;
-        let reply = reply.map_err(unread)?;
+        let reply = self.ask(|database| async move { database.run_command(find).await });
+        let reply = reply.await.map_err(unread)?;
         let found = reply
             .get_document("cursor")
             .and_then(|cursor| cursor.get_array("firstBatch"))
@@ -114,7 +117,8 @@ impl MongoStore {
 
     /// False where something of that name exists.
     async fn create(&self, create: Document) -> Result<bool, Error> {
-        match within(REQUEST_TIMEOUT, self.database.run_command(create)).await {
+        let created = self.ask(|database| async move { database.run_command(create).await });
+        match created.await {
             Ok(_) => Ok(true),
             Err(failure) if failure.code() == Some(code::NAMESPACE_EXISTS) => Ok(false),
             Err(failure) => Err(failure.at(&self.place("create collections and views"))),
@@ -130,7 +134,8 @@ impl MongoStore {
 
     async fn list_one(&self, name: &str) -> Result<Option<String>, Failure> {
         let list = doc! { "listCollections": 1, "filter": { "name": name } };
-        let reply = within(REQUEST_TIMEOUT, self.database.run_command(list)).await?;
+        let listed = self.ask(|database| async move { database.run_command(list).await });
+        let reply = listed.await?;
         let found = reply
             .get_document("cursor")
             .and_then(|cursor| cursor.get_array("firstBatch"))

@@ -5,12 +5,11 @@
 //! and never less than this store has heard of before.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bson::raw::{RawDocument, RawDocumentBuf, cstr};
 use bson::rawdoc;
-use mongodb::{Client, Database};
 
 use super::MongoStore;
 use super::command::CHECKPOINTS;
@@ -26,13 +25,14 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server works on one request: less, so that it does not work for nobody.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Reads in flight; more wait for a connection.
-const CONNECTIONS_MAX: u32 = 64;
-
 #[async_trait]
 impl Reader for MongoStore {
     fn address(&self) -> &str {
-        &self.address
+        &self.shared.address
+    }
+
+    fn answered(&self) -> Option<Instant> {
+        self.shared.readers.get()?.answered()
     }
 
     async fn document(&self, view: &ViewId, id: &str) -> Result<Option<RawDocumentBuf>, Error> {
@@ -45,7 +45,7 @@ impl Reader for MongoStore {
             Ok(ControlFlow::Continue(()))
         });
         read.await
-            .map_err(|failure| failure.at(&self.place("read documents")))?;
+            .map_err(|failure| failure.at_read(&self.place("read documents")))?;
         Ok(found)
     }
 
@@ -74,7 +74,7 @@ impl Reader for MongoStore {
             Ok(ControlFlow::Continue(()))
         });
         read.await
-            .map_err(|failure| failure.at(&self.place("read checkpoints")))?;
+            .map_err(|failure| failure.at_read(&self.place("read checkpoints")))?;
         Ok(found)
     }
 }
@@ -92,20 +92,7 @@ impl MongoStore {
         find: RawDocumentBuf,
         see: impl FnMut(&RawDocument) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
-        self.look_through(self.reads()?, READ_TIMEOUT, find, see)
-            .await
-    }
-
-    /// Made at the first read: a host without a gateway has one client less.
-    fn reads(&self) -> Result<&Database, Failure> {
-        if let Some(database) = self.reads.get() {
-            return Ok(database);
-        }
-        let mut options = self.options.clone();
-        options.max_pool_size = Some(options.max_pool_size.map_or(CONNECTIONS_MAX, |configured| {
-            configured.max(CONNECTIONS_MAX)
-        }));
-        let database = Client::with_options(options)?.database(self.database.name());
-        Ok(self.reads.get_or_init(|| database))
+        let readers = self.readers()?;
+        self.look_through(&readers, READ_TIMEOUT, find, see).await
     }
 }

@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use bson::raw::{RawBsonRef, RawDocument};
 use bson::{Document, doc};
 
+use super::MongoStore;
 use super::command::Target;
 use super::error::Failure;
-use super::{MongoStore, REQUEST_TIMEOUT, within};
 use crate::store::{Change, Commit, Culprit, Rejection, Write};
 
 /// `CannotIndexParallelArrays`.
@@ -133,7 +133,7 @@ impl MongoStore {
             )),
         }
         Rejection {
-            address: self.address.clone(),
+            address: self.shared.address.clone(),
             culprit,
             message,
         }
@@ -142,7 +142,8 @@ impl MongoStore {
     /// The indexes of a collection, each as its name and its key.
     async fn indexes(&self, collection: &str) -> Result<Vec<(String, Document)>, Failure> {
         let list = doc! { "listIndexes": collection };
-        let reply = within(REQUEST_TIMEOUT, self.database.run_command(list)).await?;
+        let reply = self.ask(|database| async move { database.run_command(list).await });
+        let reply = reply.await?;
         let found = reply
             .get_document("cursor")
             .and_then(|cursor| cursor.get_array("firstBatch"))

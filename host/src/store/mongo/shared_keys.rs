@@ -4,13 +4,15 @@
 //! it, for the mark is there, on a majority, before the first epoch is raised. Once all are
 //! fenced, the mark says that too, and nobody is fenced again.
 
-use bson::{DateTime, Document, doc};
+use bson::{DateTime, Document, Timestamp, doc};
+use mongodb::Database;
+use mongodb::error::Result as Answer;
 
+use super::MongoStore;
 use super::command::CHECKPOINTS;
 use super::connect::write_concern;
 use super::error::Failure;
 use super::load::ids_filter;
-use super::{MongoStore, REQUEST_TIMEOUT, within};
 use crate::store::Error;
 
 const SHARED_KEYS: &str = "_shared_keys";
@@ -34,37 +36,43 @@ impl MongoStore {
     }
 
     async fn mark(&self, writer: &str) -> Result<(), Failure> {
-        let mut session = within(REQUEST_TIMEOUT, self.client.start_session()).await?;
-        let marks = self.database.collection::<Document>(SHARED_KEYS);
-        let mark = marks
-            .find_one_and_update(
-                doc! { "_id": writer },
-                doc! { "$setOnInsert": { "since": DateTime::now() } },
-            )
-            .upsert(true)
-            .write_concern(write_concern())
-            .session(&mut session);
-        let before = within(REQUEST_TIMEOUT, mark).await?;
-        if before.is_some_and(|mark| mark.get_bool("fenced").unwrap_or(false)) {
-            return Ok(());
-        }
-        // A checkpoint's id is `writer/topic/partition`, and `0` comes after `/`.
-        let of_this_writer = doc! { "_id": {
-            "$gt": format!("{writer}/"),
-            "$lt": format!("{writer}0"),
-        } };
-        let checkpoints = self.database.collection::<Document>(CHECKPOINTS);
-        let fence = checkpoints
-            .update_many(of_this_writer, doc! { "$inc": { "epoch": 1_i64 } })
-            .write_concern(write_concern())
-            .session(&mut session);
-        within(REQUEST_TIMEOUT, fence).await?;
-        let fenced = marks
-            .update_one(doc! { "_id": writer }, doc! { "$set": { "fenced": true } })
-            .write_concern(write_concern())
-            .session(&mut session);
-        within(REQUEST_TIMEOUT, fenced).await?;
-        self.note(session.operation_time());
+        let writer = writer.to_owned();
+        let marked = self.ask(|database| mark(database, writer)).await?;
+        self.note(marked);
         Ok(())
     }
+}
+
+async fn mark(database: Database, writer: String) -> Answer<Option<Timestamp>> {
+    let mut session = database.client().start_session().await?;
+    let marks = database.collection::<Document>(SHARED_KEYS);
+    let before = marks
+        .find_one_and_update(
+            doc! { "_id": &writer },
+            doc! { "$setOnInsert": { "since": DateTime::now() } },
+        )
+        .upsert(true)
+        .write_concern(write_concern())
+        .session(&mut session)
+        .await?;
+    if before.is_some_and(|mark| mark.get_bool("fenced").unwrap_or(false)) {
+        return Ok(None);
+    }
+    // A checkpoint's id is `writer/topic/partition`, and `0` comes after `/`.
+    let of_this_writer = doc! { "_id": {
+        "$gt": format!("{writer}/"),
+        "$lt": format!("{writer}0"),
+    } };
+    let checkpoints = database.collection::<Document>(CHECKPOINTS);
+    checkpoints
+        .update_many(of_this_writer, doc! { "$inc": { "epoch": 1_i64 } })
+        .write_concern(write_concern())
+        .session(&mut session)
+        .await?;
+    marks
+        .update_one(doc! { "_id": &writer }, doc! { "$set": { "fenced": true } })
+        .write_concern(write_concern())
+        .session(&mut session)
+        .await?;
+    Ok(session.operation_time())
 }

@@ -4,10 +4,10 @@
 //! never reach the driver here, so nothing that the driver says can quote them. This is redaction
 //! by place: whatever the letters of a password are, no message is changed.
 
-use mongodb::options::{ClientOptions, ConnectionString};
+use mongodb::options::ConnectionString;
 
 use super::error::Failure;
-use super::{REQUEST_TIMEOUT, within};
+use super::operation;
 
 /// Stands for a user name or a password.
 const PLACEHOLDER: &str = "redacted";
@@ -101,7 +101,7 @@ pub(super) async fn complaint(uri: &str) -> String {
     let Some(open) = without_secrets(uri) else {
         return NO_SCHEME.to_owned();
     };
-    match within(REQUEST_TIMEOUT, ClientOptions::parse(&open)).await {
+    match operation::parse(&open).await {
         Err(failure) => failure.to_string(),
         // What was taken out was wrong.
         Ok(_) => WRITTEN_WRONG.to_owned(),
