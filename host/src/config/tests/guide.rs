@@ -34,7 +34,7 @@ fn the_guide_names_every_key_and_no_other() {
 
     let token = "[host.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"read\"\n\
                  [host.tokens.team]\ntoken-file = \"team\"\nrole = \"read\"\n\
-                 projections = [\"aircraft\"]\n";
+                 projections = [\"air-craft\"]\n";
     let reader = "[gateway.tokens.ci]\ntoken = \"0123456789abcdef\"\nrole = \"board\"\n\
                   [gateway.tokens.team]\ntoken-file = \"team\"\nrole = \"board\"\n";
     // A secret and a file of keys do not go together.
