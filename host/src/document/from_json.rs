@@ -158,7 +158,7 @@ impl Writer<'_, '_> {
                 if let Some(reserved) = RESERVED_FIELDS.iter().find(|&&field| field == name) {
                     self.written.reserved.get_or_insert(reserved);
                 }
-                self.element(&name, depth)?;
+                self.element(name, depth)?;
                 if !self.text.take(b',')? {
                     break;
                 }
@@ -239,7 +239,7 @@ impl Writer<'_, '_> {
                         )));
                     }
                 }
-                self.element(&name, depth)?;
+                self.element(name, depth)?;
                 if !self.text.take(b',')? {
                     break;
                 }
@@ -269,7 +269,7 @@ impl Writer<'_, '_> {
     }
 
     /// Writes an element: its name, and the value that comes next.
-    fn element(&mut self, name: &Cow<'_, str>, depth: usize) -> Result<(), Problem> {
+    fn element(&mut self, name: Cow<'_, str>, depth: usize) -> Result<(), Problem> {
         // Written out, a null byte would be no JSON.
         if matches!(name, Cow::Owned(_)) && name.as_bytes().contains(&0) {
             return Err(refused(format!(
