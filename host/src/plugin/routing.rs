@@ -16,9 +16,8 @@ use super::kind::Kind;
 use super::limits::Limits;
 use super::policy::{Compiled, Configured, Policy, Running, World, refused};
 
-/// What `pick` and `observe` may take. The engine looks at its clock every 5 ms, and takes nobody
-/// for stalled at the first two looks, so a policy that stalls holds up a read for 15 ms or a
-/// little more.
+/// What `pick` and `observe` may take. The engine looks at its clock every 5 ms, so a policy that
+/// stalls holds up a read for 10 ms or a little more.
 pub const PICK_TIME_MAX: Duration = Duration::from_millis(5);
 
 /// What the start of an instance and `configure` may take: a read may wait for it.
