@@ -165,7 +165,7 @@ async fn a_change_is_built_and_folded_again_until_the_session_is_interrupted() {
     let events = folder.path().join("fixtures/case.events.jsonl");
     fs::write(&events, "{\"key\": \"a\", \"value\": {\"n\": 2}}\n").expect("a file");
     dev.wait_for("case: not as expected, and changed").await;
-    dev.wait_for("+        \"sum\": 2").await;
+    dev.wait_for("  + sum: 2").await;
     dev.wait_for(WAITING).await;
 
     let source = folder.path().join("source.bin");
@@ -173,7 +173,7 @@ async fn a_change_is_built_and_folded_again_until_the_session_is_interrupted() {
     dev.wait_for(WAITING).await;
     fs::write(&source, guests::guest("mirror")).expect("a file");
     dev.wait_for("./plugin.wasm: built").await;
-    dev.wait_for("+    \"mirror\": {").await;
+    dev.wait_for("mirror/a").await;
 
     // As Ctrl-C, which tests in the background of a shell ignore, and what they start with them.
     signal::send(&dev.child, "TERM").expect("a signal");
