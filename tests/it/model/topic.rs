@@ -156,9 +156,10 @@ impl Sketch {
             value: Some([id].into()),
         };
         let key = self.key.map(|key| [b'a' + key]);
-        let value = match self.trouble {
-            Trouble::Unstorable => FORBIDDEN,
-            _ => b"value".as_slice(),
+        let value = if self.trouble == Trouble::Unstorable {
+            FORBIDDEN
+        } else {
+            b"value".as_slice()
         };
         let value = (!self.tombstone).then_some(value);
         let headers = self.id.map(header).into_iter().collect();

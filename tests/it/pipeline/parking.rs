@@ -207,7 +207,7 @@ async fn other_keys_flow_while_a_key_with_many_events_is_drained() {
         let after = entries.iter().skip_while(|entry| **entry != sent);
         let stored: Vec<bool> = after
             .filter(|entry| matches!(entry, journal::Entry::Stored(_)))
-            .map(|entry| drains(entry))
+            .map(drains)
             .collect();
         let before = stored.iter().take_while(|drains| **drains).count();
         assert!(before <= 1, "{logic:?}: it waited for {before} steps");

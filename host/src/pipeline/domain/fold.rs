@@ -168,6 +168,8 @@ impl Domain {
         read_bytes: usize,
     ) -> Result<(), Unfolded> {
         if sifted.fold.is_empty() {
+            // They read and shape nothing: the next batch may be longer.
+            self.note_weight(sifted.events, 0, &[]);
             return Ok(());
         }
         let events = to_fold(batch, sifted);
