@@ -96,7 +96,7 @@ fn quoted_names(text: &str) -> impl Iterator<Item = String> + '_ {
         "projectionist_sdk",
         "projectionist_tests",
     ];
-    let quoted = text.split('"').skip(1).step_by(1);
+    let quoted = text.split('"').skip(1);
     let is_name = |part: &&str| {
         part.strip_prefix("projectionist_").is_some_and(|rest| {
             !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
