@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use projectionist::document;
-use projectionist::record::{Epoch, NextOffset, Offset, TopicPartition};
+use projectionist::record::{Epoch, Lineage, NextOffset, Offset, TopicPartition};
 use projectionist::store::mongo::{command, decision};
 use projectionist::store::{
     Advance, Change, CheckpointId, Claim, Commit, Guard, Provenance, Repairs, StoredDocument,
@@ -84,6 +84,7 @@ fn advance() -> Advance {
         epoch: Epoch(1),
         from: NextOffset(0),
         to: NextOffset(1_000),
+        lineage: Lineage::default(),
         repairs: Repairs { from: 0, to: 0 },
     }
 }

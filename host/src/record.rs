@@ -6,6 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 /// One partition of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
@@ -25,6 +28,30 @@ pub struct NextOffset(pub i64);
 /// How often a partition has been claimed; only the newest claimer can store anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub i64);
+
+/// Counts the leaders that a partition had when a record was written (KIP-320). In one log it never
+/// falls from one offset to a later one, and a record that was lost and replaced has a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaderEpoch(pub i32);
+
+/// What a cluster calls a topic from its making to its deletion (KIP-516).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicId(u128);
+
+/// Which log a position is one of, as far as that is known: another log may have the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    pub topic: Option<TopicId>,
+    /// The last record before the position.
+    pub last: Option<LastRecord>,
+}
+
+/// A record that was read, by what tells it from another one at its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRecord {
+    pub offset: Offset,
+    pub epoch: LeaderEpoch,
+}
 
 /// Counts the assignments that this process has seen, so that what belongs to an earlier
 /// assignment of a partition is recognised.
@@ -98,6 +125,34 @@ impl NextOffset {
     /// True where the event at `offset` lies before this position.
     pub fn includes(self, offset: Offset) -> bool {
         offset.0 < self.0
+    }
+}
+
+impl TopicId {
+    /// `None` for all zeros, which means that there is no id.
+    pub fn from_halves(high: i64, low: i64) -> Option<Self> {
+        let bytes = (u128::from(high.cast_unsigned()) << 64) | u128::from(low.cast_unsigned());
+        (bytes != 0).then_some(TopicId(bytes))
+    }
+
+    /// From the text that `Display` makes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let id = u128::from_be_bytes(bytes.try_into().ok()?);
+        (id != 0).then_some(TopicId(id))
+    }
+}
+
+/// As Kafka's own tools show it.
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for LeaderEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -245,6 +300,17 @@ mod tests {
         assert_eq!(Offset(41).next(), NextOffset(42));
         assert!(NextOffset(42).includes(Offset(41)));
         assert!(!NextOffset(42).includes(Offset(42)));
+    }
+
+    #[test]
+    fn a_topic_id_is_shown_as_kafka_shows_it() {
+        let id = TopicId::from_halves(0x0123_4567_89ab_cdef, -2).expect("an id");
+        assert_eq!(id.to_string(), "ASNFZ4mrze_______________g");
+        assert_eq!(TopicId::parse(&id.to_string()), Some(id));
+        for other in ["", "ASNFZ4mrze8", "AAAAAAAAAAAAAAAAAAAAAA", "?"] {
+            assert_eq!(TopicId::parse(other), None, "{other}");
+        }
+        assert_eq!(TopicId::from_halves(0, 0), None);
     }
 
     #[test]

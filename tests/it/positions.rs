@@ -1,4 +1,12 @@
-//! Positions that are no events: aborted transactions and control records.
+//! Positions that are no events: aborted transactions, control records, deleted records; and positions
+//! of another log.
+
+#[path = "positions/another_log.rs"]
+mod another_log;
+#[path = "positions/passed.rs"]
+mod passed;
+#[path = "positions/site.rs"]
+mod site;
 
 use std::time::Duration;
 

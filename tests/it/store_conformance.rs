@@ -62,6 +62,8 @@ conformance! {
         a_long_text_of_a_change_is_cut;
     claims:
         a_first_claim_starts_at_offset_0,
+        a_first_claim_starts_where_it_says_and_later_ones_where_it_stands,
+        a_checkpoint_tells_which_log_it_is_of,
         each_claim_counts_the_epoch_up_and_keeps_the_position,
         a_partition_that_nobody_claimed_has_no_checkpoint,
         claims_of_different_checkpoints_are_apart,

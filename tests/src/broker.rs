@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -191,6 +192,29 @@ impl Broker {
             }
         })
         .await;
+    }
+
+    /// The first segment of a topic's partition 0, as it is on the disk.
+    pub fn segment(&self, topic: &str) -> Vec<u8> {
+        std::fs::read(self.segment_path(topic)).expect("the topic has a segment")
+    }
+
+    /// Replaces it, while the broker is down.
+    pub fn write_segment(&self, topic: &str, bytes: &[u8]) {
+        std::fs::write(self.segment_path(topic), bytes).expect("the segment can be written");
+    }
+
+    /// Writes over a part of it, while the broker runs, as a failing disk does.
+    pub fn overwrite_segment(&self, topic: &str, place: usize, bytes: &[u8]) {
+        let file = File::options().write(true).open(self.segment_path(topic));
+        let place = u64::try_from(place).expect("a place in a file");
+        let written = file.and_then(|file| file.write_all_at(bytes, place));
+        written.expect("the segment can be written");
+    }
+
+    fn segment_path(&self, topic: &str) -> PathBuf {
+        let folder = self.folder.path().join("data").join(format!("{topic}-0"));
+        folder.join("00000000000000000000.log")
     }
 
     /// What it has logged.

@@ -47,22 +47,32 @@ impl Topic {
         what: &str,
         setting: (&'static str, &'static str),
     ) -> anyhow::Result<Self> {
-        Topic::create_new(&brokers(), what, 1, Some(setting)).await
+        Topic::create_new(&brokers(), what, 1, &[setting]).await
+    }
+
+    /// Makes a topic with several settings of its own.
+    pub async fn create_with_all(
+        brokers: &str,
+        what: &str,
+        partitions: i32,
+        settings: &[(&'static str, &'static str)],
+    ) -> anyhow::Result<Self> {
+        Topic::create_new(brokers, what, partitions, settings).await
     }
 
     /// Makes a topic at other brokers.
     pub async fn create_at(brokers: &str, what: &str, partitions: i32) -> anyhow::Result<Self> {
-        Topic::create_new(brokers, what, partitions, None).await
+        Topic::create_new(brokers, what, partitions, &[]).await
     }
 
     async fn create_new(
         brokers: &str,
         what: &str,
         partitions: i32,
-        setting: Option<(&'static str, &'static str)>,
+        settings: &[(&'static str, &'static str)],
     ) -> anyhow::Result<Self> {
         let topic = Topic::planned(brokers, what, partitions);
-        topic.make_with(setting).await?;
+        topic.make_with(settings).await?;
         Ok(topic)
     }
 
@@ -77,17 +87,28 @@ impl Topic {
 
     /// Makes it, also again after it was deleted.
     pub async fn make(&self) -> anyhow::Result<()> {
-        self.make_with(None).await
+        self.make_with(&[]).await
     }
 
-    async fn make_with(&self, setting: Option<(&'static str, &'static str)>) -> anyhow::Result<()> {
-        let new = NewTopic::new(&self.name, self.partitions, TopicReplication::Fixed(1));
-        let new = match setting {
-            Some((name, value)) => new.set(name, value),
-            None => new,
-        };
+    async fn make_with(&self, settings: &[(&'static str, &'static str)]) -> anyhow::Result<()> {
+        let mut new = NewTopic::new(&self.name, self.partitions, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
         let admin = self.admin()?;
         outcome(admin.create_topics([&new], &admin_options()).await?)
+    }
+
+    /// Deletes the records of a partition that are before an offset.
+    pub async fn delete_records(&self, partition: i32, before: i64) -> anyhow::Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(before))?;
+        let admin = self.admin()?;
+        let deleted = admin.delete_records(&list, &admin_options()).await?;
+        for element in deleted.elements() {
+            element.error()?;
+        }
+        Ok(())
     }
 
     /// Raises the number of its partitions.

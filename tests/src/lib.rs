@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod mongo;
 pub mod mongod;
 pub mod nginx;
+pub mod raw;
 pub mod replica_set;
 pub mod signal;
 pub mod tally;

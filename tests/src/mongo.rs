@@ -123,6 +123,17 @@ impl Database {
         Ok(checkpoints)
     }
 
+    /// The ids of a projection's entries in a reserved table.
+    pub async fn entry_ids(&self, table: &str, projection: &str) -> anyhow::Result<Vec<String>> {
+        let filter = doc! { "_id": { "$regex": format!("^{projection}/") } };
+        let mut cursor = self.collection(table).find(filter).await?;
+        let mut ids = Vec::new();
+        while cursor.advance().await? {
+            ids.push(cursor.deserialize_current()?.get_str("_id")?.to_owned());
+        }
+        Ok(ids)
+    }
+
     /// The sum of a projection's positions: how many events of a plain topic it has stored.
     pub async fn stored(&self, projection: &str) -> anyhow::Result<i64> {
         let checkpoints = self.checkpoints(projection).await?;

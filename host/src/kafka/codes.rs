@@ -19,6 +19,8 @@ pub(super) enum Meaning {
     Missing,
     /// A position that the topic does not hold.
     OutOfRange,
+    /// What stands at a position cannot be read.
+    Unreadable,
     /// The client has given up, for a reason that it is to be asked for.
     GivenUp,
     /// Not for as long as nobody puts it right; the text is the way out.
@@ -35,6 +37,11 @@ pub(super) fn meaning(code: Code) -> Meaning {
             Meaning::Missing
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => Meaning::OutOfRange,
+        Code::BadMessage
+        | Code::InvalidMessage
+        | Code::BadCompression
+        | Code::NotImplemented
+        | Code::MessageSizeTooLarge => Meaning::Unreadable,
         Code::Fatal => Meaning::GivenUp,
         Code::TopicAuthorizationFailed => Meaning::Refused(
             "grant this host's user the operations Read and Describe on the projection's topics",
@@ -154,9 +161,12 @@ mod tests {
             (Code::GroupMaxSizeReached, "passes"),
             (Code::PollExceeded, "passes"),
             (Code::AssignmentLost, "passes"),
-            // An event that a network has mangled is fetched again.
-            (Code::BadMessage, "passes"),
-            (Code::InvalidMessage, "passes"),
+            // An event that a network or a disk has mangled: tried again a few times.
+            (Code::BadMessage, "unreadable"),
+            (Code::InvalidMessage, "unreadable"),
+            (Code::BadCompression, "unreadable"),
+            (Code::NotImplemented, "unreadable"),
+            (Code::MessageSizeTooLarge, "unreadable"),
             (Code::Unknown, "passes"),
         ];
         for (code, expected) in cases {
@@ -166,6 +176,7 @@ mod tests {
                 Meaning::NotAuthenticated => "unauthenticated",
                 Meaning::Missing => "missing",
                 Meaning::OutOfRange => "out of range",
+                Meaning::Unreadable => "unreadable",
                 Meaning::GivenUp => "given up",
                 Meaning::Refused(way_out) | Meaning::Never(way_out) => way_out,
             };

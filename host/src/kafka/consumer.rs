@@ -19,24 +19,22 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::mpsc;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
-use super::codes::{self, CREDENTIALS, Meaning};
 use super::{Connection, Error};
-use crate::pipeline::failure::{Failure, Outlook};
-use crate::pipeline::intake::{Command, Notice, SourceHandle, Start};
+use crate::pipeline::failure::Failure;
+use crate::pipeline::intake::{Command, Notice, SourceHandle, Standing, Start};
 use crate::pipeline::queue::{Item, Sent, Waker};
-use crate::record::{Event, HeaderRef, NextOffset, Offset, TopicPartition};
-use crate::telemetry::recurring;
+use crate::record::{NextOffset, TopicPartition};
 
 mod context;
 mod partitions;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use context::{Context, Note};
 use partitions::{Bell, Partitions, Records};
@@ -83,6 +81,8 @@ struct PollThread {
     /// assignment for the answer, so others wait.
     unanswered: usize,
     waiting: Vec<Start>,
+    /// Partitions that are to be fetched anew from where they stand.
+    again: Vec<Standing>,
     reported: Instant,
     reachable: bool,
     /// Since when the brokers have not let this host in, where they do not.
@@ -104,10 +104,6 @@ const IDLE: Duration = Duration::from_millis(100);
 /// processor time than all the rest.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// Credentials that are refused for so long are wrong. A broker that goes down in the middle of a
-/// connection's first steps looks the same, for a moment.
-const LOCKED_OUT_MAX: Duration = Duration::from_secs(30);
-
 /// Starts a consumer on a thread of its own.
 pub fn start(options: Options) -> Result<Started, Error> {
     let mut config = options.connection.consumer_config(options.partitions);
@@ -118,7 +114,8 @@ pub fn start(options: Options) -> Result<Started, Error> {
         .set("enable.auto.offset.store", "false")
         // A position that the topic does not hold any more is an error, not a place to skip from.
         .set("auto.offset.reset", "error")
-        // Says when a partition's end is reached, also behind records that are not delivered.
+        // Says when a partition's end is reached, also behind records that are not delivered, and
+        // where no record is delivered at all.
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed");
     match options.membership {
@@ -166,6 +163,7 @@ pub fn start(options: Options) -> Result<Started, Error> {
                 bell,
                 unanswered: 0,
                 waiting: Vec::new(),
+                again: Vec::new(),
                 reported: Instant::now(),
                 reachable: true,
                 locked_out: None,
@@ -197,6 +195,7 @@ impl PollThread {
     fn run(mut self) {
         let consumer = Arc::clone(&self.consumer);
         while self.take_commands() == Flow::Continue {
+            self.fetch_again();
             self.fetch_waiting();
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => self.strayed(message.topic(), message.partition()),
@@ -230,10 +229,11 @@ impl PollThread {
         if turn.delivered > 0 && !self.reachable {
             self.reached();
         }
-        for error in &turn.errors {
-            self.failed(error);
+        let any = turn.delivered > 0 || !turn.reports.is_empty();
+        for report in turn.reports {
+            self.failed_at(report);
         }
-        turn.delivered > 0 || !turn.errors.is_empty()
+        any
     }
 
     fn take_commands(&mut self) -> Flow {
@@ -241,6 +241,7 @@ impl PollThread {
             match self.commands.try_recv() {
                 Ok(Command::Acknowledge) => self.acknowledge(),
                 Ok(Command::Fetch(starts)) => self.waiting.extend(starts),
+                Ok(Command::FetchAgain(standing)) => self.again.push(standing),
                 Ok(Command::Release(partitions)) => self.answer_revocation(&partitions),
                 // A pipeline that is gone has no use for events.
                 Ok(Command::Leave) | Err(mpsc::error::TryRecvError::Disconnected) => {
@@ -287,7 +288,7 @@ impl PollThread {
             list.add_partition_offset(
                 &partition.topic,
                 partition.partition,
-                KafkaOffset::Offset(start.next.0),
+                KafkaOffset::Offset(start.fetch_from().0),
             )
             .expect("an offset is a valid position");
         }
@@ -312,9 +313,10 @@ impl PollThread {
 
     fn release(&mut self, partitions: &[TopicPartition]) {
         self.report(CommitMode::Async);
-        let mut list = TopicPartitionList::new();
-        for partition in self.partitions.remove(partitions) {
-            list.add_partition(&partition.topic, partition.partition);
+        let list = list(&self.partitions.remove(partitions));
+        // One that could not be read is paused, and would stay so in its next assignment.
+        if let Err(error) = self.consumer.resume(&list) {
+            debug!(%error, "cannot resume partitions");
         }
         if let Err(error) = self.consumer.incremental_unassign(&list) {
             // They may be lost already. The claims of their next owners protect them.
@@ -356,85 +358,6 @@ impl PollThread {
         self.reachable = true;
         self.locked_out = None;
         self.outbox.push_back(Notice::Reachable);
-    }
-
-    fn failed(&mut self, error: &KafkaError) {
-        match error {
-            KafkaError::PartitionEOF(partition) => {
-                self.partitions.pass_end(&self.consumer, *partition);
-            }
-            KafkaError::MessageConsumption(code) | KafkaError::MessageConsumptionFatal(code) => {
-                self.failed_by(*code);
-            }
-            other => debug!(error = %other, "the consumer reports"),
-        }
-        self.send_notices();
-    }
-
-    fn failed_by(&mut self, code: RDKafkaErrorCode) {
-        match codes::meaning(code) {
-            // librdkafka tries again.
-            Meaning::Passing => {
-                if recurring::admit("Kafka", "", &code.to_string()) {
-                    warn!(%code, "Kafka reports");
-                }
-            }
-            Meaning::Away => self.unreachable("no broker can be reached".to_owned()),
-            Meaning::NotAuthenticated => {
-                let since = *self.locked_out.get_or_insert_with(Instant::now);
-                let reason = format!("the brokers do not let this host in; {CREDENTIALS}");
-                if since.elapsed() < LOCKED_OUT_MAX {
-                    self.unreachable(reason);
-                } else {
-                    self.fail(Failure {
-                        code: "credentials-refused",
-                        reason,
-                        outlook: Outlook::LockedOut,
-                    });
-                }
-            }
-            Meaning::Missing => self
-                .outbox
-                .push_back(Notice::TopicsInDoubt(self.topics.clone())),
-            Meaning::OutOfRange => {
-                let standings = self.partitions.standings();
-                self.outbox.push_back(Notice::OutOfRange(standings));
-            }
-            Meaning::GivenUp => {
-                let cause = self.consumer.client().fatal_error();
-                let (code, text) = cause.unwrap_or((code, code.to_string()));
-                let (way_out, outlook) = match codes::meaning(code) {
-                    Meaning::Refused(way_out) => (way_out, Outlook::MayPass),
-                    Meaning::Never(way_out) => (way_out, Outlook::Stays),
-                    _ => ("it is tried again with a new one", Outlook::MayPass),
-                };
-                self.fail(Failure {
-                    code: "consumer-ended",
-                    reason: format!("the consumer cannot go on: {text}; {way_out}"),
-                    outlook,
-                });
-            }
-            Meaning::Refused(way_out) => self.refused(code, way_out, Outlook::MayPass),
-            Meaning::Never(way_out) => self.refused(code, way_out, Outlook::Stays),
-        }
-    }
-
-    fn unreachable(&mut self, reason: String) {
-        self.reachable = false;
-        self.outbox.push_back(Notice::Unreachable(reason));
-    }
-
-    fn refused(&mut self, code: RDKafkaErrorCode, way_out: &str, outlook: Outlook) {
-        self.fail(Failure {
-            code: "kafka-refused",
-            reason: format!("Kafka refuses: {code}; {way_out}"),
-            outlook,
-        });
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        error!(code = failure.code, "{failure}");
-        self.outbox.push_back(Notice::Failed(failure));
     }
 
     /// Hands notices over as far as there is room, and never waits.
@@ -494,18 +417,10 @@ impl PollThread {
     }
 }
 
-fn event(message: &BorrowedMessage<'_>) -> Event {
-    let headers = message.headers();
-    let indices = 0..headers.map_or(0, Headers::count);
-    let headers = indices.filter_map(|index| Some(headers?.get(index)));
-    Event::copy(
-        Offset(message.offset()),
-        message.timestamp().to_millis().unwrap_or(0),
-        message.key(),
-        message.payload(),
-        headers.map(|header| HeaderRef {
-            name: header.key,
-            value: header.value,
-        }),
-    )
+fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    list
 }

@@ -15,9 +15,9 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::net::TcpStream;
 
 use super::codes::{self, Meaning};
-use super::{Connection, Error, LogContext};
+use super::{Connection, Error, LogContext, native};
 use crate::pipeline::intake::{Bounds, Positions, PositionsError};
-use crate::record::{NextOffset, TopicPartition};
+use crate::record::{NextOffset, TopicId, TopicPartition};
 
 /// Asks a cluster about its topics. It belongs to no consumer group.
 #[derive(Clone)]
@@ -148,6 +148,14 @@ impl Positions for Metadata {
                 high: NextOffset(high),
             })
             .map_err(|error| positions_error(partition.to_string(), error))
+    }
+
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, PositionsError> {
+        let client = Arc::clone(&self.client);
+        let asked = topic.to_owned();
+        blocking(move || native::topics::id(client.client(), &asked, REQUEST_TIMEOUT))
+            .await
+            .map_err(|error| positions_error(format!("topic \"{topic}\""), error))
     }
 
     async fn exists(&self, topic: &str) -> Result<bool, PositionsError> {

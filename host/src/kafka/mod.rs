@@ -4,6 +4,7 @@
 //! - [`producer`]: sends messages, for all projections of a host.
 //! - [`metadata`]: which topics exist, and what their partitions hold.
 //! - [`mock`]: librdkafka's in-process broker, for the demo and for trying out.
+//! - `native`: what rdkafka does not offer, from librdkafka itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -25,6 +26,7 @@ pub mod consumer;
 pub mod metadata;
 mod mistake;
 pub mod mock;
+mod native;
 pub mod producer;
 
 /// How to reach a cluster.
@@ -180,6 +182,9 @@ impl Connection {
                 (read_ahead_bytes >> 10).to_string(),
             )
             .set("max.partition.fetch.bytes", read_ahead_bytes.to_string())
+            // What a disk or a network has damaged is not to be taken for an event, nor for the end
+            // of one.
+            .set("check.crcs", "true")
             // How soon a topic's new partitions are noticed; the default is five minutes.
             .set("topic.metadata.refresh.interval.ms", "30000");
         for (name, value) in &self.properties {

@@ -39,7 +39,7 @@ use super::version::Version;
 use super::weight::Weight;
 use super::{Context, LoadProjector, relay, sleep_until};
 use crate::projection::DocumentId;
-use crate::record::{Epoch, Generation, NextOffset, Offset, TopicPartition};
+use crate::record::{Epoch, Generation, Lineage, NextOffset, Offset, TopicId, TopicPartition};
 use crate::registry::Registry;
 use crate::store::{CheckpointId, Store, ViewId};
 use crate::telemetry::health::Reachability;
@@ -67,6 +67,8 @@ pub enum Control {
     Drain(TopicPartition),
     /// Store what is folded, fold nothing more, and let go for this reason.
     Stop(TopicPartition, StopReason),
+    /// Fold and store everything that is in the partition's queue, and let go for this reason.
+    StopBehind(TopicPartition, StopReason),
     /// Let go at once: the partition is somebody else's.
     Abandon(TopicPartition),
     /// Fold with this version from the next batch on.
@@ -80,6 +82,7 @@ pub struct Attachment {
     pub generation: Generation,
     pub epoch: Epoch,
     pub next: NextOffset,
+    pub lineage: Lineage,
     /// As [`crate::store::Claim::repairs`].
     pub repairs: i64,
     pub sieve: Sieve,
@@ -174,6 +177,8 @@ struct Member {
     partition: Partition,
     sieve: Sieve,
     checkpoint: CheckpointId,
+    /// As far as the cluster tells.
+    topic: Option<TopicId>,
     relay: Option<relay::Handle>,
     generation: Generation,
     epoch: Epoch,
@@ -205,6 +210,8 @@ enum Leaving {
     /// An event cannot be folded on what is folded before it. Should that come to nothing, the
     /// event is tried again.
     AtFault(StopReason),
+    /// Nothing can be read behind what it has received, which is to be folded first.
+    Behind(StopReason),
 }
 
 struct InFlight {
@@ -278,9 +285,7 @@ impl Domain {
             self.receive();
             if !open {
                 // Nobody will ask for the rest: drain and end.
-                for member in &mut self.members {
-                    member.leaving.get_or_insert(Leaving::For(Reason::Drained));
-                }
+                self.members.iter_mut().for_each(Member::drain);
             }
             self.let_go().await;
             if !open && self.members.is_empty() {
@@ -310,10 +315,15 @@ impl Domain {
             Control::Attach(attachment) => self.attach(*attachment),
             Control::Drain(partition) => {
                 if let Some(member) = self.member_mut(&partition) {
-                    member.leaving.get_or_insert(Leaving::For(Reason::Drained));
+                    member.drain();
                 }
             }
             Control::Stop(partition, reason) => self.stop(&partition, reason),
+            Control::StopBehind(partition, reason) => {
+                if let Some(member) = self.member_mut(&partition) {
+                    member.leaving.get_or_insert(Leaving::Behind(reason));
+                }
+            }
             Control::Abandon(partition) => {
                 let abandoned = self.take_members(&[partition]);
                 self.announce_all(abandoned, || Reason::Abandoned).await;
@@ -329,7 +339,9 @@ impl Domain {
         self.redeem = true;
         let checkpoint = checkpoint_id(&self.parts.context, &attachment.partition);
         self.members.push(Member {
-            partition: Partition::new(attachment.partition, attachment.next),
+            partition: Partition::new(attachment.partition, attachment.next)
+                .after(attachment.lineage.last),
+            topic: attachment.lineage.topic,
             sieve: attachment.sieve,
             checkpoint,
             relay: attachment.relay,
@@ -356,6 +368,7 @@ impl Domain {
                         }
                     }
                     Item::Position(position) => member.partition.receive_position(position),
+                    Item::Epoch(epoch) => member.partition.receive_epoch(epoch),
                 }
             }
         }
@@ -385,15 +398,19 @@ impl Domain {
         let mut index = 0;
         while index < self.members.len() {
             let member = &mut self.members[index];
-            let done = member.leaving.is_some() && !member.has_pending();
-            if !done {
+            let waits = match member.leaving {
+                None => true,
+                Some(Leaving::Behind(_)) => member.partition.waiting() > 0,
+                Some(Leaving::For(_) | Leaving::AtFault(_)) => false,
+            };
+            if waits || member.has_pending() {
                 index += 1;
                 continue;
             }
             let mut member = self.members.swap_remove(index);
             let reason = match member.leaving.take() {
                 Some(Leaving::For(reason)) => reason,
-                Some(Leaving::AtFault(reason)) => Reason::Stopped(reason),
+                Some(Leaving::AtFault(reason) | Leaving::Behind(reason)) => Reason::Stopped(reason),
                 None => Reason::Drained,
             };
             self.announce(member, reason).await;
@@ -459,6 +476,24 @@ impl Domain {
 
 impl Member {
     /// True where something is to be stored that no commit was asked for.
+    /// Lets it go when what is folded is stored, unless it is about to leave for another reason.
+    fn drain(&mut self) {
+        match self.leaving {
+            None | Some(Leaving::Behind(_)) => {
+                self.leaving = Some(Leaving::For(Reason::Drained));
+            }
+            Some(Leaving::For(_) | Leaving::AtFault(_)) => {}
+        }
+    }
+
+    /// Whether it folds no more.
+    fn folds_no_more(&self) -> bool {
+        match self.leaving {
+            None | Some(Leaving::Behind(_)) => false,
+            Some(Leaving::For(_) | Leaving::AtFault(_)) => true,
+        }
+    }
+
     fn has_pending(&self) -> bool {
         self.partition.has_pending() || self.repairing == Repairing::Pending
     }
@@ -470,7 +505,7 @@ impl Member {
 
     /// True where events wait, and nothing keeps them from being folded.
     fn may_fold(&self) -> bool {
-        let stands = self.leaving.is_some() || self.full.is_some() || self.waits_for_relay();
+        let stands = self.folds_no_more() || self.full.is_some() || self.waits_for_relay();
         !stands && self.partition.waiting() > 0
     }
 

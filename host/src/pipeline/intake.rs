@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use super::queue::{Sender, Waker};
-use crate::record::{Generation, NextOffset, TopicPartition};
+use crate::record::{Generation, LastRecord, NextOffset, TopicId, TopicPartition};
 
 /// From the source.
 #[derive(Debug)]
@@ -28,9 +28,16 @@ pub enum Notice {
         /// The group has given them to others already; draining would be in vain.
         lost: bool,
     },
-    /// The source stands at positions that it cannot read. It does not know which of its
-    /// partitions it is, and names where each stands.
+    /// The source stands at positions that it cannot read; everything before them it has sent. Where it
+    /// does not know which of its partitions it is, it names where each stands. One that is right
+    /// after all is to be answered with [`Command::FetchAgain`].
     OutOfRange(Vec<Standing>),
+    /// What stands there cannot be read, however often, for this reason. Everything before it is
+    /// sent; the source takes nothing more from the partition.
+    Unreadable(Standing, String),
+    /// The partition's log is not the one that was read before, which shows by this. The source takes
+    /// nothing more from the partition.
+    Diverged(Standing, String),
     /// One of these topics, which the source reads, may have been deleted.
     TopicsInDoubt(Vec<String>),
     /// How far these partitions reach, as the source saw it last.
@@ -60,6 +67,8 @@ pub enum Command {
     /// Start fetching these, as soon as no notice waits for its answer. What is fetched already
     /// is fetched from there instead.
     Fetch(Vec<Start>),
+    /// Fetch a partition again from where the source stands, if it still stands there.
+    FetchAgain(Standing),
     /// Let go of them. Answers one [`Notice::Revoked`].
     Release(Vec<TopicPartition>),
     /// Report what is stored, leave the group and end.
@@ -70,7 +79,18 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Start {
     pub next: NextOffset,
+    /// The last record that was read before `next`, where it is known and the topic still holds it.
+    /// Fetching starts there, so that the source can tell whether it is still the same.
+    pub known: Option<LastRecord>,
     pub queue: Sender,
+}
+
+impl Start {
+    /// Where to start fetching.
+    pub fn fetch_from(&self) -> NextOffset {
+        let known = self.known.map(|known| NextOffset(known.offset.0));
+        known.map_or(self.next, |known| known.min(self.next))
+    }
 }
 
 /// What topics still hold.
@@ -80,6 +100,9 @@ pub trait Positions: Send + Sync + 'static {
 
     /// Whether there is such a topic, by what one of the brokers knows now.
     async fn exists(&self, topic: &str) -> Result<bool, PositionsError>;
+
+    /// What the cluster calls the topic; `None` where it does not tell, or has no such topic.
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, PositionsError>;
 }
 
 /// The events of a partition are those in `low..high`, less what compaction removed.

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::fast_hash::FastSet;
-use crate::record::{Event, NextOffset, Offset, TopicPartition};
+use crate::record::{Event, LastRecord, LeaderEpoch, NextOffset, Offset, TopicPartition};
 
 /// How much one batch may hold. What costs is a document's version, not an event, so many events
 /// of few keys make a long batch.
@@ -44,6 +44,10 @@ pub struct Partition {
     folded: Span,
     /// No event before this position is still to come.
     received: NextOffset,
+    /// The last event before `stored`, where it is known.
+    last: Option<LastRecord>,
+    /// The leader epochs of the log's events: each holds from its position on.
+    epochs: VecDeque<(NextOffset, Option<LeaderEpoch>)>,
     /// Most events that the next batch may hold; less than the limit while a fault is narrowed
     /// down to its event.
     narrowed: Option<usize>,
@@ -61,6 +65,8 @@ struct Span {
 pub struct Step {
     pub from: NextOffset,
     pub to: NextOffset,
+    /// The last event before `to`, where it is known.
+    pub last: Option<LastRecord>,
 }
 
 /// Room that stored events give back.
@@ -85,6 +91,8 @@ impl Partition {
         Partition {
             id,
             log: VecDeque::new(),
+            last: None,
+            epochs: VecDeque::from([(next, None)]),
             stored: next,
             in_flight: None,
             folded: Span {
@@ -96,12 +104,53 @@ impl Partition {
         }
     }
 
+    /// The same where the last event before the position is known.
+    #[must_use]
+    pub fn after(self, last: Option<LastRecord>) -> Self {
+        let epoch = last.map(|last| last.epoch);
+        Partition {
+            last,
+            epochs: VecDeque::from([(self.stored, epoch)]),
+            ..self
+        }
+    }
+
     pub fn id(&self) -> &TopicPartition {
         &self.id
     }
 
     pub fn stored(&self) -> NextOffset {
         self.stored
+    }
+
+    /// The last event before [`Partition::stored`], where it is known.
+    pub fn last(&self) -> Option<LastRecord> {
+        self.last
+    }
+
+    /// Notes under which leader epoch the events were written that come from now on.
+    pub fn receive_epoch(&mut self, epoch: Option<LeaderEpoch>) {
+        self.epochs.push_back((self.received, epoch));
+    }
+
+    /// The last event of a stretch, or of what is stored where the stretch has none.
+    fn last_of(&self, span: Span) -> Option<LastRecord> {
+        let Some(last) = span.events.checked_sub(1) else {
+            return self.last;
+        };
+        let offset = self.log[last].offset;
+        let mut epochs = self.epochs.iter().rev();
+        let (_, epoch) = epochs.find(|(from, _)| !from.includes(offset))?;
+        epoch.map(|epoch| LastRecord { offset, epoch })
+    }
+
+    /// Forgets the epochs of events that are stored.
+    fn forget_epochs(&mut self) {
+        while let Some((next, _)) = self.epochs.get(1)
+            && *next <= self.stored
+        {
+            self.epochs.pop_front();
+        }
     }
 
     /// Takes an event. False where it was received before: a source that was paused may fetch
@@ -250,6 +299,7 @@ impl Partition {
         Some(Step {
             from: self.stored,
             to: self.folded.to,
+            last: self.last_of(self.folded),
         })
     }
 
@@ -258,7 +308,9 @@ impl Partition {
         let Some(span) = self.in_flight.take() else {
             return Freed::default();
         };
+        self.last = self.last_of(span);
         self.stored = span.to;
+        self.forget_epochs();
         self.folded.events -= span.events;
         let bytes = self
             .log

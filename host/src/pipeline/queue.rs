@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
 use super::budget::Share;
-use crate::record::{Event, Generation, NextOffset, TopicPartition};
+use crate::record::{Event, Generation, LeaderEpoch, NextOffset, TopicPartition};
 
 /// How much of one partition may be in the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Item {
     /// There is no event before this position that was not sent: control records, aborted
     /// transactions and compaction leave gaps, also at the end of a partition.
     Position(NextOffset),
+    /// The events from here on were written under this leader epoch, where it is known.
+    Epoch(Option<LeaderEpoch>),
 }
 
 /// What the source should do after sending.
@@ -149,7 +151,7 @@ impl Sender {
     pub fn send(&self, item: Item) -> Sent {
         let (events, bytes) = match &item {
             Item::Event(event) => (1, event.size_bytes()),
-            Item::Position(_) => (0, 0),
+            Item::Position(_) | Item::Epoch(_) => (0, 0),
         };
         self.gate.events.fetch_add(events, Ordering::SeqCst);
         self.gate.bytes.fetch_add(bytes, Ordering::SeqCst);

@@ -28,7 +28,7 @@ use super::outbox::Sender;
 use super::stop::StopReason;
 use super::version::{Version, Versions};
 use super::{Context, DomainLayout, LoadProjector, sleep_until};
-use crate::record::{Generation, TopicPartition};
+use crate::record::{Generation, TopicId, TopicPartition};
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::telemetry::health::{PartitionState, ProjectionState, Reachability};
@@ -39,7 +39,7 @@ mod revocation;
 mod start;
 mod swap;
 
-use claim::{Before, Claim, Claimant};
+use claim::{Before, Checked, Claim, Claimant, TopicClaim};
 use refusals::Refusals;
 
 /// What a runner works with.
@@ -84,7 +84,10 @@ pub struct Runner {
     claimant: Claimant,
     claims: JoinSet<Claim>,
     /// Looks at positions that may have left their topics.
-    checks: JoinSet<Vec<(Standing, StopReason)>>,
+    checks: JoinSet<Vec<Checked>>,
+    /// Looks, one at most, whether topics are still the same.
+    looks: JoinSet<Vec<(TopicClaim, StopReason)>>,
+    next_look: Instant,
     /// Looks, one at most, whether topics were deleted.
     doubts: JoinSet<Option<Failure>>,
     committer: CommitterHandle,
@@ -108,6 +111,8 @@ struct Assigned {
     stage: Stage,
     /// Ends the relay of its messages.
     relay: Option<DropGuard>,
+    /// The topic that was claimed, as far as the cluster tells.
+    topic: Option<TopicId>,
     /// How often another host claimed it although the group had given it to this one.
     rivalries: u32,
     /// How often it was refused what it needs lately.
@@ -168,6 +173,9 @@ struct Leaving {
 /// Messages that wait for a domain or the runner; both take them in before anything else.
 const MAILBOX: usize = 1024;
 
+/// How often to look whether topics are still the same.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long the consumer may take to leave its group.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -203,6 +211,8 @@ impl Runner {
             claimant,
             claims: JoinSet::new(),
             checks: JoinSet::new(),
+            looks: JoinSet::new(),
+            next_look: Instant::now() + LOOK_INTERVAL,
             doubts: JoinSet::new(),
             committer: handle,
             tasks,
@@ -239,10 +249,18 @@ impl Runner {
                     Err(error) => self.broken(format!("a relay ended: {error}")).await,
                 },
                 Some(checked) = self.checks.join_next() => match checked {
-                    Ok(gone) => self.stop_partitions(gone).await,
+                    Ok(checked) => self.checked(checked).await,
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => self.broken(format!("a check ended: {error}")).await,
                 },
+                Some(looked) = self.looks.join_next() => match looked {
+                    Ok(replaced) => self.stop_replaced(replaced).await,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => self.broken(format!("a look ended: {error}")).await,
+                },
+                () = tokio::time::sleep_until(self.next_look), if self.leaving.is_none() => {
+                    self.look_at_topics();
+                }
                 Some(doubt) = self.doubts.join_next() => match doubt {
                     Ok(Some(failure)) => self.leave(Some(failure)).await,
                     Ok(None) => {}
@@ -282,9 +300,43 @@ impl Runner {
                 }
             }
             Notice::OutOfRange(standings) => self.check_positions(standings),
+            Notice::Unreadable(
+                Standing {
+                    partition,
+                    generation,
+                    next,
+                },
+                cause,
+            ) => {
+                let reason = StopReason::RecordUnreadable {
+                    partition: partition.clone(),
+                    next,
+                    cause,
+                };
+                let stop = Control::StopBehind(partition.clone(), reason);
+                self.tell_running(&partition, generation, stop).await;
+            }
+            Notice::Diverged(
+                Standing {
+                    partition,
+                    generation,
+                    next,
+                },
+                evidence,
+            ) => {
+                let reason = StopReason::LogTruncated {
+                    projection: Arc::clone(&self.setup.context.name),
+                    partition: partition.clone(),
+                    next,
+                    evidence,
+                };
+                let stop = Control::Stop(partition.clone(), reason);
+                self.tell_running(&partition, generation, stop).await;
+            }
             Notice::TopicsInDoubt(topics) if self.doubts.is_empty() => {
                 let claimant = self.claimant.clone();
                 self.doubts.spawn(claimant.deleted(topics));
+                self.look_at_topics();
             }
             Notice::TopicsInDoubt(_) => {}
             Notice::Ends(ends) => {
@@ -325,6 +377,7 @@ impl Runner {
             generation,
             stage: Stage::Claiming(given_up.clone()),
             relay: None,
+            topic: None,
             rivalries,
             refusals: known.map_or_else(Refusals::default, |known| known.refusals),
         };
@@ -453,9 +506,45 @@ impl Runner {
         self.checks.spawn(claimant.out_of_range(standings));
     }
 
-    async fn stop_partitions(&mut self, gone: Vec<(Standing, StopReason)>) {
-        for (standing, reason) in gone {
-            self.stop_running(&standing.partition, standing.generation, reason)
+    /// Positions were looked at that could not be fetched.
+    async fn checked(&mut self, checked: Vec<Checked>) {
+        for Checked { standing, gone } in checked {
+            let partition = standing.partition.clone();
+            match gone {
+                None => self.command(Command::FetchAgain(standing)).await,
+                Some(reason) => {
+                    let stop = Control::StopBehind(partition.clone(), reason);
+                    self.tell_running(&partition, standing.generation, stop)
+                        .await;
+                }
+            }
+        }
+    }
+
+    /// Looks whether the topics are still those that were claimed: one that was deleted and made
+    /// again may be longer than what was folded.
+    fn look_at_topics(&mut self) {
+        self.next_look = Instant::now() + LOOK_INTERVAL;
+        if !self.looks.is_empty() {
+            return;
+        }
+        let running = self.partitions.iter().filter_map(|(partition, assigned)| {
+            let topic = assigned.topic?;
+            matches!(assigned.stage, Stage::Running(_)).then(|| TopicClaim {
+                partition: partition.clone(),
+                generation: assigned.generation,
+                topic,
+            })
+        });
+        let claims: Vec<TopicClaim> = running.collect();
+        if !claims.is_empty() {
+            self.looks.spawn(self.claimant.clone().replaced(claims));
+        }
+    }
+
+    async fn stop_replaced(&mut self, replaced: Vec<(TopicClaim, StopReason)>) {
+        for (claim, reason) in replaced {
+            self.stop_running(&claim.partition, claim.generation, reason)
                 .await;
         }
     }
@@ -466,13 +555,23 @@ impl Runner {
         generation: Generation,
         reason: StopReason,
     ) {
+        let stop = Control::Stop(partition.clone(), reason);
+        self.tell_running(partition, generation, stop).await;
+    }
+
+    /// Tells the domain of a partition, if it is still the one of this generation.
+    async fn tell_running(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+        control: Control,
+    ) {
         if let Some(assigned) = self.partitions.get(partition)
             && assigned.generation == generation
             && let Stage::Running(domain) = &assigned.stage
         {
-            let stop = Control::Stop(partition.clone(), reason);
             // A domain that has ended has let go of the partition already.
-            drop(domain.control.send(stop).await);
+            drop(domain.control.send(control).await);
         }
     }
 

@@ -37,6 +37,32 @@ pub enum StopReason {
         next: NextOffset,
         evidence: String,
     },
+    /// The log lost records that were folded, and has others in their place.
+    #[error(
+        "projection \"{projection}\" has folded {partition} up to offset {next}, but {evidence}: a \
+         broker has lost the end of the partition's log (an unclean election, a disk), and others \
+         were written in its place; give the projection another database or file to build its \
+         views anew"
+    )]
+    LogTruncated {
+        projection: Arc<str>,
+        partition: TopicPartition,
+        next: NextOffset,
+        evidence: String,
+    },
+    /// What the log has there cannot be read.
+    #[error(
+        "the record of {partition} at offset {next}, or the batch that it is in, cannot be read: \
+         {cause}; nothing is lost: every event before it is stored. Where another replica is whole, \
+         make its broker the leader (kafka-leader-election.sh), and this goes on by itself; else move \
+         the topic's start behind the damage (kafka-delete-records.sh) and give the projection \
+         another database or file to build its views anew from what is left"
+    )]
+    RecordUnreadable {
+        partition: TopicPartition,
+        next: NextOffset,
+        cause: String,
+    },
     /// The plugin cannot fold this event, and it is not to be parked, or cannot be.
     #[error(
         "projection \"{projection}\" cannot fold the event at {partition}, offset {offset}{why}"
@@ -101,6 +127,8 @@ impl StopReason {
         match self {
             StopReason::OffsetGone { .. } => "offset-gone",
             StopReason::TopicReplaced { .. } => "topic-replaced",
+            StopReason::LogTruncated { .. } => "log-truncated",
+            StopReason::RecordUnreadable { .. } => "record-unreadable",
             StopReason::EventRefused { .. } => "event-refused",
             StopReason::DocumentsRefused { .. } => "documents-refused",
             StopReason::DocumentChanged { .. } => "document-changed",
@@ -118,9 +146,12 @@ impl StopReason {
         match self {
             StopReason::StoreRefused(_)
             | StopReason::KafkaRefused(_)
-            | StopReason::MessagesRefused(_) => true,
+            | StopReason::MessagesRefused(_)
+            // Another replica may lead by then.
+            | StopReason::RecordUnreadable { .. } => true,
             StopReason::OffsetGone { .. }
             | StopReason::TopicReplaced { .. }
+            | StopReason::LogTruncated { .. }
             | StopReason::EventRefused { .. }
             | StopReason::DocumentsRefused { .. }
             | StopReason::DocumentChanged { .. }

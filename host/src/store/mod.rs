@@ -31,7 +31,7 @@ pub use self::entry::{ENTRY_BYTES_MAX, Entry, EntryChange, EntryTooLarge, Table,
 pub use self::reader::{Readable, Reader};
 pub use self::rejection::{Culprit, Rejection};
 use crate::projection::DocumentId;
-use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
+use crate::record::{Epoch, Lineage, NextOffset, Offset, TopicPartition};
 
 /// A place for views. All methods may be called concurrently.
 #[async_trait]
@@ -54,10 +54,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes a partition over: from now on, a commit under an earlier epoch changes nothing.
     /// A partition that nobody claimed before starts at offset 0.
-    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error>;
+    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
+        self.claim_from(checkpoint, owner, NextOffset::ZERO).await
+    }
+
+    /// The same, but a partition that nobody claimed before starts at `start`.
+    async fn claim_from(
+        &self,
+        checkpoint: &CheckpointId,
+        owner: &str,
+        start: NextOffset,
+    ) -> Result<Claim, Error>;
 
     /// Reads the progress of a partition; `None` where it was never claimed.
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error>;
+
+    /// Which log the position of a partition is one of, as the commit said that moved it there. Nothing
+    /// is known of one that was never claimed, or moved by a version of this host that did not say.
+    async fn lineage(&self, checkpoint: &CheckpointId) -> Result<Lineage, Error>;
 
     /// Records that events of one key are in more than one partition of this writer, and fences
     /// every owner of its partitions: from then on nobody stores as a document's only writer.
@@ -245,6 +259,8 @@ pub struct Advance {
     pub epoch: Epoch,
     pub from: NextOffset,
     pub to: NextOffset,
+    /// Which log `to` is a position of. A topic that is not known leaves what is stored of it.
+    pub lineage: Lineage,
     /// [`Claim::repairs`] before this commit, and after it: the same, or one more.
     pub repairs: Repairs,
 }

@@ -13,7 +13,7 @@ use projectionist::gateway::positions::Positions;
 use projectionist::gateway::{Gateway, Limits, Setup, View};
 use projectionist::parked::{KeyEntry, Reason};
 use projectionist::projection::Ownership;
-use projectionist::record::{Epoch, NextOffset, Offset, TopicPartition};
+use projectionist::record::{Epoch, Lineage, NextOffset, Offset, TopicPartition};
 use projectionist::store::embedded::EmbeddedStore;
 use projectionist::store::list::Index;
 use projectionist::store::mongo::MongoStore;
@@ -321,6 +321,7 @@ impl Writer {
                 epoch: self.epoch,
                 from: NextOffset(offset),
                 to: NextOffset(offset + 1),
+                lineage: Lineage::default(),
                 repairs: Repairs { from: 0, to: 0 },
             }],
         };

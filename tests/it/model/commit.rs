@@ -40,6 +40,7 @@ impl Owner {
             epoch: self.epoch,
             from,
             to: step.map_or(from, |step| step.to),
+            lineage: projectionist::record::Lineage::default(),
             repairs: Repairs {
                 from: self.repairs,
                 to: self.repairs + i64::from(counted),

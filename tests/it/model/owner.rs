@@ -138,6 +138,7 @@ impl Owner {
             }
             Item::Position(_) if self.is(Mutant::LastOffsetInsteadOfPosition) => {}
             Item::Position(position) => self.partition.receive_position(position),
+            Item::Epoch(epoch) => self.partition.receive_epoch(epoch),
         }
     }
 

@@ -152,6 +152,7 @@ impl Worker {
             owner.position = match &item {
                 Item::Event(event) => event.offset.next(),
                 Item::Position(position) => *position,
+                Item::Epoch(_) => owner.position,
             };
             self.queue.push_back((generation, item));
             any = true;

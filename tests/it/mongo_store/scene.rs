@@ -4,7 +4,7 @@ use std::error::Error;
 
 use bson::{Document, doc, rawdoc};
 use mongodb::{Client, Database};
-use projectionist::record::{NextOffset, Offset, TopicPartition};
+use projectionist::record::{Lineage, NextOffset, Offset, TopicPartition};
 use projectionist::store::mongo::MongoStore;
 use projectionist::store::{
     Advance, Change, CheckpointId, Claim, Commit, Entry, EntryChange, Guard, Provenance, Repairs,
@@ -125,6 +125,7 @@ impl Scene {
             epoch: self.claim.epoch,
             from: NextOffset(offset),
             to: NextOffset(offset + 1),
+            lineage: Lineage::default(),
             repairs: Repairs { from: 0, to: 0 },
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use projectionist::projection::DocumentId;
-use projectionist::record::NextOffset;
+use projectionist::record::{Lineage, NextOffset};
 use projectionist::store;
 use projectionist::store::{
     Advance, Answer, Change, CheckpointId, Claim, Commit, CommitError, Culprit, Error, Guard,
@@ -231,6 +231,7 @@ pub(crate) async fn intrude_all(store: &dyn Store, writes: Vec<Write>) {
         epoch,
         from: next,
         to: NextOffset(next.0 + 1),
+        lineage: Lineage::default(),
         repairs: Repairs {
             from: repairs,
             to: repairs,
@@ -290,9 +291,19 @@ impl Store for FaultyStore {
         self.inner.close().await;
     }
 
-    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
+    async fn claim_from(
+        &self,
+        checkpoint: &CheckpointId,
+        owner: &str,
+        start: NextOffset,
+    ) -> Result<Claim, Error> {
         self.connect().await?;
-        self.inner.claim(checkpoint, owner).await
+        self.inner.claim_from(checkpoint, owner, start).await
+    }
+
+    async fn lineage(&self, checkpoint: &CheckpointId) -> Result<Lineage, Error> {
+        self.connect().await?;
+        self.inner.lineage(checkpoint).await
     }
 
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error> {

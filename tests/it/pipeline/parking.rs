@@ -3,7 +3,7 @@
 use projectionist::parked::desk::ParkedKey;
 use projectionist::parked::{Action, KeyEntry, Request, event_entry, event_id, key_id};
 use projectionist::pipeline::{ParkingOptions, parking};
-use projectionist::record::Offset;
+use projectionist::record::{Lineage, Offset};
 use projectionist::store::{Advance, Commit, Entry, EntryChange, Repairs, Table};
 use projectionist_tests::wait;
 
@@ -388,6 +388,7 @@ async fn repair_by_a_rival(scene: &Scene, entries: Vec<EntryChange>) {
         epoch: claim.epoch,
         from: claim.next,
         to: claim.next,
+        lineage: Lineage::default(),
         repairs: Repairs {
             from: claim.repairs,
             to: claim.repairs + 1,

@@ -9,7 +9,7 @@ use bson::{RawDocumentBuf, doc};
 use bytes::Bytes;
 use projectionist::pipeline::outbox::{Origin, Outgoing, SendError, Sender};
 use projectionist::pipeline::relay::{Handle, Patience, Relay, Setup, UNSENT_MAX};
-use projectionist::record::Offset;
+use projectionist::record::{Lineage, Offset};
 use projectionist::store::embedded::EmbeddedStore;
 use projectionist::store::{
     Advance, CheckpointId, Commit, Entry, EntryChange, Repairs, Store, Table,
@@ -217,6 +217,7 @@ impl Scene {
                 epoch: claim.epoch,
                 from: claim.next,
                 to: Offset(claim.next.0).next(),
+                lineage: Lineage::default(),
                 repairs: Repairs {
                     from: claim.repairs,
                     to: claim.repairs,

@@ -138,6 +138,8 @@ impl Member {
         match command {
             Command::Acknowledge => self.journal.note(Entry::Acknowledged),
             Command::Fetch(starts) => starts.into_iter().for_each(|start| self.fetch(start)),
+            // It reports no position that it cannot fetch.
+            Command::FetchAgain(_) => {}
             Command::Release(partitions) => {
                 let partitions: Vec<i32> = partitions.iter().map(|id| id.partition).collect();
                 for partition in &partitions {
@@ -151,7 +153,7 @@ impl Member {
         }
     }
 
-    fn fetch(&mut self, Start { next, queue }: Start) {
+    fn fetch(&mut self, Start { next, queue, .. }: Start) {
         let partition = queue.partition().partition;
         let fetched = Fetched {
             queue,
@@ -207,6 +209,7 @@ impl Fetched {
         let (position, sent) = match &item {
             Item::Event(event) => (event.offset.next().0, Some(event.offset.0)),
             Item::Position(position) => (position.0, None),
+            Item::Epoch(_) => unreachable!("it reads events and gaps alone"),
         };
         match self.queue.send(item) {
             Sent::Open => {}

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use projectionist::pipeline::intake::{Bounds, Positions, PositionsError};
-use projectionist::record::{Event, Header, HeaderRef, NextOffset, Offset, TopicPartition};
+use projectionist::record::{
+    Event, Header, HeaderRef, NextOffset, Offset, TopicId, TopicPartition,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
@@ -204,6 +206,10 @@ impl Positions for Topic {
             low: NextOffset::ZERO,
             high: NextOffset(self.end(partition.partition)),
         })
+    }
+
+    async fn topic_id(&self, _topic: &str) -> Result<Option<TopicId>, PositionsError> {
+        Ok(None)
     }
 
     async fn exists(&self, _topic: &str) -> Result<bool, PositionsError> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use projectionist::record::{Epoch, NextOffset, TopicPartition};
+use projectionist::record::{
+    Epoch, LastRecord, LeaderEpoch, Lineage, NextOffset, Offset, TopicId, TopicPartition,
+};
 use projectionist::store::{CheckpointId, Claim};
 use tokio::task::JoinSet;
 
@@ -21,6 +23,76 @@ pub(crate) async fn a_first_claim_starts_at_offset_0(site: Arc<Site>) {
 
     let read = site.host().await.checkpoint(&partition(0)).await;
     assert_eq!(read.expect("a checkpoint can be read"), Some(first));
+}
+
+pub(crate) async fn a_first_claim_starts_where_it_says_and_later_ones_where_it_stands(
+    site: Arc<Site>,
+) {
+    let store = site.host().await;
+    for (epoch, start) in [(1, 5), (2, 9)] {
+        let claim = store
+            .claim_from(&partition(0), "test", NextOffset(start))
+            .await;
+        let expected = Claim {
+            epoch: Epoch(epoch),
+            next: NextOffset(5),
+            repairs: 0,
+        };
+        assert_eq!(claim.expect("the store is in order"), expected);
+    }
+}
+
+pub(crate) async fn a_checkpoint_tells_which_log_it_is_of(site: Arc<Site>) {
+    let (store, epoch) = owner(&site).await;
+    let unknown = store.lineage(&partition(0)).await;
+    assert_eq!(unknown.expect("it can be read"), Lineage::default());
+    let topic = TopicId::from_halves(1, 2);
+    let last = |offset, epoch| {
+        Some(LastRecord {
+            offset: Offset(offset),
+            epoch: LeaderEpoch(epoch),
+        })
+    };
+    // What is said, and what is there then. A topic stays until another one is said.
+    let cases = [
+        (
+            Lineage {
+                topic,
+                last: last(0, 3),
+            },
+            last(0, 3),
+        ),
+        (
+            Lineage {
+                topic: None,
+                last: last(1, 4),
+            },
+            last(1, 4),
+        ),
+        (
+            Lineage {
+                topic: None,
+                last: None,
+            },
+            None,
+        ),
+        (
+            Lineage {
+                topic,
+                last: last(3, i32::MAX),
+            },
+            last(3, i32::MAX),
+        ),
+    ];
+    for (from, (lineage, last)) in (0..).zip(cases) {
+        let mut batch = Batch::over(&partition(0), epoch, from..from + 1);
+        batch.0.advances[0].lineage = lineage;
+        batch.store(&store).await.expect("the owner may commit");
+        let read = site.host().await.lineage(&partition(0)).await;
+        assert_eq!(read.expect("it can be read"), Lineage { topic, last });
+    }
+    let other = store.lineage(&partition(1)).await;
+    assert_eq!(other.expect("it can be read"), Lineage::default());
 }
 
 pub(crate) async fn each_claim_counts_the_epoch_up_and_keeps_the_position(site: Arc<Site>) {

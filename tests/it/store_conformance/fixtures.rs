@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bson::rawdoc;
 use projectionist::projection::DocumentId;
-use projectionist::record::{Epoch, NextOffset, Offset, TopicPartition};
+use projectionist::record::{Epoch, Lineage, NextOffset, Offset, TopicPartition};
 use projectionist::store::{
     Advance, Change, CheckpointId, Claim, Commit, CommitError, Entry, EntryChange, Guard,
     Provenance, Repairs, Store, StoredDocument, Table, ViewId, Write,
@@ -89,6 +89,7 @@ impl Batch {
             epoch,
             from: NextOffset(offsets.start),
             to: NextOffset(offsets.end),
+            lineage: Lineage::default(),
             repairs: Repairs { from: 0, to: 0 },
         });
         self

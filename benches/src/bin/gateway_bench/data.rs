@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use bson::rawdoc;
-use projectionist::record::{NextOffset, Offset, TopicPartition};
+use projectionist::record::{Lineage, NextOffset, Offset, TopicPartition};
 use projectionist::store::mongo::MongoStore;
 use projectionist::store::{
     Advance, Change, CheckpointId, Commit, Provenance, Repairs, Store as _, StoredDocument, ViewId,
@@ -50,6 +50,7 @@ pub(crate) async fn fill(database: &str, documents: usize) -> anyhow::Result<()>
                 epoch: claim.epoch,
                 from: NextOffset(i64::try_from(from)?),
                 to: NextOffset(i64::try_from(to)?),
+                lineage: Lineage::default(),
                 repairs: Repairs { from: 0, to: 0 },
             }],
         };

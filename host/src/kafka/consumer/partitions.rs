@@ -4,22 +4,23 @@
 //! that queue is full, librdkafka fetches no more for it. To pause a partition instead would throw
 //! away what is fetched already, and when all partitions of a broker are paused, going on takes
 //! librdkafka up to a second.
+//!
+//! Whatever comes by such a queue is of its partition, so is an error, and it comes behind the records
+//! before it. A partition that cannot be read is told once, and not read any further.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
-use std::time::Duration;
 
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::Offset as KafkaOffset;
+use rdkafka::consumer::BaseConsumer;
 
+use super::super::native::queue::{Failure, PartitionQueue, Polled};
 use super::context::Context;
-use super::{Item, NextOffset, Sent, Start, TopicPartition, event};
+use super::{Item, NextOffset, Sent, Start, TopicPartition};
 use crate::pipeline::intake::Standing;
 use crate::pipeline::queue::Sender;
+use crate::record::{Event, LastRecord, LeaderEpoch};
 
 /// The partitions, by topic first, so that a record is routed without making a key.
 #[derive(Default)]
@@ -32,12 +33,28 @@ struct Fetched {
     full: bool,
     /// What the pipeline's queue refused; sent before anything else.
     held: VecDeque<Item>,
-    /// True once an event of this assignment has come, and librdkafka's position is one of it.
-    delivered: bool,
     /// The next offset to fetch, as far as it was delivered.
     next: NextOffset,
+    /// The leader's epoch of the record that came last; told to the pipeline where it changes.
+    epoch: Option<LeaderEpoch>,
+    /// A record before `next`, which must be the one that was read, where it comes at all.
+    known: Option<LastRecord>,
+    /// How often reading has failed where it stands.
+    tries: u32,
+    reading: Reading,
     /// What was last reported to Kafka.
     reported: NextOffset,
+}
+
+/// Whether records are taken from a partition's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Goes,
+    /// Something could not be read: what comes behind it would leave a gap. Goes on when it is
+    /// fetched anew.
+    Waits,
+    /// It was said that it cannot be read.
+    GivenUp,
 }
 
 /// librdkafka's queue of one partition.
@@ -57,11 +74,27 @@ pub(super) struct Bell {
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) delivered: usize,
-    pub(super) errors: Vec<KafkaError>,
+    pub(super) reports: Vec<Report>,
+}
+
+/// What a partition's queue brought that is no record.
+pub(super) struct Report {
+    pub(super) standing: Standing,
+    pub(super) what: Trouble,
+}
+
+pub(super) enum Trouble {
+    Failed(Failure),
+    /// The record that was read last is another one now; the text says how that shows.
+    Diverged(String),
 }
 
 /// How many records are taken from one partition before it is another one's turn.
 const TURN_RECORDS: usize = 256;
+
+/// How often a partition is read from where it stands before it counts as unreadable: what a network
+/// has mangled comes whole the next time.
+const TRIES: u32 = 4;
 
 impl Bell {
     pub(super) fn new(thread: Thread) -> Arc<Self> {
@@ -89,7 +122,8 @@ impl Partitions {
             .is_some_and(|partitions| partitions.contains_key(&partition.partition))
     }
 
-    pub(super) fn add(&mut self, Start { next, queue }: Start, records: Records) {
+    pub(super) fn add(&mut self, start: Start, records: Records) {
+        let Start { next, known, queue } = start;
         let partition = queue.partition().clone();
         let fetched = Fetched {
             next,
@@ -98,7 +132,10 @@ impl Partitions {
             records,
             full: false,
             held: VecDeque::new(),
-            delivered: false,
+            epoch: known.map(|known| known.epoch),
+            known,
+            tries: 0,
+            reading: Reading::Goes,
         };
         self.0
             .entry(partition.topic)
@@ -127,35 +164,51 @@ impl Partitions {
         turn
     }
 
-    /// A partition's end is reached: passes the records behind the last delivered one that are
-    /// not for us. The notice does not say of which topic the partition is.
-    pub(super) fn pass_end(&mut self, consumer: &BaseConsumer<Context>, partition: i32) {
-        let Ok(positions) = consumer.position() else {
-            return;
-        };
-        for element in positions.elements() {
-            if let KafkaOffset::Offset(position) = element.offset()
-                && element.partition() == partition
-                && self.has_delivered(element.topic(), partition)
-            {
-                let item = Item::Position(NextOffset(position));
-                if let Some(fetched) = self.get_mut(element.topic(), partition) {
-                    fetched.take(item);
-                }
-            }
+    /// Counts a failure to read where a partition stands. True where it may be tried again there.
+    pub(super) fn may_try_again(&mut self, standing: &Standing) -> bool {
+        let fetched = self.get_mut(standing);
+        fetched.is_some_and(|fetched| {
+            fetched.tries += 1;
+            fetched.tries < TRIES
+        })
+    }
+
+    /// Takes nothing more from a partition before it is fetched anew.
+    pub(super) fn wait(&mut self, standing: &Standing) {
+        if let Some(fetched) = self.get_mut(standing)
+            && fetched.reading == Reading::Goes
+        {
+            fetched.reading = Reading::Waits;
         }
     }
 
-    /// Before its first event, a partition's position may be that of an earlier assignment.
-    fn has_delivered(&self, topic: &str, partition: i32) -> bool {
-        self.0
-            .get(topic)
-            .and_then(|partitions| partitions.get(&partition))
-            .is_some_and(|fetched| fetched.delivered)
+    /// A partition is fetched anew, and comes by this queue.
+    pub(super) fn replace(&mut self, standing: &Standing, records: Records) {
+        if let Some(fetched) = self.get_mut(standing) {
+            fetched.records = records;
+            fetched.reading = Reading::Goes;
+        }
     }
 
-    fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Fetched> {
-        self.0.get_mut(topic)?.get_mut(&partition)
+    /// Takes nothing more from a partition.
+    pub(super) fn give_up(&mut self, standing: &Standing) {
+        if let Some(fetched) = self.get_mut(standing) {
+            fetched.reading = Reading::GivenUp;
+        }
+    }
+
+    /// Whether a partition is still fetched, from there on and for the same pipeline.
+    pub(super) fn stands(&mut self, standing: &Standing) -> bool {
+        let fetched = self.get_mut(standing);
+        fetched.is_some_and(|fetched| {
+            fetched.next == standing.next && fetched.reading != Reading::GivenUp
+        })
+    }
+
+    fn get_mut(&mut self, standing: &Standing) -> Option<&mut Fetched> {
+        let TopicPartition { topic, partition } = &standing.partition;
+        let fetched = self.0.get_mut(topic)?.get_mut(partition)?;
+        (fetched.queue.generation() == standing.generation).then_some(fetched)
     }
 
     /// Every partition that is fetched.
@@ -167,13 +220,7 @@ impl Partitions {
 
     /// Where each of them stands.
     pub(super) fn standings(&self) -> Vec<Standing> {
-        self.fetched()
-            .map(|fetched| Standing {
-                partition: fetched.queue.partition().clone(),
-                generation: fetched.queue.generation(),
-                next: fetched.next,
-            })
-            .collect()
+        self.fetched().map(Fetched::standing).collect()
     }
 
     fn fetched(&self) -> impl Iterator<Item = &Fetched> {
@@ -195,33 +242,94 @@ impl Partitions {
 }
 
 impl Fetched {
-    fn take(&mut self, item: Item) {
-        self.delivered = true;
-        self.next = match &item {
-            Item::Event(event) => event.offset.next(),
-            Item::Position(position) => *position,
+    fn standing(&self) -> Standing {
+        Standing {
+            partition: self.queue.partition().clone(),
+            generation: self.queue.generation(),
+            next: self.next,
+        }
+    }
+
+    /// Takes a record. The error says that the log is not the one that was read before.
+    fn take_event(&mut self, event: Event, epoch: Option<LeaderEpoch>) -> Result<(), String> {
+        if self.next.includes(event.offset) {
+            return self.recognise(&event, epoch);
+        }
+        self.known = None;
+        self.tries = 0;
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.send(Item::Epoch(epoch));
+        }
+        self.next = event.offset.next();
+        self.send(Item::Event(Arc::new(event)));
+        Ok(())
+    }
+
+    /// Nothing is before this position, for now, that has not come.
+    fn take_end(&mut self, position: NextOffset) {
+        if position < self.next {
+            return;
+        }
+        self.known = None;
+        self.tries = 0;
+        self.next = position;
+        self.send(Item::Position(position));
+    }
+
+    /// Looks at a record from before the position.
+    fn recognise(&self, event: &Event, epoch: Option<LeaderEpoch>) -> Result<(), String> {
+        let (Some(known), Some(epoch)) = (self.known, epoch) else {
+            return Ok(());
         };
-        self.send(item);
+        let offset = event.offset;
+        if offset > known.offset {
+            let last = known.offset;
+            return Err(format!(
+                "there is an event at offset {offset}, where there was none behind offset {last}"
+            ));
+        }
+        if offset == known.offset && epoch != known.epoch {
+            let before = known.epoch;
+            return Err(format!(
+                "the event at offset {offset} was written under leader epoch {epoch}, and the one \
+                 that was folded under {before}"
+            ));
+        }
+        Ok(())
     }
 
     fn take_turn(&mut self, turn: &mut Turn) {
-        if self.full && !self.has_room_again() {
+        let reads = match self.reading {
+            Reading::Goes => !self.full || self.has_room_again(),
+            Reading::Waits | Reading::GivenUp => false,
+        };
+        if !reads {
             return;
         }
         if !self.records.arrived.swap(false, Ordering::AcqRel) {
             return;
         }
         for _ in 0..TURN_RECORDS {
-            let item = match self.records.queue.poll(Duration::ZERO) {
+            let trouble = match self.records.queue.poll() {
                 None => return,
-                Some(Ok(message)) => Item::Event(Arc::new(event(&message))),
-                Some(Err(error)) => {
-                    turn.errors.push(error);
-                    break;
+                Some(Polled::Record(event, epoch)) => {
+                    turn.delivered += 1;
+                    self.take_event(event, epoch).err().map(Trouble::Diverged)
                 }
+                Some(Polled::End(position)) => {
+                    turn.delivered += 1;
+                    self.take_end(position);
+                    None
+                }
+                Some(Polled::Failed(failure)) => Some(Trouble::Failed(failure)),
+                Some(Polled::Nothing) => None,
             };
-            turn.delivered += 1;
-            self.take(item);
+            if let Some(what) = trouble {
+                let standing = self.standing();
+                turn.reports.push(Report { standing, what });
+                break;
+            }
             if self.full {
                 break;
             }
@@ -269,9 +377,7 @@ impl Fetched {
 }
 
 impl Records {
-    /// Gives a partition a queue of its own. To be called before each assignment: once librdkafka
-    /// fetches a partition, its records go to the consumer's queue, but where it was given one of
-    /// its own before; that one it keeps from then on, assigned again or not.
+    /// Gives a partition a queue of its own. To be called before each assignment.
     ///
     /// `None` where librdkafka knows no such partition.
     pub(super) fn split(
@@ -280,14 +386,13 @@ impl Records {
         partition: &TopicPartition,
     ) -> Option<Self> {
         let (topic, partition) = (&partition.topic, partition.partition);
-        let mut queue = consumer.split_partition_queue(topic, partition)?;
         // What came before the callback was there is not announced.
         let arrived = Arc::new(AtomicBool::new(true));
         let (arriving, bell) = (Arc::clone(&arrived), Arc::clone(bell));
-        queue.set_nonempty_callback(move || {
+        let queue = PartitionQueue::split(consumer, topic, partition, move || {
             arriving.store(true, Ordering::Release);
             bell.ring();
-        });
+        })?;
         Some(Records { queue, arrived })
     }
 }

@@ -60,7 +60,8 @@ impl Queues {
             );
             self.partitions.insert(partition, (receiver, next));
             let queue = sender;
-            starts.push(Start { next, queue });
+            let known = None;
+            starts.push(Start { next, known, queue });
         }
         self.tell(Command::Fetch(starts)).await;
     }

@@ -90,7 +90,7 @@ mod tests {
     use bson::rawdoc;
 
     use super::*;
-    use crate::record::{Epoch, NextOffset};
+    use crate::record::{Epoch, Lineage, NextOffset};
     use crate::store::{
         CheckpointId, Entry, EntryChange, Guard, Provenance, Repairs, StoredDocument, ViewId,
     };
@@ -145,6 +145,7 @@ mod tests {
                 epoch: Epoch(1),
                 from: NextOffset(5),
                 to: NextOffset(10),
+                lineage: Lineage::default(),
                 repairs: Repairs { from: 0, to: 0 },
             }],
         }

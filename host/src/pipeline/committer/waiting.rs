@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::projection::Held;
-    use crate::record::{Epoch, NextOffset, TopicPartition};
+    use crate::record::{Epoch, Lineage, NextOffset, TopicPartition};
     use crate::store::{Advance, CheckpointId, EntryChange, Repairs, Table};
 
     const OPTIONS: Options = Options {
@@ -116,6 +116,7 @@ mod tests {
                 epoch: Epoch(1),
                 from: NextOffset(0),
                 to: NextOffset(1),
+                lineage: Lineage::default(),
                 repairs: Repairs { from: 0, to: 0 },
             }],
             bytes,

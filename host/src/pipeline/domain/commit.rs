@@ -17,7 +17,7 @@ use super::repair::too_large;
 use super::{CONTENDED_COMMITS, Domain, InFlight, Leaving, Member, Reason, Repairing};
 use crate::parked;
 use crate::projection::DocumentId;
-use crate::record::TopicPartition;
+use crate::record::{Lineage, TopicPartition};
 use crate::store::{self, Advance, EntryChange, Table, ViewId};
 use crate::telemetry::recurring;
 
@@ -299,6 +299,10 @@ impl Member {
             epoch: self.epoch,
             from: stored,
             to: step.map_or(stored, |step| step.to),
+            lineage: Lineage {
+                topic: self.topic,
+                last: step.map_or(self.partition.last(), |step| step.last),
+            },
             repairs: store::Repairs {
                 from: self.repairs,
                 to: self.repairs + i64::from(repair),

@@ -353,3 +353,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_last_event_before_a_position_is_known_with_its_leader_epoch() {
+    let last = |offset, epoch| {
+        Some(LastRecord {
+            offset: Offset(offset),
+            epoch: LeaderEpoch(epoch),
+        })
+    };
+    let mut partition = partition(0).after(last(-1, 1));
+    partition.receive(event(0, "k"));
+    partition.receive_epoch(Some(LeaderEpoch(4)));
+    partition.receive(event(1, "k"));
+    partition.receive(event(2, "k"));
+    partition.receive_epoch(None);
+    partition.receive(event(3, "k"));
+
+    // What is folded, and the last event of it.
+    for (events, expected) in [(1, last(0, 1)), (2, last(2, 4)), (1, None)] {
+        partition.fold(events);
+        let step = partition.submit().expect("events are folded");
+        assert_eq!(step.last, expected);
+        partition.commit();
+        assert_eq!(partition.last(), expected);
+    }
+    partition.receive_epoch(Some(LeaderEpoch(5)));
+    partition.receive(event(4, "k"));
+    partition.fold(1);
+    partition.submit().expect("an event is folded");
+    partition.retract();
+    assert_eq!(partition.last(), None);
+    partition.fold(1);
+    partition.submit().expect("an event is folded");
+    partition.commit();
+    // A gap has no event.
+    partition.receive_position(NextOffset(9));
+    let step = partition.submit().expect("the position moves");
+    assert_eq!((step.to, step.last), (NextOffset(9), last(4, 5)));
+}

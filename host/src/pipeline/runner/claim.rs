@@ -1,10 +1,12 @@
 //! Claiming partitions: the epoch and the position come from the store, and the topic must still
 //! hold what comes next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::super::backoff::Backoff;
 use super::super::dedupe::{Window, stored};
@@ -17,7 +19,7 @@ use super::super::stop::StopReason;
 use super::super::version::Versions;
 use super::super::{Context, DomainLayout};
 use crate::parked::{self, KeyEntry};
-use crate::record::{Epoch, Generation, NextOffset, TopicPartition};
+use crate::record::{Epoch, Generation, Lineage, NextOffset, TopicId, TopicPartition};
 use crate::store::{self, CheckpointId, Entry, Store, Table};
 use crate::telemetry::health::{Reachability, describe};
 
@@ -55,8 +57,8 @@ pub(super) struct Claimed {
     pub(super) sieve: Sieve,
     /// The checkpoint.
     pub(super) next: NextOffset,
-    /// Where to start fetching: the checkpoint, or the first event of a topic that was never read.
-    pub(super) fetch_from: NextOffset,
+    /// Which log that is a position of; the last event before it only where the topic still holds it.
+    pub(super) lineage: Lineage,
     /// Documents of this partition may have other writers, although its views are `by-key`.
     pub(super) shared_keys: bool,
 }
@@ -71,6 +73,25 @@ pub(super) enum Before {
     /// Another partition has written a document of this one: say so, to everybody.
     ShareKeys,
 }
+
+/// A position that could not be fetched, and what was found.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) standing: Standing,
+    /// Why it cannot be fetched; `None` where it should be possible.
+    pub(super) gone: Option<StopReason>,
+}
+
+/// A partition, and the topic that it was claimed of.
+#[derive(Debug)]
+pub(super) struct TopicClaim {
+    pub(super) partition: TopicPartition,
+    pub(super) generation: Generation,
+    pub(super) topic: TopicId,
+}
+
+/// How long to wait before a position is fetched again that should be there.
+const IN_RANGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a topic must be missing to count as deleted, and the pause after each look.
 const DELETED_LOOKS: u32 = 6;
@@ -106,13 +127,7 @@ impl Claimant {
 
     async fn claim_now(&self, partition: &TopicPartition) -> Result<Claimed, StopReason> {
         let checkpoint = checkpoint_id(&self.context, partition);
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        let claim = loop {
-            let claim = self.store.claim(&checkpoint, &self.owner).await;
-            if let Some(claim) = self.stored(claim, &mut backoff).await? {
-                break claim;
-            }
-        };
+        let claim = self.take_over(&checkpoint).await?;
         let shared_keys = match self.context.layout {
             DomainLayout::PerPartition => self.keys_are_shared().await?,
             // It has many writers anyway.
@@ -123,16 +138,116 @@ impl Claimant {
         let sieve = self.load_sieve(&checkpoint).await?;
         let caught_up = self.versions.catch_up().await;
         caught_up.map_err(StopReason::StoreRefused)?;
+        let lineage = self.lineage(&checkpoint, claim.next).await?;
         let bounds = self.bounds(partition).await?;
-        let fetch_from = fetch_from(&self.context.name, partition, claim.next, bounds)?;
+        check_position(&self.context.name, partition, claim.next, bounds)?;
         Ok(Claimed {
             epoch: claim.epoch,
             repairs: claim.repairs,
             sieve,
             next: claim.next,
-            fetch_from,
+            lineage: Lineage {
+                last: lineage
+                    .last
+                    .filter(|last| !bounds.low.includes(last.offset)),
+                ..lineage
+            },
             shared_keys,
         })
+    }
+
+    /// The claim itself. A partition that nobody has claimed before starts where its topic does, and
+    /// that is stored with the claim: from then on, it is a position like any other.
+    async fn take_over(&self, checkpoint: &CheckpointId) -> Result<store::Claim, StopReason> {
+        let partition = &checkpoint.partition;
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let before = loop {
+            let before = self.store.checkpoint(checkpoint).await;
+            if let Some(before) = self.stored(before, &mut backoff).await? {
+                break before;
+            }
+        };
+        let start = match before {
+            Some(claim) => claim.next,
+            None => self.bounds(partition).await?.low,
+        };
+        let claim = loop {
+            let claim = self.store.claim_from(checkpoint, &self.owner, start).await;
+            if let Some(claim) = self.stored(claim, &mut backoff).await? {
+                break claim;
+            }
+        };
+        if before.is_none() && start > NextOffset::ZERO && claim.next == start {
+            warn!(
+                projection = %self.context.name, %partition,
+                "is new, and the topic's first {start} offsets are gone (retention, or somebody has \
+                 deleted them): begins at offset {start}"
+            );
+        }
+        Ok(claim)
+    }
+
+    /// Which log the position is one of. It must be that of the topic as it is now.
+    async fn lineage(
+        &self,
+        checkpoint: &CheckpointId,
+        next: NextOffset,
+    ) -> Result<Lineage, StopReason> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let stored = loop {
+            let lineage = self.store.lineage(checkpoint).await;
+            if let Some(lineage) = self.stored(lineage, &mut backoff).await? {
+                break lineage;
+            }
+        };
+        let topic = self.topic_id(&checkpoint.partition.topic).await?;
+        let projection = &self.context.name;
+        check_topic(projection, &checkpoint.partition, next, stored.topic, topic)?;
+        Ok(Lineage {
+            topic: topic.or(stored.topic),
+            ..stored
+        })
+    }
+
+    async fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, StopReason> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let answer = self.positions.topic_id(topic).await;
+            if let Some(id) = self.answered(answer, &mut backoff).await? {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Those partitions whose topic is another one by now, and why they cannot go on.
+    pub(super) async fn replaced(self, claims: Vec<TopicClaim>) -> Vec<(TopicClaim, StopReason)> {
+        let mut ids: BTreeMap<Arc<str>, Option<TopicId>> = BTreeMap::new();
+        let mut replaced = Vec::new();
+        for claim in claims {
+            let name = &claim.partition.topic;
+            let now = match ids.get(name) {
+                Some(id) => *id,
+                None => {
+                    // What is not answered is asked for again with the next look.
+                    let id = self.positions.topic_id(name).await.ok().flatten();
+                    ids.insert(Arc::clone(name), id);
+                    id
+                }
+            };
+            if now.is_none_or(|now| now == claim.topic) {
+                continue;
+            }
+            let checkpoint = checkpoint_id(&self.context, &claim.partition);
+            let Ok(Some(stored)) = self.store.checkpoint(&checkpoint).await else {
+                continue;
+            };
+            let (projection, folded) = (&self.context.name, Some(claim.topic));
+            let checked = check_topic(projection, &claim.partition, stored.next, folded, now);
+            if let Err(reason) = checked {
+                replaced.push((claim, reason));
+            }
+        }
+        replaced
     }
 
     async fn load_sieve(&self, checkpoint: &CheckpointId) -> Result<Sieve, StopReason> {
@@ -222,29 +337,28 @@ impl Claimant {
         }
     }
 
-    /// Those of the positions that their topics do not hold any more, and why they cannot go on.
+    /// Looks at positions that their topics may not hold any more, and why they cannot go on.
     ///
     /// Only the position that could not be fetched is wrong; what was fetched before it is good,
     /// whatever the topic holds by now.
-    pub(super) async fn out_of_range(
-        self,
-        standings: Vec<Standing>,
-    ) -> Vec<(Standing, StopReason)> {
-        let mut gone = Vec::new();
+    pub(super) async fn out_of_range(self, standings: Vec<Standing>) -> Vec<Checked> {
+        let mut looked = Vec::with_capacity(standings.len());
         let projection = &self.context.name;
         for standing in standings {
             let Standing {
                 partition, next, ..
             } = &standing;
-            let checked = match self.bounds(partition).await {
-                Ok(bounds) => fetch_from(projection, partition, *next, bounds),
-                Err(reason) => Err(reason),
+            let gone = match self.bounds(partition).await {
+                Ok(bounds) => check_position(projection, partition, *next, bounds).err(),
+                Err(reason) => Some(reason),
             };
-            if let Err(reason) = checked {
-                gone.push((standing, reason));
-            }
+            looked.push(Checked { standing, gone });
         }
-        gone
+        if looked.iter().any(|checked| checked.gone.is_none()) {
+            // A replica that is behind the others, say. It is not asked all the time.
+            tokio::time::sleep(IN_RANGE_PAUSE).await;
+        }
+        looked
     }
 
     async fn bounds(&self, partition: &TopicPartition) -> Result<Bounds, StopReason> {
@@ -328,17 +442,14 @@ impl Claimant {
     }
 }
 
-/// Where to start fetching, or why going on would lose or repeat events.
-fn fetch_from(
+/// Why going on would lose or repeat events, where it would.
+fn check_position(
     projection: &Arc<str>,
     partition: &TopicPartition,
     next: NextOffset,
     bounds: Bounds,
-) -> Result<NextOffset, StopReason> {
+) -> Result<(), StopReason> {
     let Bounds { low, high } = bounds;
-    if next == NextOffset::ZERO {
-        return Ok(low);
-    }
     if next < low {
         return Err(StopReason::OffsetGone {
             projection: Arc::clone(projection),
@@ -355,12 +466,52 @@ fn fetch_from(
             evidence: format!("the topic ends at {high}"),
         });
     }
-    Ok(next)
+    Ok(())
+}
+
+/// Whether a topic is still the one that was folded, as far as both are known.
+fn check_topic(
+    projection: &Arc<str>,
+    partition: &TopicPartition,
+    next: NextOffset,
+    folded: Option<TopicId>,
+    now: Option<TopicId>,
+) -> Result<(), StopReason> {
+    match (folded, now) {
+        // Where nothing is folded, no log is another one.
+        (Some(folded), Some(now)) if folded != now && next > NextOffset::ZERO => {
+            Err(StopReason::TopicReplaced {
+                projection: Arc::clone(projection),
+                partition: partition.clone(),
+                next,
+                evidence: format!("the topic's id was {folded}, and is {now} now"),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_topic_of_the_name_is_noticed_once_something_is_folded() {
+        let partition = TopicPartition::new("flights", 0);
+        let id = |low| TopicId::from_halves(7, low);
+        let cases = [
+            ("the same", 3, id(1), id(1), Ok(())),
+            ("another", 3, id(1), id(2), Err("topic-replaced")),
+            ("another, and nothing folded", 0, id(1), id(2), Ok(())),
+            ("a checkpoint of an earlier version", 3, None, id(2), Ok(())),
+            ("brokers that do not tell", 3, id(1), None, Ok(())),
+        ];
+        for (name, next, folded, now, expected) in cases {
+            let projection = "aircraft".into();
+            let result = check_topic(&projection, &partition, NextOffset(next), folded, now);
+            assert_eq!(result.map_err(|reason| reason.code()), expected, "{name}");
+        }
+    }
 
     #[test]
     fn fetching_starts_at_the_checkpoint_or_not_at_all() {
@@ -370,10 +521,11 @@ mod tests {
             high: NextOffset(high),
         };
         let cases = [
-            ("a new projection", 0, bounds(0, 9), Ok(0)),
-            ("a new projection on an old topic", 0, bounds(5, 9), Ok(5)),
-            ("in the middle", 7, bounds(5, 9), Ok(7)),
-            ("caught up", 9, bounds(5, 9), Ok(9)),
+            ("at the start", 0, bounds(0, 9), Ok(())),
+            ("claimed at the start", 0, bounds(5, 9), Err("offset-gone")),
+            ("in the middle", 7, bounds(5, 9), Ok(())),
+            ("caught up", 9, bounds(5, 9), Ok(())),
+            ("all are gone", 9, bounds(9, 9), Ok(())),
             ("behind the retention", 3, bounds(5, 9), Err("offset-gone")),
             (
                 "a topic made again",
@@ -383,11 +535,8 @@ mod tests {
             ),
         ];
         for (name, next, bounds, expected) in cases {
-            let result = fetch_from(&"aircraft".into(), &partition, NextOffset(next), bounds);
-            match expected {
-                Ok(from) => assert_eq!(result, Ok(NextOffset(from)), "{name}"),
-                Err(code) => assert_eq!(result.expect_err(name).code(), code, "{name}"),
-            }
+            let result = check_position(&"aircraft".into(), &partition, NextOffset(next), bounds);
+            assert_eq!(result.map_err(|reason| reason.code()), expected, "{name}");
         }
     }
 }

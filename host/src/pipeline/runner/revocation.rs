@@ -137,6 +137,7 @@ impl Runner {
         });
         self.claims.abort_all();
         self.checks.abort_all();
+        self.looks.abort_all();
         self.doubts.abort_all();
         let all = self.partitions.keys().cloned().collect();
         self.revoke(all, self.setup.drain_timeout).await;

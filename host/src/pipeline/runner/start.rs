@@ -41,6 +41,7 @@ impl Runner {
             generation,
             epoch: claimed.epoch,
             next: claimed.next,
+            lineage: claimed.lineage,
             repairs: claimed.repairs,
             sieve: claimed.sieve,
             relay,
@@ -64,11 +65,13 @@ impl Runner {
             .health
             .set_next(&context.name, partition, claimed.next);
         if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.topic = claimed.lineage.topic;
             assigned.stage = Stage::Running(domain);
             assigned.relay = relay_guard;
         }
         Ok(Start {
-            next: claimed.fetch_from,
+            next: claimed.next,
+            known: claimed.lineage.last,
             queue: sender,
         })
     }

@@ -39,6 +39,7 @@ use super::{
     User, ViewId,
 };
 use crate::projection::DocumentId;
+use crate::record::{Lineage, NextOffset};
 use crate::store::entry::IdRange;
 
 /// Connections of those who only read.
@@ -180,10 +181,21 @@ impl Store for EmbeddedStore {
     /// Its threads end with it.
     async fn close(&self) {}
 
-    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
+    async fn claim_from(
+        &self,
+        checkpoint: &CheckpointId,
+        owner: &str,
+        start: NextOffset,
+    ) -> Result<Claim, Error> {
         let id = checkpoint.to_string();
         let owner = owner.to_owned();
-        self.write(move |connection| checkpoints::claim(connection, &id, &owner))
+        self.write(move |connection| checkpoints::claim(connection, &id, &owner, start))
+            .await
+    }
+
+    async fn lineage(&self, checkpoint: &CheckpointId) -> Result<Lineage, Error> {
+        let id = checkpoint.to_string();
+        self.read(move |connection| checkpoints::lineage(connection, &id))
             .await
     }
 

@@ -10,6 +10,14 @@ use crate::store::{Table, ViewId};
 
 const CHECKPOINTS: &str = "_checkpoints";
 
+/// Columns of the checkpoints that the first version of this host did not have.
+const LATER_COLUMNS: [(&str, &str); 4] = [
+    ("repairs", "INTEGER NOT NULL DEFAULT 0"),
+    ("topic_id", "TEXT"),
+    ("last_offset", "INTEGER"),
+    ("leader_epoch", "INTEGER"),
+];
+
 /// The statements for the documents of one view version.
 ///
 /// Parameter 1 is the id. Those that write a document take its columns as 2 to 8, and a guard's
@@ -72,7 +80,15 @@ pub(super) fn has_reserved(connection: &Connection) -> rusqlite::Result<bool> {
             return Ok(false);
         }
     }
-    Ok(has_table(connection, CHECKPOINTS)? && has_repairs(connection)?)
+    if !has_table(connection, CHECKPOINTS)? {
+        return Ok(false);
+    }
+    for (column, _) in LATER_COLUMNS {
+        if !connection.column_exists(None, CHECKPOINTS, column)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Creates the checkpoints and the reserved tables, and adds to those of an earlier version of
@@ -83,14 +99,14 @@ pub(super) fn create_reserved(connection: &Connection) -> rusqlite::Result<()> {
              id TEXT PRIMARY KEY NOT NULL,
              epoch INTEGER NOT NULL,
              next INTEGER NOT NULL,
-             owner TEXT NOT NULL,
-             repairs INTEGER NOT NULL DEFAULT 0
+             owner TEXT NOT NULL
          ) STRICT, WITHOUT ROWID",
     )?;
-    if !has_repairs(connection)? {
-        connection.execute_batch(
-            "ALTER TABLE _checkpoints ADD COLUMN repairs INTEGER NOT NULL DEFAULT 0",
-        )?;
+    for (column, kind) in LATER_COLUMNS {
+        if !connection.column_exists(None, CHECKPOINTS, column)? {
+            let add = format!("ALTER TABLE {CHECKPOINTS} ADD COLUMN {column} {kind}");
+            connection.execute_batch(&add)?;
+        }
     }
     for table in Table::ALL {
         connection.execute_batch(&format!(
@@ -102,10 +118,6 @@ pub(super) fn create_reserved(connection: &Connection) -> rusqlite::Result<()> {
         ))?;
     }
     Ok(())
-}
-
-fn has_repairs(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.column_exists(None, CHECKPOINTS, "repairs")
 }
 
 /// Creates what is missing of the views' tables and of their plain names.

@@ -9,7 +9,7 @@ use bson::rawdoc;
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
+use crate::record::{Epoch, Lineage, NextOffset, Offset, TopicPartition};
 use crate::store::{Advance, Change, Provenance, Repairs, Write};
 
 mod entries;
@@ -93,6 +93,7 @@ fn insert(view: &ViewId, id: &str, text: &str, offset: i64) -> Commit {
             epoch: Epoch(1),
             from: NextOffset(offset),
             to: NextOffset(offset + 1),
+            lineage: Lineage::default(),
             repairs: Repairs { from: 0, to: 0 },
         }],
     }

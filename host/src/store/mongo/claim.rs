@@ -14,7 +14,7 @@ use super::connect::write_concern;
 use super::error::{Failure, code};
 use super::load::ids_filter;
 use super::{MongoStore, SERVER_TIMEOUT, sessions};
-use crate::record::{Epoch, NextOffset};
+use crate::record::{Epoch, LastRecord, LeaderEpoch, Lineage, NextOffset, Offset, TopicId};
 use crate::store::{CheckpointId, Claim, Error};
 
 /// Two first claims of a partition may both insert; the second time around it exists.
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A checkpoint as it is stored.
 struct Checkpoint {
     claim: Claim,
+    lineage: Lineage,
     /// The ids of its owner's sessions.
     sessions: Vec<Bson>,
 }
@@ -35,17 +36,18 @@ impl MongoStore {
         &self,
         checkpoint: &CheckpointId,
         owner: &str,
+        start: NextOffset,
     ) -> Result<Claim, Error> {
-        self.take_over(&checkpoint.to_string(), owner)
+        self.take_over(&checkpoint.to_string(), owner, start)
             .await
             .map_err(|failure| failure.at(&self.place("claim partitions")))
     }
 
-    async fn take_over(&self, id: &str, owner: &str) -> Result<Claim, Failure> {
+    async fn take_over(&self, id: &str, owner: &str, start: NextOffset) -> Result<Claim, Failure> {
         let mut patience = PATIENCE;
         let mut claims = 1;
         let before = loop {
-            let failure = match self.raise_epoch(id, owner, patience).await {
+            let failure = match self.raise_epoch(id, owner, start, patience).await {
                 Ok(before) => break before,
                 Err(failure) => failure,
             };
@@ -73,7 +75,7 @@ impl MongoStore {
             },
             None => Claim {
                 epoch: Epoch(1),
-                next: NextOffset::ZERO,
+                next: start,
                 repairs: 0,
             },
         })
@@ -86,6 +88,7 @@ impl MongoStore {
         &self,
         id: &str,
         owner: &str,
+        start: NextOffset,
         patience: Duration,
     ) -> Result<Option<Checkpoint>, Failure> {
         let update = doc! {
@@ -94,7 +97,7 @@ impl MongoStore {
             "$inc": { "epoch": 1_i64, "repairs": 0_i64 },
             "$set": { "owner": owner, "sessions": self.shared.sessions.ids() },
             "$currentDate": { "claimed_at": true },
-            "$setOnInsert": { "next": NextOffset::ZERO.0 },
+            "$setOnInsert": { "next": start.0 },
         };
         let options = FindOneAndUpdateOptions::builder()
             .upsert(true)
@@ -130,6 +133,14 @@ impl MongoStore {
     pub(super) async fn read_claims(&self, ids: &[String]) -> Result<Vec<Option<Claim>>, Failure> {
         let found = self.read_checkpoints(ids).await?.into_iter();
         Ok(found.map(|found| found.map(|found| found.claim)).collect())
+    }
+
+    pub(super) async fn read_lineage(&self, id: &str) -> Result<Lineage, Failure> {
+        let found = self.read_checkpoints(&[id.to_owned()]).await?.pop();
+        Ok(found
+            .flatten()
+            .map(|found| found.lineage)
+            .unwrap_or_default())
     }
 
     async fn read_checkpoints(&self, ids: &[String]) -> Result<Vec<Option<Checkpoint>>, Failure> {
@@ -168,6 +179,22 @@ fn read_checkpoint(mut document: Document) -> Result<Checkpoint, Failure> {
             next: NextOffset(next),
             repairs,
         },
+        lineage: read_lineage(&document),
         sessions,
     })
+}
+
+/// What earlier versions of this host have not stored is not known.
+fn read_lineage(checkpoint: &Document) -> Lineage {
+    let topic = checkpoint.get_str("topic_id").ok();
+    let last = checkpoint.get_document("last").ok().and_then(|last| {
+        Some(LastRecord {
+            offset: Offset(last.get_i64("offset").ok()?),
+            epoch: LeaderEpoch(last.get_i32("leader_epoch").ok()?),
+        })
+    });
+    Lineage {
+        topic: topic.and_then(TopicId::parse),
+        last,
+    }
 }

@@ -187,7 +187,20 @@ fn advance_command(advances: &[Advance]) -> RawDocumentBuf {
             update.document("$set", |set| {
                 set.int64("next", advance.to.0);
                 set.int64("repairs", advance.repairs.to);
+                if let Some(topic) = advance.lineage.topic {
+                    set.string("topic_id", &topic.to_string());
+                }
+                if let Some(last) = advance.lineage.last {
+                    set.document("last", |record| {
+                        record.int64("offset", last.offset.0);
+                        record.int32("leader_epoch", last.epoch.0);
+                    });
+                }
             });
+            if advance.lineage.last.is_none() {
+                // What was there is of another position.
+                update.document("$unset", |unset| unset.bool("last", true));
+            }
         });
         statement.bool("upsert", false);
         statement.bool("multi", false);

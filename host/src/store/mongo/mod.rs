@@ -63,6 +63,7 @@ use super::{
     User, ViewId,
 };
 use crate::projection::DocumentId;
+use crate::record::{Lineage, NextOffset};
 use crate::store::entry::IdRange;
 
 /// How long one request may take. A server that is stopped or cut off does not answer at all, and
@@ -167,8 +168,18 @@ impl Store for MongoStore {
         join_all(clients.map(|client| client.close())).await;
     }
 
-    async fn claim(&self, checkpoint: &CheckpointId, owner: &str) -> Result<Claim, Error> {
-        self.claim_checkpoint(checkpoint, owner).await
+    async fn claim_from(
+        &self,
+        checkpoint: &CheckpointId,
+        owner: &str,
+        start: NextOffset,
+    ) -> Result<Claim, Error> {
+        self.claim_checkpoint(checkpoint, owner, start).await
+    }
+
+    async fn lineage(&self, checkpoint: &CheckpointId) -> Result<Lineage, Error> {
+        let found = self.read_lineage(&checkpoint.to_string()).await;
+        found.map_err(|failure| failure.at(&self.place("read checkpoints")))
     }
 
     async fn checkpoint(&self, checkpoint: &CheckpointId) -> Result<Option<Claim>, Error> {

@@ -2,7 +2,9 @@ use bson::rawdoc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
+use crate::record::{
+    Epoch, LastRecord, LeaderEpoch, Lineage, NextOffset, Offset, TopicId, TopicPartition,
+};
 use crate::store::{
     Change, CheckpointId, ENTRY_BYTES_MAX, Entry, EntryChange, Guard, Provenance, Repairs,
     StoredDocument, Table, ViewId, Write,
@@ -43,6 +45,13 @@ fn advance() -> Advance {
         epoch: Epoch(4),
         from: NextOffset(10),
         to: NextOffset(20),
+        lineage: Lineage {
+            topic: TopicId::from_halves(0, 1),
+            last: Some(LastRecord {
+                offset: Offset(19),
+                epoch: LeaderEpoch(6),
+            }),
+        },
         repairs: Repairs { from: 2, to: 3 },
     }
 }
@@ -107,7 +116,12 @@ fn a_commit_becomes_deletes_updates_inserts_and_the_checkpoints_last() {
         "update": "_checkpoints",
         "updates": [{
             "q": { "_id": "flights/v1/main/t/1", "epoch": 4_i64, "next": 10_i64, "repairs": 2_i64 },
-            "u": { "$set": { "next": 20_i64, "repairs": 3_i64 } },
+            "u": { "$set": {
+                "next": 20_i64,
+                "repairs": 3_i64,
+                "topic_id": "AAAAAAAAAAAAAAAAAAAAAQ",
+                "last": { "offset": 19_i64, "leader_epoch": 6 },
+            } },
             "upsert": false,
             "multi": false,
         }],

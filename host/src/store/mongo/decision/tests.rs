@@ -2,7 +2,7 @@ use bson::{doc, rawdoc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{Epoch, NextOffset, Offset, TopicPartition};
+use crate::record::{Epoch, Lineage, NextOffset, Offset, TopicPartition};
 use crate::store::{CheckpointId, Entry, Provenance, Repairs, Table};
 
 fn advance(partition: i32, epoch: i64, from: i64, to: i64) -> Advance {
@@ -16,6 +16,7 @@ fn advance(partition: i32, epoch: i64, from: i64, to: i64) -> Advance {
         epoch: Epoch(epoch),
         from: NextOffset(from),
         to: NextOffset(to),
+        lineage: Lineage::default(),
         repairs: Repairs { from: 0, to: 0 },
     }
 }
