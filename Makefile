@@ -28,6 +28,10 @@ test: prerequisites guests ## Run all tests on a real Kafka and MongoDB (ARGS go
 ledger: build guests ## Break hosts, Kafka and MongoDB while events flow, and verify (ARGS='--seeds 1..20')
 	scripts/ledger.sh $(ARGS)
 
+.PHONY: hostile
+hostile: ## Throw hostile records at whole hosts, and verify (ARGS=1..100, the seeds)
+	PROJECTIONIST_HOSTILE_SEEDS=$(or $(ARGS),1..20) $(MAKE) test ARGS='--test hostile -- --nocapture'
+
 .PHONY: lint
 lint: prerequisites ## Check format and lints, warnings are errors
 	@scripts/prerequisites.sh rust-lints

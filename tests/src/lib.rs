@@ -7,6 +7,7 @@ pub mod acl;
 pub mod broker;
 pub mod guests;
 pub mod host;
+pub mod hostile;
 pub mod kafka;
 pub mod ledger;
 pub mod mongo;
