@@ -14,11 +14,11 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// Shows a value of others in a line of ours.
-pub struct Printable<T>(pub T);
+pub(crate) struct Printable<T>(pub T);
 
 /// True for characters that are seen as something else than themselves, or not at all: controls,
 /// separators of lines, marks of direction, tags.
-pub fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -26,22 +26,22 @@ pub fn is_hidden(c: char) -> bool {
 }
 
 /// One line without any hidden character: for a text of others.
-pub fn line(text: &str) -> Cow<'_, str> {
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escape(text, is_hidden)
 }
 
 /// One line that may have tabs between its columns.
-pub fn columns(text: &str) -> Cow<'_, str> {
+pub(crate) fn columns(text: &str) -> Cow<'_, str> {
     escape(text, |c| c != '\t' && is_hidden(c))
 }
 
 /// Lines, with tabs between their columns.
-pub fn lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| c != '\t' && c != '\n' && is_hidden(c))
 }
 
 /// The same JSON, with hidden characters written as `\u`. Those that lay the text out stay.
-pub fn json(text: &str) -> Cow<'_, str> {
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
     // A writer of JSON escapes them in its strings, so these stand between tokens.
     let lays_out = |c| matches!(c, '\n' | '\r' | '\t');
     replace(

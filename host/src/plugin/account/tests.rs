@@ -44,7 +44,8 @@ fn no_more_is_granted_than_there_is_and_what_is_dropped_is_there_again() {
     drop(other);
     assert_eq!(account.lock().used, 4 * MIB);
     drop(part);
-    assert_eq!((account.lock().used, account.lock().lumps), (0, 0));
+    let state = account.lock();
+    assert_eq!((state.used, state.lumps), (0, 0));
 }
 
 #[test]
