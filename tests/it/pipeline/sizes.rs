@@ -53,3 +53,30 @@ async fn an_event_whose_documents_are_too_large_stops_its_partition() {
     assert_eq!(scene.next(0).await, 17);
     scene.assert_right().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_whose_documents_are_too_large_are_parked_also_one_behind_the_other() {
+    let mut scene = Scene::new(Logic::Shared, 1).await;
+    let too_large = 10..20;
+    for index in 0..30 {
+        let from = format!("k{index}");
+        let to = if too_large.contains(&index) {
+            "x"
+        } else {
+            from.as_str()
+        };
+        scene.topic.transfer(0, &from, to, 1);
+    }
+    let host = scene.host(Options::default().parking());
+    host.store.set_writes_max(1);
+    host.group.assign(&[0]).await;
+    scene.until_next(0, 30).await;
+    let parked = scene.until_parked(10).await;
+    let mut parked: Vec<i64> = parked.iter().map(|key| key.entry.first.0).collect();
+    parked.sort_unstable();
+    assert_eq!(parked, too_large.collect::<Vec<i64>>());
+
+    host.store.set_writes_max(usize::MAX);
+    scene.drain_all().await;
+    scene.until_all_is_right().await;
+}

@@ -166,6 +166,9 @@ impl Domain {
         };
         if parks {
             member.sieve.blame(offset, reason(fault, &plugin));
+            // It is parked alone. Where the next event cannot be stored either, a commit of both
+            // would come to nothing, and with it who is to blame for this one: again and again.
+            member.partition.narrow(1);
             let projection = &self.parts.context.name;
             if recurring::admit("parked", projection, &fault.to_string()) {
                 warn!(
