@@ -28,7 +28,8 @@ pub(super) struct Partitions(HashMap<Arc<str>, HashMap<i32, Fetched>>);
 
 struct Fetched {
     queue: Sender,
-    records: Records,
+    /// Missing while it is about to be fetched anew.
+    records: Option<Records>,
     /// The pipeline's queue was full, or nobody takes its events any more.
     full: bool,
     /// What the pipeline's queue refused; sent before anything else.
@@ -129,7 +130,7 @@ impl Partitions {
             next,
             reported: queue.stored(),
             queue,
-            records,
+            records: Some(records),
             full: false,
             held: VecDeque::new(),
             epoch: known.map(|known| known.epoch),
@@ -182,10 +183,18 @@ impl Partitions {
         }
     }
 
+    /// A partition is to be fetched anew: lets go of its queue. If that were done only when it has
+    /// the next one, nobody would hear of what comes to that.
+    pub(super) fn let_go(&mut self, standing: &Standing) {
+        if let Some(fetched) = self.get_mut(standing) {
+            fetched.records = None;
+        }
+    }
+
     /// A partition is fetched anew, and comes by this queue.
     pub(super) fn replace(&mut self, standing: &Standing, records: Records) {
         if let Some(fetched) = self.get_mut(standing) {
-            fetched.records = records;
+            fetched.records = Some(records);
             fetched.reading = Reading::Goes;
         }
     }
@@ -307,11 +316,13 @@ impl Fetched {
         if !reads {
             return;
         }
-        if !self.records.arrived.swap(false, Ordering::AcqRel) {
+        let arrived = |records: &Records| records.arrived.swap(false, Ordering::AcqRel);
+        if !self.records.as_ref().is_some_and(arrived) {
             return;
         }
         for _ in 0..TURN_RECORDS {
-            let trouble = match self.records.queue.poll() {
+            let records = self.records.as_ref();
+            let trouble = match records.and_then(|records| records.queue.poll()) {
                 None => return,
                 Some(Polled::Record(event, epoch)) => {
                     turn.delivered += 1;
@@ -334,7 +345,9 @@ impl Fetched {
                 break;
             }
         }
-        self.records.arrived.store(true, Ordering::Release);
+        if let Some(records) = &self.records {
+            records.arrived.store(true, Ordering::Release);
+        }
     }
 
     fn send(&mut self, item: Item) {

@@ -16,9 +16,11 @@ use crate::pipeline::failure::{Failure, Outlook};
 use crate::pipeline::intake::{Notice, Standing};
 use crate::telemetry::recurring;
 
-/// Credentials that are refused for so long are wrong. A broker that goes down in the middle of a
-/// connection's first steps looks the same, for a moment.
-const LOCKED_OUT_MAX: Duration = Duration::from_secs(30);
+/// Credentials that are refused again after so long are wrong. A broker that goes down in the middle
+/// of a connection's first steps looks the same, for a moment. librdkafka tells the same again every
+/// half a minute, at times counted from a trouble before: with no less than that here, its second
+/// word could come just too early, and only the third would count.
+const LOCKED_OUT_MAX: Duration = Duration::from_secs(20);
 
 /// What librdkafka's text has in it where it finds by the leader's epoch (KIP-320) that a log was cut
 /// off below a position; its code is that of any position that cannot be read.
@@ -84,6 +86,7 @@ impl PollThread {
         let partition = &standing.partition;
         let mut list = list(std::slice::from_ref(partition));
         self.consumer.incremental_unassign(&list)?;
+        self.partitions.let_go(standing);
         let Some(records) = Records::split(&self.consumer, &self.bell, partition) else {
             return Ok(());
         };

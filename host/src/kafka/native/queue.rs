@@ -32,7 +32,8 @@ pub(in crate::kafka) struct Failure {
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
-/// A partition's queue. Dropping it leaves what is in it to the consumer.
+/// A partition's queue. Dropping it leaves what is in it to the consumer. A partition has one at a
+/// time: dropping one takes the callback away, also from another one that was made meanwhile.
 pub(in crate::kafka) struct PartitionQueue<C: ConsumerContext + 'static> {
     queue: NonNull<sys::rd_kafka_queue_t>,
     /// What librdkafka calls; it has a pointer to the inner box.

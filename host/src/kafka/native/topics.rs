@@ -8,6 +8,7 @@ use rdkafka::ClientContext;
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::record::TopicId;
@@ -21,6 +22,9 @@ struct Answer(NonNull<sys::rd_kafka_event_t>);
 /// The names that are asked about.
 struct Names(NonNull<sys::rd_kafka_TopicCollection_t>);
 
+/// Who is asked.
+struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
+
 /// Asks for a topic's id, and waits for the answer. `None` where brokers are too old to tell, or
 /// there is no such topic.
 pub(in crate::kafka) fn id<C: ClientContext>(
@@ -28,6 +32,7 @@ pub(in crate::kafka) fn id<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Option<TopicId>, KafkaError> {
+    let options = Options::of_broker(client, broker(client, topic, timeout)?)?;
     let invalid = || KafkaError::MetadataFetch(RDKafkaErrorCode::InvalidTopic);
     let topic = CString::new(topic).map_err(|_| invalid())?;
     let mut names = [topic.as_ptr()];
@@ -38,15 +43,49 @@ pub(in crate::kafka) fn id<C: ClientContext>(
     let answers = unsafe { sys::rd_kafka_queue_new(client.native_ptr()) };
     let answers = Answers(NonNull::new(answers).ok_or_else(invalid)?);
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: client, names and queue live; without options, the defaults hold. The request keeps
-    // the queue, so an answer that comes after our time is dropped with it.
+    // SAFETY: client, names, options and queue live; names and options are copied. The request
+    // keeps the queue, so an answer that comes after our time is dropped with it.
     let answer = unsafe {
-        let (names, answers) = (names.0.as_ptr(), answers.0.as_ptr());
-        sys::rd_kafka_DescribeTopics(client.native_ptr(), names, ptr::null(), answers);
+        let (names, options) = (names.0.as_ptr(), options.0.as_ptr());
+        let answers = answers.0.as_ptr();
+        sys::rd_kafka_DescribeTopics(client.native_ptr(), names, options, answers);
         sys::rd_kafka_queue_poll(answers, timeout_ms)
     };
     let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
     Answer(NonNull::new(answer).ok_or(timed_out)?).id()
+}
+
+/// One that answers. Left alone, librdkafka would ask the controller, which every broker can stand in
+/// for, and which a cluster may be without: for a while, or, as in this process (`mock`), for ever.
+fn broker<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<i32, KafkaError> {
+    let metadata = client.fetch_metadata(Some(topic), timeout)?;
+    let listed = metadata.brokers().iter().map(MetadataBroker::id);
+    // One that was reached by its address alone has no number yet.
+    let mut all = std::iter::once(metadata.orig_broker_id()).chain(listed);
+    let none = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable);
+    all.find(|id| *id >= 0).ok_or(none)
+}
+
+impl Options {
+    fn of_broker<C: ClientContext>(client: &Client<C>, broker: i32) -> Result<Self, KafkaError> {
+        let invalid = || KafkaError::MetadataFetch(RDKafkaErrorCode::InvalidArgument);
+        let api = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        // SAFETY: the client lives.
+        let options = unsafe { sys::rd_kafka_AdminOptions_new(client.native_ptr(), api) };
+        let options = Options(NonNull::new(options).ok_or_else(invalid)?);
+        // SAFETY: the options are ours; a text of no bytes has no room for why it failed.
+        let failed = unsafe {
+            sys::rd_kafka_AdminOptions_set_broker(options.0.as_ptr(), broker, ptr::null_mut(), 0)
+        };
+        match failed {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(options),
+            code => Err(KafkaError::MetadataFetch(code.into())),
+        }
+    }
 }
 
 impl Answer {
@@ -114,6 +153,13 @@ impl Drop for Answer {
     fn drop(&mut self) {
         // SAFETY: the event is ours and destroyed here alone.
         unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) };
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: the options are ours and destroyed here alone.
+        unsafe { sys::rd_kafka_AdminOptions_destroy(self.0.as_ptr()) };
     }
 }
 
