@@ -135,10 +135,13 @@ enum Part {
     Beyond,
 }
 
+/// Whether all that is listed is of one class in the field that it is ordered by first.
+fn is_of_one_class(list: &List) -> bool {
+    list.range.from.is_some() || list.range.to.is_some() || list.order().next() == Some(ID)
+}
+
 fn parts(list: &List) -> &'static [Part] {
-    let is_of_one_class =
-        list.range.from.is_some() || list.range.to.is_some() || list.order().next() == Some(ID);
-    match (&list.after, is_of_one_class) {
+    match (&list.after, is_of_one_class(list)) {
         (None, _) => &[Part::All],
         (Some(_), true) => &[Part::Behind],
         (Some(_), false) => &[Part::Behind, Part::Beyond],
@@ -226,8 +229,14 @@ fn statement(list: &List, part: Part, limit: usize) -> (String, Vec<Value>) {
         Direction::Ascending => "ASC",
         Direction::Descending => "DESC",
     };
-    let order = list.order().flat_map(columns);
+    let mut order: Vec<String> = list.order().flat_map(columns).collect();
+    if ranged != ID && (part == Part::Behind || is_of_one_class(list)) {
+        // A class that is the same for all is left out: SQLite does not see that of an expression,
+        // and would sort what the index has in order.
+        order.remove(0);
+    }
     let order: Vec<String> = order
+        .into_iter()
         .map(|column| format!("{column} {direction}"))
         .collect();
     let limit = sql.value(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));

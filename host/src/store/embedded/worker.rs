@@ -7,17 +7,22 @@
 //! of one batch or one list of ids, which the pipeline bounds.
 //! On drop: the thread finishes what is queued, closes its connection and ends by itself.
 
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error;
 use crate::store::Error;
 
 const QUEUED_JOBS_MAX: usize = 16;
+
+/// Between two looks whether somebody still waits for a query, in instructions of SQLite's machine:
+/// some microseconds, and far more than the `ROLLBACK` of a job that was interrupted takes.
+const INSTRUCTIONS_UNWATCHED: c_int = 1000;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -33,7 +38,6 @@ pub(super) struct Worker {
     address: Arc<str>,
     jobs: mpsc::Sender<Job>,
     role: Role,
-    running: Arc<Running>,
     /// Jobs that were asked for and have not ended.
     load: Arc<AtomicUsize>,
 }
@@ -41,21 +45,8 @@ pub(super) struct Worker {
 /// Threads that all do the same.
 pub(super) struct Workers(Vec<Worker>);
 
-/// The job that a thread runs.
-struct Running {
-    job: Mutex<Option<Arc<Asked>>>,
-    interrupt: InterruptHandle,
-}
-
-/// That somebody waits for a job.
-struct Asked;
-
-/// Ends a reader's job when it is dropped.
-struct Waiting {
-    asked: Arc<Asked>,
-    running: Arc<Running>,
-    role: Role,
-}
+/// Somebody who waits for a job: there as long as their future is.
+struct Asker;
 
 /// Counts a job as long as it is not done.
 struct Load(Arc<AtomicUsize>);
@@ -71,10 +62,6 @@ impl Worker {
         earlier: Vec<JoinHandle<()>>,
     ) -> Result<(Self, JoinHandle<()>), Error> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUED_JOBS_MAX);
-        let running = Arc::new(Running {
-            job: Mutex::default(),
-            interrupt: connection.get_interrupt_handle(),
-        });
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -94,7 +81,6 @@ impl Worker {
             address,
             jobs,
             role,
-            running,
             load: Arc::default(),
         };
         Ok((worker, thread))
@@ -107,24 +93,16 @@ impl Worker {
     ) -> Result<T, Error> {
         let load = Load::new(&self.load);
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting {
-            asked: Arc::new(Asked),
-            running: Arc::clone(&self.running),
-            role: self.role,
-        };
-        let (asked, running, role) = (
-            Arc::clone(&waiting.asked),
-            Arc::clone(&self.running),
-            self.role,
-        );
+        let asker = Arc::new(Asker);
+        let (waiting, role) = (Arc::downgrade(&asker), self.role);
         let job: Job = Box::new(move |connection| {
-            let _load = load;
-            if role == Role::Reader && reply.is_closed() {
-                return;
-            }
-            running.set(Some(asked));
-            let result = job(connection);
-            running.set(None);
+            let result = match role {
+                Role::Writer => job(connection),
+                Role::Reader if waiting.strong_count() == 0 => return,
+                Role::Reader => run_for(waiting, connection, job),
+            };
+            // Before the answer: who asks next would take this thread for one that has still to do.
+            drop(load);
             // Fails where nobody waits any more, which is theirs to decide.
             reply.send(result).ok();
         });
@@ -132,7 +110,7 @@ impl Worker {
         let ended = || error::worker_ended(&self.address);
         self.jobs.send(job).await.map_err(|_| ended())?;
         let answer = answer.await.map_err(|_| ended());
-        drop(waiting);
+        drop(asker);
         answer
     }
 }
@@ -156,30 +134,23 @@ impl Workers {
     }
 }
 
-impl Running {
-    fn set(&self, job: Option<Arc<Asked>>) {
-        *self.job() = job;
-    }
-
-    fn job(&self) -> MutexGuard<'_, Option<Arc<Asked>>> {
-        self.job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if self.role == Role::Writer {
-            return;
-        }
-        // Under the lock, so that it is no other job by now.
-        let job = self.running.job();
-        if job
-            .as_ref()
-            .is_some_and(|job| Arc::ptr_eq(job, &self.asked))
-        {
-            self.running.interrupt.interrupt();
-        }
-    }
+/// Runs a reader's job. Each of its queries ends soon once nobody waits for it, also those that
+/// begin only then: SQLite asks by itself, where an interrupt from outside would be lost between
+/// two queries.
+fn run_for<T>(
+    waiting: Weak<Asker>,
+    connection: &mut Connection,
+    job: impl FnOnce(&mut Connection) -> T,
+) -> T {
+    let is_for_nobody = move || waiting.strong_count() == 0;
+    connection
+        .progress_handler(INSTRUCTIONS_UNWATCHED, Some(is_for_nobody))
+        .expect("SQLite has memory for it");
+    let result = job(connection);
+    connection
+        .progress_handler(0, None::<fn() -> bool>)
+        .expect("it needs no memory");
+    result
 }
 
 impl Load {
@@ -233,6 +204,28 @@ mod tests {
             let one: i64 = next.expect("it ends").expect("it runs").expect("a number");
             assert_eq!(one, 1);
         }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_begins_when_nobody_waits_any_more_is_interrupted_too() {
+        let worker = reader();
+        let (began, begun) = oneshot::channel();
+        let (leave, left) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let query = worker.run(move |connection| {
+            began.send(()).expect("the test waits");
+            left.blocking_recv().expect("the test goes on");
+            tell.send(for_ever(connection)).expect("the test waits");
+        });
+        tokio::select! {
+            ended = query => panic!("{ended:?}"),
+            begun = begun => begun.expect("it runs"),
+        }
+        leave.send(()).expect("it waits");
+        let ended = tokio::time::timeout(Duration::from_secs(30), told).await;
+        let ended = ended.expect("it ends").expect("it tells");
+        let code = ended.expect_err("it has no end").sqlite_error_code();
+        assert_eq!(code, Some(rusqlite::ErrorCode::OperationInterrupted));
     }
 
     #[tokio::test]

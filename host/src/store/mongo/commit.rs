@@ -4,9 +4,10 @@
 //! nothing but the server. All commands are built before.
 //!
 //! All runs of one commit share a session, and whatever a run that was given up has left open on
-//! the server ends when the next one starts. A session whose operation did not answer in time stays
-//! with that operation, and the next run takes another one.
+//! the server ends when the next one starts. A session whose operation did not answer in time, or
+//! whose commit was dropped, stays with that operation, and the next run takes another one.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,19 +155,16 @@ impl Attempt<'_> {
         };
         let shared = &self.store.shared;
         let id = lease.id().clone();
-        let ran = shared
+        let run = shared
             .pipeline
             .run(REQUEST_TIMEOUT, |database| operation(database, lease));
-        match ran.await {
-            Ok((lease, answer)) => {
-                self.session = Some(lease);
-                Ok(answer?)
-            }
-            Err(failure) => {
-                shared.sessions.stray(id);
-                Err(failure)
-            }
-        }
+        let run = pin!(run);
+        // Dropped before the operation's answer is, and so before the session that comes with that.
+        let waiting = shared.sessions.wait(id);
+        let (lease, answer) = run.await?;
+        waiting.over();
+        self.session = Some(lease);
+        Ok(answer?)
     }
 
     /// What the reply to one command means for the run; `None` where the next one may go.

@@ -20,6 +20,8 @@
 //! On failure: an operation on a connection that is dead without a word would keep its place until
 //! TCP gives up, in a quarter of an hour. It is dropped [`LINGER`] after its caller has gone, when
 //! it has long had its connection: that one is closed, and nothing is left in the pool's queue.
+//! Where a new connection's handshake is what was lost, the driver keeps that until TCP gives up,
+//! and opens others meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,10 +50,6 @@ pub(super) struct Width {
     pub(super) places: u32,
 }
 
-/// Connections that are opened at a time. The driver's own two would make a full house of readers
-/// wait for each other's handshakes.
-const CONNECTING_MAX: u32 = 16;
-
 /// At the end: for what is under way, and then for the driver to end its sessions.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -77,7 +75,9 @@ impl Operations {
     pub(super) fn new(mut options: ClientOptions, database: &str, width: Width) -> Answer<Self> {
         let Width { turns, places } = width;
         options.max_pool_size = Some(places);
-        options.max_connecting.get_or_insert(CONNECTING_MAX);
+        // The driver never gives up a handshake, and opens no other connection while it waits for
+        // so many: a few that a silent server has lost would stop the client for good.
+        options.max_connecting.get_or_insert(places);
         let client = Client::with_options(options)?;
         Ok(Operations {
             database: client.database(database),

@@ -4,8 +4,9 @@
 //! was killed, its answer lost) stays open on the server, up to a minute, and keeps everyone else
 //! from its documents and checkpoints. It ends at once
 //! - where its session starts another one: a session left in doubt is the next to be taken;
-//! - where its session is with an operation that nobody waits for any more: the next transaction
-//!   ends that session first ([`end_astray`](Sessions::end_astray));
+//! - where its session is with an operation that nobody waits for any more, or has come back from one
+//!   in the middle of a transaction: the next transaction ends that session first
+//!   ([`end_astray`](Sessions::end_astray));
 //! - where somebody ends its session: each claim leaves the ids of the claimer's sessions in the
 //!   checkpoint, and who claims next ends them. The owner before has nothing to store any more;
 //!   what it has under way for other partitions fails as transient, and runs again.
@@ -36,7 +37,8 @@ const SESSIONS: usize = 8;
 pub(super) struct Sessions {
     /// Those in doubt at the back, from where they are taken.
     free: Mutex<VecDeque<Session>>,
-    /// Those (by id) that are with operations which nobody waits for.
+    /// Those (by id) that are with operations which nobody waits for, and those that such ones have
+    /// left in the middle of a transaction.
     astray: Mutex<Vec<Bson>>,
     /// One for each free session.
     permits: Arc<Semaphore>,
@@ -49,6 +51,14 @@ struct Session {
     id: Bson,
     /// A transaction that is neither committed nor aborted.
     open: bool,
+}
+
+/// Somebody who waits for an operation that has a session: as long as this lives, and it is not
+/// [`over`](Waiting::over). Then the session is astray until the operation has ended.
+pub(super) struct Waiting {
+    sessions: Arc<Sessions>,
+    /// Missing where the session is back.
+    id: Option<Bson>,
 }
 
 /// One session for one commit. It is given to each operation, and comes back with the answer; where
@@ -100,17 +110,24 @@ impl Sessions {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.expect("nobody closes the semaphore");
         let session = self.free().pop_back();
+        let session = session.expect("there is one for each permit");
+        // What it has open ends with its next transaction.
+        self.astray().retain(|id| *id != session.id);
         Lease {
             sessions: Arc::clone(self),
-            session: Some(session.expect("there is one for each permit")),
+            session: Some(session),
             settled: true,
             _permit: permit,
         }
     }
 
-    /// An operation has not answered in time, and keeps its session until it has ended.
-    pub(super) fn stray(&self, id: Bson) {
-        self.astray().push(id);
+    /// An operation is given a session, and somebody waits for its answer. It keeps the session until
+    /// it has ended, whether it answers in time or not.
+    pub(super) fn wait(self: &Arc<Self>, id: Bson) -> Waiting {
+        Waiting {
+            sessions: Arc::clone(self),
+            id: Some(id),
+        }
     }
 
     /// Ends at the server what such sessions have open there: it would be in the way.
@@ -126,6 +143,21 @@ impl Sessions {
 
     fn astray(&self) -> MutexGuard<'_, Vec<Bson>> {
         self.astray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// The session is back.
+    pub(super) fn over(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.sessions.astray().push(id);
+        }
     }
 }
 
@@ -186,7 +218,14 @@ impl Drop for Lease {
         let Some(session) = self.session.take() else {
             return;
         };
-        self.sessions.astray().retain(|id| *id != session.id);
+        let mut astray = self.sessions.astray();
+        if self.settled {
+            astray.retain(|id| *id != session.id);
+        } else if session.open && !astray.contains(&session.id) {
+            // It may have reached the server only after it was ended there.
+            astray.push(session.id.clone());
+        }
+        drop(astray);
         let mut free = self.sessions.free();
         if self.settled {
             free.push_front(session);
