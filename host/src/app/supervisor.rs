@@ -114,7 +114,7 @@ impl Supervised {
             if self.is_final(&failed) {
                 error!(projection = %self.label, code, "failed: {reason}");
                 self.show(ProjectionState::Failed { code, reason });
-                return Err(failed);
+                return Err(self.ended_by(failed));
             }
             let pause = self.backoff.next_delay();
             let pause_ms = u64::try_from(pause.as_millis()).expect("a minute at most");
@@ -125,7 +125,7 @@ impl Supervised {
                 self.look(&failed).await
             });
             match looked.await {
-                None => return Err(failed),
+                None => return Err(self.ended_by(failed)),
                 Some(Looked::Well(partitions)) => {
                     self.partitions = partitions;
                     return Ok(());
@@ -192,6 +192,22 @@ impl Supervised {
                 code: "topic-deleted",
                 reason,
                 outlook: Outlook::Stays,
+            },
+        })
+    }
+
+    /// That Kafka does not answer is a reason for the host to give up at its start alone; from then
+    /// on it is the projection that has failed.
+    fn ended_by(&self, failed: Error) -> Error {
+        if !failed.is_unavailable() {
+            return failed;
+        }
+        Error::Projection(Failed {
+            projection: Arc::clone(&self.label),
+            failure: Failure {
+                code: code(&failed),
+                reason: reason(&failed),
+                outlook: outlook(&failed),
             },
         })
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use metrics::{counter, gauge};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,10 @@ pub struct Error {
     source: std::io::Error,
 }
 
+/// Connections that wait to be taken, as far as the system lets them. Where there is no room for
+/// one, its client tries again after a second: a crowd would hold up everybody else so.
+const BACKLOG: u32 = 4_096;
+
 /// How long to wait where the system has no file left for a connection.
 const NO_FILE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -105,7 +109,7 @@ impl Server {
             );
             terms.connections_max = connections_max;
         }
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Server {
             listener,
@@ -175,6 +179,19 @@ impl Server {
         drop(listener);
         while connections.join_next().await.is_some() {}
     }
+}
+
+/// Binds a port, as `TcpListener::bind` does, but with room for many who come at once.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A host that is started again takes its port while connections of the one before run out.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A place, given back when it is dropped.

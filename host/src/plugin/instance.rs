@@ -103,14 +103,13 @@ impl Instance {
         })
     }
 
-    /// The inner error is the plugin's own answer.
+    /// The inner error is the plugin's own answer. What the call takes is charged until
+    /// [`Instance::settle`], for a batch may come next: what was granted is for that.
     pub(super) fn configure(&mut self, config: &str) -> Result<Result<(), String>, Unanswered> {
         charge(&mut self.store, config.len(), TEXT_ROOM)?;
-        let answer = self.call(self.limits.call_max, None, |plugin, store| {
+        self.call(self.limits.call_max, None, |plugin, store| {
             plugin.call_configure(store, config)
-        })?;
-        self.settle();
-        Ok(answer)
+        })
     }
 
     /// `documents` is there again when the call is over, whatever became of it. What the answer

@@ -83,7 +83,7 @@ impl Projection {
             handed: 0,
             turn: None,
         };
-        let instance = projection.first().map_err(|error| {
+        let mut instance = projection.first().map_err(|error| {
             let plugin = projection.program.name();
             match error {
                 StartError::Start(projection::Error::Fault(fault)) => {
@@ -100,6 +100,7 @@ impl Projection {
                 StartError::Declined(text) => Error::configuration(plugin, name, text),
             }
         })?;
+        instance.settle();
         projection.seat.put(instance);
         Ok(projection)
     }
@@ -305,7 +306,14 @@ impl Projector for Projection {
                 Ok(attempt) => return self.take_over(attempt),
                 Err(Unanswered::TooMuch) if room < ANSWER_BYTES_MAX => {
                     room = ANSWER_BYTES_MAX;
+                    // What it had been granted is gone with the attempt; without it, it would be
+                    // short because of others, and be blamed for it.
                     charge = None;
+                    if let Some(turn) = &mut self.turn {
+                        // Known also where it has to come again.
+                        self.handed = room / ROOM_TIMES;
+                        charge = Some(turn.wait(PATIENCE).ok_or_else(no_room)?);
+                    }
                     continue;
                 }
                 Err(Unanswered::Short(short)) => short,
