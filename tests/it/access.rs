@@ -287,6 +287,9 @@ async fn a_password_that_is_wrong_is_named_at_the_start_and_when_it_was_changed(
         .until_documents("tally", &[("k", tally_of_one())], &host)
         .await;
     scene.broker.change_password("second").await;
+    for projection in ["mirror", "tally"] {
+        until_waiting(&host, projection, "credentials-refused").await;
+    }
     // Both projections log in with it, so none is left.
     let ended = host.finish().await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);

@@ -52,6 +52,8 @@ pub struct Host {
     child: Child,
     listen: SocketAddr,
     log: Log,
+    /// Collects the log until the host ends. `None` where it goes elsewhere.
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 /// What a host has logged; it outlives the host.
@@ -104,7 +106,7 @@ impl Host {
         let log = Log::default();
         let lines = BufReader::new(child.stderr.take().context("its log is piped")?);
         let collected = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 let mut log = collected.0.lock().expect("no reader panics");
                 log.push_str(&line);
@@ -115,6 +117,7 @@ impl Host {
             child,
             listen: config.listen,
             log,
+            reader: Some(reader),
         })
     }
 
@@ -124,6 +127,7 @@ impl Host {
             child: spawn(config, stderr.into())?,
             listen: config.listen,
             log: Log::default(),
+            reader: None,
         })
     }
 
@@ -143,14 +147,6 @@ impl Host {
     }
 
     /// The answer of `/health/ready`.
-    /// The most memory that it has had resident so far.
-    pub fn peak_bytes(&self) -> anyhow::Result<usize> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        Ok(kib.context("Linux tells it")?.parse::<usize>()? << 10)
-    }
-
     pub fn readiness(&self) -> anyhow::Result<Value> {
         let (_, body) = get(self.listen, "/health/ready")?;
         Ok(serde_json::from_str(&body)?)
@@ -224,6 +220,10 @@ impl Host {
             child.try_wait().ok().flatten().ok_or("running")
         })
         .await;
+        // Its last lines may be in the pipe still.
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only collects lines");
+        }
         Finished {
             code: status.code(),
             stdout: String::new(),

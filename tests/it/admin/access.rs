@@ -133,11 +133,11 @@ async fn on_loopback_without_tokens_whoever_comes_may_everything() {
 /// A token that is for no projection, and one that is for the only one.
 const LIMITED: &str = r#"
 [host.tokens.none]
-token = "0123456789-none"
+token = "0123456789-nobody"
 role = "operate"
 projections = []
 [host.tokens.team]
-token = "0123456789-team"
+token = "0123456789-the-team"
 role = "operate"
 projections = ["tally"]
 "#;
@@ -145,7 +145,7 @@ projections = ["tally"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_may_be_for_some_projections_only() {
     let site = Site::start("limited", &format!("{TOKENS}{LIMITED}")).await;
-    let (none, team) = (Some("0123456789-none"), Some("0123456789-team"));
+    let (none, team) = (Some("0123456789-nobody"), Some("0123456789-the-team"));
     site.overflow("a");
     let parked = site.parked().await;
     let id = parked["id"].as_str().expect("a text");

@@ -69,13 +69,13 @@ fn partitions_told(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn partitions_owned(host: &Host) -> BTreeSet<String> {
-    let readiness = host.readiness().expect("an answer");
+/// An error while the host does not listen yet.
+fn partitions_owned(host: &Host) -> Result<BTreeSet<String>, String> {
+    let readiness = host.readiness().map_err(|error| error.to_string())?;
     let partitions = readiness["projections"]["tally"]["partitions"].as_object();
     let names = partitions.into_iter().flatten();
-    names
-        .filter_map(|(name, _)| Some(name.rsplit_once('/')?.1.to_owned()))
-        .collect()
+    let numbers = names.filter_map(|(name, _)| Some(name.rsplit_once('/')?.1.to_owned()));
+    Ok(numbers.collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,14 +132,22 @@ async fn whatever_a_host_exports_is_in_the_table_and_what_it_gave_up_is_gone() {
     let other_config = second.config();
     let other = Host::start(&other_config).expect("another host");
     wait::until("each host to have two partitions", async || {
-        match [&host, &other].map(|host| partitions_owned(host).len()) {
-            [2, 2] => Ok(()),
+        let owned = [&host, &other].map(|host| partitions_owned(host).map(|owned| owned.len()));
+        match owned {
+            [Ok(2), Ok(2)] => Ok(()),
             owned => Err(format!("{owned:?}; {}", host.log())),
         }
     })
     .await;
-    let (told, owned) = (partitions_told(&page(&host)), partitions_owned(&host));
-    assert_eq!(told, owned, "the others are told by their owner");
+    // A partition that is given up leaves the health and the metrics one after the other.
+    wait::until("the others to be told by their owner", async || {
+        let (text, owned) = (page(&host), partitions_owned(&host));
+        match owned == Ok(partitions_told(&text)) {
+            true => Ok(()),
+            false => Err(format!("{owned:?} are owned; {text}")),
+        }
+    })
+    .await;
     drop((host, other));
     let database = first.database().await;
     database.drop().await.expect("it is the test's own");

@@ -181,7 +181,10 @@ async fn a_broker_that_cannot_be_reached_is_named_and_ends_with_69() {
 
 #[tokio::test]
 async fn a_mongodb_that_cannot_be_reached_is_named_and_ends_with_69() {
+    // The topic is there, so that MongoDB alone is in the way.
+    let topic = Topic::create("mongodb", 1).await.expect("a topic");
     let mut settings = Settings::new("mongodb");
+    settings.topic.clone_from(&topic.name);
     let address = free_address().expect("an address");
     settings.uri = format!("mongodb://reader:s3cret@{address}/?replicaSet=rs0");
     let finished = settings.run().await;

@@ -24,6 +24,9 @@ const CROWD: usize = 1_000;
 /// How long the next event, health, or another client's read may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long it may take until a crowd has come, on a machine that is busy with it.
+const CROWDED: Duration = Duration::from_secs(10);
+
 const TOKENS: &str = r#"
 [gateway.roles.all]
 views = ["*"]
@@ -249,7 +252,12 @@ async fn clients_that_hang_up_at_every_stage_of_every_route_hold_up_nothing() {
             let route = std::sync::Arc::clone(&route);
             crowd.spawn(async move {
                 let stage = STAGES[number % STAGES.len()];
-                let reached = tokio::time::timeout(PATIENCE / 2, route.reach(stage)).await;
+                let patience = match stage {
+                    Stage::Answered => PATIENCE / 2,
+                    // The system takes what these send, however busy the host is.
+                    _ => CROWDED,
+                };
+                let reached = tokio::time::timeout(patience, route.reach(stage)).await;
                 // One that is turned away, or waits for long, hangs up as well.
                 reached.ok().and_then(Result::ok)
             });

@@ -29,7 +29,11 @@ struct Event {
 impl Stream {
     fn open(site: &Site, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut connection = site.connect();
-        let mut request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", site.address);
+        // The connection ends with the stream, so that its end is seen at once.
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
+            site.address
+        );
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -248,7 +252,7 @@ async fn a_ticket_opens_streams_of_its_view_and_nothing_else() {
         let [(name, value)] = bearer(token);
         site.connect().ask("POST", path, &[(name, &value)])
     };
-    ticket(PATH, "guess").assert_problem(401, "not one of the gateway's");
+    ticket(PATH, "guess").assert_problem(401, "neither one of the gateway's nor a JWT");
     ticket("/views/airports/JFK/events", "b-secret").assert_problem(403, "may not read a view");
     let given = ticket(PATH, "d-secret");
     assert_eq!(given.status, 201, "{given:?}");

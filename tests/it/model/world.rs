@@ -503,7 +503,6 @@ impl<'a> World<'a> {
     /// Nothing goes wrong any more: all is to be folded, and what is parked to be drained.
     fn calm_down(&mut self) -> Result<(), String> {
         self.end = self.topic.end;
-        self.store.forbids = false;
         (0..2).for_each(|worker| self.tell_lost(worker));
         self.assign(0);
         let owner = self
@@ -524,6 +523,9 @@ impl<'a> World<'a> {
                 }
                 continue;
             }
+            // What is under way under a rule is refused under it: the store ends what a host has
+            // given up before it takes anything else of that host.
+            self.store.forbids = false;
             let before = self.store.checkpoint;
             self.work(owner)?;
             if self.is_done(owner) {

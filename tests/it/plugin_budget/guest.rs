@@ -107,6 +107,10 @@ pub(crate) struct Bodies {
 
 /// Who may write a guest's view, as the contract numbers them.
 #[derive(Clone, Copy)]
+#[allow(
+    dead_code,
+    reason = "of the two suites that have this file, each makes one of them"
+)]
 pub(crate) enum Ownership {
     ByKey,
     Shared,

@@ -20,7 +20,7 @@ const deeds = {
   set: (document, { n }) => ({ seen: (document?.seen ?? new Set()).add(n) }),
   date: (document) => ({ hour: document ? document.at.getHours() : 0, at: new Date(0) }),
   nan: (document, { n }) => ({ sum: (document ? document.sum : NaN) + n }),
-  undefined: (document) => ({ was: document ? "was" in document : false, ["was"]: undefined }),
+  undefined: (document) => ({ had: document !== null && "gone" in document, gone: undefined }),
   variable: (document) => ({ ...document, calls: ++calls }),
   // Wrong: no document.
   promise: async () => ({ n: 1 }),

@@ -114,7 +114,7 @@ fn header(random: &mut StdRng) -> (Vec<u8>, Option<Vec<u8>>) {
         1 => Some(Vec::new()),
         2 => Some(b"\x00\xff\xc3\x28".to_vec()),
         3 => Some(vec![b'v'; 5_000]),
-        _ => Some(vec![random.random_range(b'a'..b'z')]),
+        _ => Some(vec![random.random_range(b'a'..=b'z')]),
     };
     let name: &[u8] = match random.random_range(0..9) {
         // As Latin-1 has "café".

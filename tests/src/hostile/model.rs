@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::raw::RawRecord;
@@ -52,24 +53,40 @@ fn fold_all(
 }
 
 /// `mirror`: the last value of each key.
-pub fn mirror(partitions: &BTreeMap<i32, Vec<Stored>>) -> Outcome {
-    fold_all(partitions, |_, Stored { record, .. }, documents| {
+///
+/// Half of a surrogate pair passes the plugin, which reads no text, and not the host. What a batch
+/// makes of a document is looked at once, at the batch's end; so such an event is parked unless a
+/// later one of its key was folded in the same batch. Which batches there were, nobody knows: where
+/// it is not among those that were `parked`, its document is one that no store has, and stays so
+/// unless the next event of its key is folded.
+pub fn mirror(partitions: &BTreeMap<i32, Vec<Stored>>, parked: &BTreeSet<(i32, i64)>) -> Outcome {
+    fold_all(partitions, |partition, stored, documents| {
+        let Stored { offset, record } = stored;
         let key = record.key.as_deref().map(std::str::from_utf8);
         let Some(Ok(key)) = key else {
             return Verdict::Reject;
         };
-        match record.value.as_deref().map(serde_json::from_slice::<Value>) {
-            None => {
-                documents.remove(key);
-                Verdict::Fold
-            }
-            Some(Ok(object @ Value::Object(_))) => {
+        let Some(value) = record.value.as_deref() else {
+            documents.remove(key);
+            return Verdict::Fold;
+        };
+        match serde_json::from_slice::<Value>(value) {
+            Ok(object @ Value::Object(_)) => {
                 documents.insert(key.to_owned(), object);
                 Verdict::Fold
             }
-            Some(Ok(_) | Err(_)) => Verdict::Reject,
+            Err(_) if passes_unread(value) && !parked.contains(&(partition, *offset)) => {
+                documents.insert(key.to_owned(), Value::Null);
+                Verdict::Fold
+            }
+            Ok(_) | Err(_) => Verdict::Reject,
         }
     })
+}
+
+/// Whether it is an object to a reader that looks at no text in it.
+fn passes_unread(value: &[u8]) -> bool {
+    value.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(value).is_ok()
 }
 
 /// The guest `tally`: of each key how many numbers it got, their sum, and a chain over their order; a
