@@ -118,12 +118,13 @@ impl Desk {
     pub async fn find(&self, id: &ParkedId) -> Result<Option<ParkedKey>, Error> {
         let (place, checkpoint) = self.checkpoint(id)?;
         let ids = [key_id(&checkpoint, id.first)];
+        // First: where a request is gone, the key is read as what it was carried out on has left it.
+        let requests = place.store.find_entries(Table::ParkedRequests, &ids);
+        let requests = requests.await?;
         let found = place.store.find_entries(Table::ParkedKeys, &ids).await?;
         let Some(entry) = found.first() else {
             return Ok(None);
         };
-        let requests = place.store.find_entries(Table::ParkedRequests, &ids);
-        let requests = requests.await?;
         Ok(Some(ParkedKey {
             id: id.clone(),
             entry: KeyEntry::from_entry(entry)?,
