@@ -12,8 +12,9 @@ const DOCUMENTS: i64 = 200;
 /// About what a broker takes by default.
 const DOCUMENT_BYTES: usize = 900_000;
 
-/// Half of what the documents weigh, which is what a host takes at least that holds all of them.
-const MEMORY_BYTES: u64 = 100 * DOCUMENT_BYTES as u64 + 60 * 1024 * 1024;
+/// What all documents weigh, and 20 MiB. A host takes 60 MiB for itself, so one that holds them all
+/// has more.
+const MEMORY_BYTES: u64 = 200 * DOCUMENT_BYTES as u64 + 20 * 1024 * 1024;
 
 fn produce(topic: &Topic, padding: &str) {
     let keys: Vec<String> = (0..DOCUMENTS).map(|n| format!("k{n}")).collect();
